@@ -1,0 +1,48 @@
+/**
+ * What the exit code of a session says to whoever supervises it.
+ *
+ * 65 and 78 are those of sysexits.h; they come with the errors that carry them (`IntegrityError`, `ConfigError`,
+ * `PreflightError`). The end of a session is judged here, by its halt reason.
+ */
+import { Effect, Runtime, Schema } from "effect"
+import { HaltReason } from "../engine/HaltReason.ts"
+
+export const ended = 0
+export const failed = 1
+export const risk = 3
+
+/** Halt reasons that end a session as it was meant to end. */
+const clean: ReadonlySet<HaltReason> = new Set<HaltReason>([
+  "duration_elapsed",
+  "replay_exhausted",
+  "engine_requested_halt",
+  "interrupted_sigint",
+  "interrupted_sigterm",
+  "interrupted_sighup",
+  "interrupted_sigbreak",
+  "interrupted_keyboard",
+  "interrupted_other",
+])
+
+/** A reason that is none of ours was stored by somebody else: nothing is known to be right. */
+export const ofHaltReason = (reason: string): number => {
+  if (!Schema.is(HaltReason)(reason)) return failed
+  if (clean.has(reason)) return ended
+  return reason.startsWith("risk_") || reason === "kill_switch" ? risk : failed
+}
+
+/** Ends the process with a code, once everything there is to say was said. */
+export class ExitWith extends Schema.TaggedError<ExitWith>()("ExitWith", { code: Schema.Int }) {
+  override readonly [Runtime.errorExitCode] = this.code
+  override readonly [Runtime.errorReported] = false
+}
+
+export const exitWith = (code: number): Effect.Effect<void, ExitWith> =>
+  code === ended ? Effect.void : Effect.fail(new ExitWith({ code }))
+
+export const help = `Exit codes:
+  0   clean end: duration, end of the feed, requested halt, or a signal (also during start-up)
+  1   failure: a tick that died, a start that failed, or a shutdown step that failed
+  3   a risk_* halt or kill_switch
+  65  the database failed its integrity check
+  78  the configuration was refused`

@@ -1,0 +1,199 @@
+/**
+ * `seawall run`: a paper trading session on a guarded database.
+ *
+ * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, waits
+ * for the request to halt, closes the chain and turns the way it ended into an exit code.
+ */
+import { NodeStdio } from "@effect/platform-node"
+import { type Cause, Clock, Effect, FileSystem, Layer, Option, Runtime } from "effect"
+import { Command, Flag } from "effect/unstable/cli"
+import { Stdio } from "effect/Stdio"
+import { Engine } from "../engine/Engine.ts"
+import * as EngineConfig from "../engine/EngineConfig.ts"
+import { Halt } from "../engine/Halt.ts"
+import * as Session from "../engine/Session.ts"
+import * as Signals from "../engine/Signals.ts"
+import { Feed, FeedError } from "../paper/Feed.ts"
+import * as PaperProgram from "../paper/PaperProgram.ts"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { Checkpointer } from "../wal/Checkpointer.ts"
+import { WalGuard } from "../wal/WalGuard.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Logging from "./Logging.ts"
+import * as StatusLine from "./StatusLine.ts"
+
+const defaultConfig = "config/config.yaml"
+
+const flags = {
+  config: Flag.String("config").pipe(
+    Flag.withDescription(`Configuration file (YAML); ${defaultConfig} when it exists, else the defaults`),
+    Flag.withMetavar("FILE"),
+    Flag.optional,
+  ),
+  db: Flag.String("db").pipe(
+    Flag.withDescription("SQLite database; created when missing (engine.database)"),
+    Flag.withMetavar("FILE"),
+    Flag.optional,
+  ),
+  durationSeconds: Flag.Finite("duration-seconds").pipe(
+    Flag.withDescription("End the session after this time; 0 = never (engine.duration_seconds)"),
+    Flag.withMetavar("SECONDS"),
+    Flag.optional,
+  ),
+  feed: Flag.String("feed").pipe(
+    Flag.withDescription(
+      'Quotes as NDJSON, {"bid": 0.51, "ask": 0.52} a line; "-" is standard input. Default: a seeded random walk',
+    ),
+    Flag.withMetavar("FILE|-"),
+    Flag.optional,
+  ),
+  parentSession: Flag.Int("parent-session").pipe(
+    Flag.withDescription("Recover this session: keep its halt reason and go on with its balances"),
+    Flag.withMetavar("ID"),
+    Flag.optional,
+  ),
+  logFormat: Flag.Literals("log-format", Logging.logFormats).pipe(
+    Flag.withDescription("Format of the log; default pretty on a terminal, logfmt elsewhere"),
+    Flag.optional,
+  ),
+}
+
+type Input = Command.Command.Config.Infer<typeof flags>
+
+const loadConfig = Effect.fnUntraced(function* (input: Input) {
+  const fs = yield* FileSystem.FileSystem
+  const useDefaults =
+    Option.isNone(input.config) && !(yield* Effect.orElseSucceed(fs.exists(defaultConfig), () => false))
+  const source = Option.getOrElse(input.config, () => defaultConfig)
+  const yaml = useDefaults
+    ? ""
+    : yield* Effect.mapError(
+        fs.readFileString(source),
+        (error) => new EngineConfig.ConfigError({ source, problems: [{ path: "file", message: error.message }] }),
+      )
+  return yield* EngineConfig.load({
+    source: useDefaults ? "the defaults" : source,
+    yaml,
+    env: process.env,
+    overrides: {
+      engine: {
+        ...Option.match(input.db, { onNone: () => ({}), onSome: (database) => ({ database }) }),
+        ...Option.match(input.durationSeconds, {
+          onNone: () => ({}),
+          onSome: (duration_seconds) => ({ duration_seconds }),
+        }),
+      },
+    },
+  })
+})
+
+/** A feed that is not there is found out before anything is opened or created. */
+const feedLayer = Effect.fnUntraced(function* (input: Input, config: EngineConfig.EngineConfig) {
+  if (Option.isNone(input.feed)) {
+    return Feed.layerRandomWalk({ seed: config.paper.seed, price: config.paper.starting_price_rlusd })
+  }
+  const feed = input.feed.value
+  if (feed === "-") {
+    const stdio = yield* Stdio
+    return Feed.layerNdjson("standard input", stdio.stdin)
+  }
+  const fs = yield* FileSystem.FileSystem
+  yield* Effect.mapError(fs.access(feed, { readable: true }), (cause) => new FeedError({ feed, cause }))
+  return Feed.layerNdjson(feed, fs.stream(feed))
+})
+
+const elapsed = (millis: number) => {
+  const seconds = Math.floor(millis / 1000)
+  const two = (n: number) => String(n).padStart(2, "0")
+  return `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`
+}
+
+const showStatus = Effect.gen(function* () {
+  const engine = yield* Engine
+  const guard = yield* WalGuard
+  const checkpointer = yield* Checkpointer
+  const statusLine = yield* StatusLine.StatusLine
+  const start = yield* Clock.currentTimeMillis
+  yield* statusLine.show(
+    Effect.gen(function* () {
+      const checkpoint = Option.match(yield* guard.last, {
+        onNone: () => "none yet",
+        onSome: ({ mode, outcome, elapsedMillis }) => `${mode} ${outcome} ${elapsedMillis.toFixed(1)} ms`,
+      })
+      const frames = Option.match(yield* checkpointer.frames, {
+        onNone: () => "?",
+        onSome: ({ log, checkpointed }) => `${log} (${log - checkpointed} to copy)`,
+      })
+      const time = elapsed((yield* Clock.currentTimeMillis) - start)
+      return `${time}  ticks ${yield* engine.ticks}  last checkpoint ${checkpoint}  WAL frames ${frames}`
+    }),
+  )
+})
+
+/** Builds the chain, waits for the request to halt, closes the chain. A request during start-up cuts the start short. */
+const session = Effect.fnUntraced(function* (input: Input) {
+  const halt = yield* Halt
+  const config = yield* loadConfig(input)
+  const feed = yield* feedLayer(input, config)
+  const parentSessionId = input.parentSession
+  const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
+  const chain = Session.layer({ config, parentSessionId, program })
+  const running = Layer.build(chain).pipe(
+    Effect.flatMap((context) => Effect.provideContext(showStatus, context)),
+    Effect.andThen(Effect.never),
+  )
+  yield* Effect.raceFirst(running, halt.awaitRequest)
+}, Effect.scoped)
+
+const exitCodeOf = (error: unknown) =>
+  error instanceof Error && Runtime.errorExitCode in error ? Number(error[Runtime.errorExitCode]) : ExitCode.failed
+
+const sessionExitCode = Effect.fnUntraced(function* (input: Input) {
+  const halt = yield* Halt
+  const shutdown = yield* Shutdown.Shutdown
+  const code = yield* session(input).pipe(
+    Effect.andThen(halt.settled),
+    Effect.map((reason) => ExitCode.ofHaltReason(Option.getOrElse(reason, () => "interrupted_other"))),
+    Effect.catch((error) =>
+      Effect.as(Effect.annotateLogs(Effect.logError("start failed"), { error: error.message }), exitCodeOf(error)),
+    ),
+    Effect.catchCause((cause: Cause.Cause<never>) => Effect.as(Effect.logFatal("run failed", cause), ExitCode.failed)),
+  )
+  const failures = yield* shutdown.failures
+  if (failures.length === 0) return code
+  yield* Effect.annotateLogs(Effect.logError("shutdown incomplete"), { steps: failures.join(", ") })
+  return ExitCode.failed
+})
+
+export const run = Command.make(
+  "run",
+  flags,
+  Effect.fnUntraced(function* (input) {
+    const terminal = process.stdout
+    const format = Option.getOrElse(input.logFormat, () => (terminal.isTTY ? "pretty" : "logfmt"))
+    const foundation = Signals.layer.pipe(
+      Layer.provideMerge(Halt.layer),
+      Layer.provideMerge(Shutdown.layer()),
+      Layer.provideMerge(StatusLine.layer(terminal)),
+      Layer.provideMerge(Logging.layer(format, { colored: terminal.isTTY && terminal.hasColors() })),
+      Layer.provideMerge(NodeStdio.layer),
+    )
+    const code = yield* Effect.provide(sessionExitCode(input), foundation)
+    yield* ExitCode.exitWith(code)
+  }),
+).pipe(
+  Command.withShortDescription("Run a paper trading session on a guarded database"),
+  Command.withDescription(
+    `Run a paper trading session on a guarded database: a tick every few seconds, a WAL checkpoint every interval, and a shutdown that leaves one clean file.
+
+Settings: flags over environment (SEAWALL_ENGINE_TICK_INTERVAL_SECONDS=2) over the file over defaults.
+Stop it with Ctrl+C, SIGTERM or SIGHUP; it then has 10 s (4 s after SIGHUP) to close.
+
+${ExitCode.help}`,
+  ),
+  Command.withExamples([
+    { command: "seawall run --duration-seconds 30", description: "Try it for half a minute" },
+    { command: "seawall run --db engine.db --feed quotes.ndjson", description: "Replay recorded quotes" },
+    { command: "seawall run --log-format json | jq .", description: "Pipe the log" },
+  ]),
+)

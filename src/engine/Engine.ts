@@ -1,0 +1,119 @@
+/**
+ * The running engine: a session row, `engine_status = RUNNING`, and the tick loop of the `EngineProgram` in reach.
+ *
+ * Lets go in this order, each step attempted whatever happened before it: stop ticking -> final `halt.reason` -> close
+ * the session row -> `engine_status = HALTED`. Everything below (guard, database) closes after that.
+ * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
+ */
+import { Cause, Context, Duration, Effect, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { StateManager } from "../state/StateManager.ts"
+import type { StateError } from "../state/StateError.ts"
+import { EngineProgram } from "./EngineProgram.ts"
+import { explicitReason, Halt } from "./Halt.ts"
+import * as HaltReason from "./HaltReason.ts"
+
+export interface EngineOptions {
+  /** Time from the end of one tick to the start of the next; the first comes at once. */
+  readonly tickInterval: Duration.Input
+  /** The session ends by itself after this time; zero = never. */
+  readonly duration: Duration.Input
+  /** The session that this one recovers. */
+  readonly parentSessionId: Option.Option<number>
+}
+
+export class Engine extends Context.Service<
+  Engine,
+  { readonly sessionId: number; readonly ticks: Effect.Effect<number> }
+>()("seawall/engine/Engine") {
+  static readonly layer = (
+    options: EngineOptions,
+  ): Layer.Layer<Engine, StateError, StateManager | EngineProgram | Halt> => Layer.effect(Engine, make(options))
+}
+
+const tickCount = Metric.counter("seawall_engine_ticks_total", { description: "Ticks that ended", incremental: true })
+
+const make = Effect.fnUntraced(function* (options: EngineOptions) {
+  const state = yield* StateManager
+  const program = yield* EngineProgram
+  const halt = yield* Halt
+  const running = yield* Ref.make(false)
+  const ticks = yield* Ref.make(0)
+
+  const sessionId = yield* state.openSession({ parentSessionId: options.parentSessionId })
+
+  // Registered in the reverse of the order in which they run.
+  const finalizer = (name: string, step: (reason: string) => Effect.Effect<void, StateError>) =>
+    Effect.addFinalizer(() =>
+      Effect.flatMap(halt.settled, (reason) =>
+        Shutdown.step(name, step(Option.getOrElse(reason, () => "unexpected_halt"))),
+      ).pipe(Effect.ignoreCause({ log: "Error", message: `${name} failed` })),
+    )
+  yield* finalizer("engine_status HALTED", () => state.set("engine_status", "HALTED"))
+  yield* finalizer("close session", (haltReason) =>
+    Effect.flatMap(program.worth, (worth) => state.closeSession({ sessionId, haltReason, worth })),
+  )
+  yield* Effect.addFinalizer((exit) =>
+    Effect.gen(function* () {
+      const requested = yield* halt.requested
+      const failure = (yield* Ref.get(running)) ? "unhandled_exception" : "startup_failure"
+      const explicit = explicitReason(requested, exit, failure)
+      yield* Shutdown.step(
+        "halt.reason",
+        Effect.gen(function* () {
+          const stored = Option.isSome(explicit) ? Option.none() : yield* state.get("halt.reason")
+          const reason = HaltReason.resolve(explicit, stored)
+          yield* halt.settle(reason)
+          const detail = Option.match(requested, { onNone: () => "", onSome: (request) => request.detail })
+          yield* state.setMany({
+            "halt.reason": reason,
+            ...(Option.isSome(explicit) ? { "halt.detail": detail } : {}),
+          })
+          yield* Effect.annotateLogs(Effect.logInfo("engine halted"), {
+            session_id: sessionId,
+            halt_reason: reason,
+            ticks: yield* Ref.get(ticks),
+          })
+        }),
+      )
+    }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
+  )
+
+  const tick = Effect.gen(function* () {
+    const result = yield* program.tick(sessionId)
+    yield* Ref.update(ticks, (n) => n + 1)
+    yield* Metric.update(tickCount, 1)
+    if (Option.isNone(result)) return false
+    const { reason, detail } = result.value
+    yield* state.setMany({ "halt.reason": reason, "halt.detail": detail })
+    yield* halt.request({ reason: Option.none(), detail })
+    return true
+  })
+  const ticking = tick.pipe(
+    Effect.repeat({ schedule: Schedule.spaced(options.tickInterval), until: (halted) => halted }),
+    // Being stopped is not caught here; an interruption that comes from inside the tick is, and is a failure like any.
+    Effect.catchCause(
+      Effect.fnUntraced(function* (cause) {
+        yield* Effect.logError("tick failed", cause)
+        const detail = Cause.prettyErrors(cause).map(({ message }) => message)
+        yield* halt.request({ reason: Option.some("unhandled_exception"), detail: detail.join("; ") })
+      }),
+    ),
+  )
+
+  yield* state.set("engine_status", "RUNNING")
+  yield* Ref.set(running, true)
+  yield* Effect.annotateLogs(Effect.logInfo("engine running"), {
+    session_id: sessionId,
+    tick_interval_seconds: Duration.toSeconds(options.tickInterval),
+    duration_seconds: Duration.toSeconds(options.duration),
+  })
+  const loop = yield* Effect.forkDetach(ticking)
+  yield* Effect.addFinalizer(() => Shutdown.step("stop ticking", Fiber.interrupt(loop)))
+  if (Duration.isPositive(Duration.fromInputUnsafe(options.duration))) {
+    yield* halt
+      .request({ reason: Option.some("duration_elapsed"), detail: "" })
+      .pipe(Effect.delay(options.duration), Effect.forkScoped)
+  }
+  return { sessionId, ticks: Ref.get(ticks) }
+})

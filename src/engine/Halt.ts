@@ -1,0 +1,58 @@
+/**
+ * The one request to halt that a run of an engine gets, and the reason it ended with.
+ *
+ * A signal, the duration, a tick: whoever asks first decides, everybody later changes nothing. It stands below
+ * everything that closes, so that each finalizer can read why.
+ */
+import { Cause, Context, Deferred, Effect, Exit, Layer, Option, Ref } from "effect"
+import type { HaltReason } from "./HaltReason.ts"
+
+export interface HaltRequest {
+  /** None when the reason is stored already: a tick that decided to halt has written its own token. */
+  readonly reason: Option.Option<HaltReason>
+  readonly detail: string
+}
+
+export class Halt extends Context.Service<
+  Halt,
+  {
+    /** The first request counts. */
+    readonly request: (request: HaltRequest) => Effect.Effect<void>
+    readonly requested: Effect.Effect<Option.Option<HaltRequest>>
+    readonly awaitRequest: Effect.Effect<HaltRequest>
+    /** Notes the reason that was written; the first note counts. */
+    readonly settle: (reason: string) => Effect.Effect<void>
+    /** The reason that was written, once it was. */
+    readonly settled: Effect.Effect<Option.Option<string>>
+  }
+>()("seawall/engine/Halt") {
+  static readonly layer = Layer.effect(
+    Halt,
+    Effect.gen(function* () {
+      const first = yield* Deferred.make<HaltRequest>()
+      const settled = yield* Ref.make(Option.none<string>())
+      const requested = Effect.flatMap(Deferred.poll(first), Effect.transposeOption)
+      return {
+        request: (request: HaltRequest) => Effect.asVoid(Deferred.succeed(first, request)),
+        requested,
+        awaitRequest: Deferred.await(first),
+        settle: (reason: string) => Ref.update(settled, (before) => Option.orElseSome(before, () => reason)),
+        settled: Ref.get(settled),
+      }
+    }),
+  )
+}
+
+/**
+ * What only the way of ending tells: the reason of the request, else `failure` when the scope closes with a failure, else
+ * `interrupted_other` when it was interrupted by somebody who asked for nothing. None when the reason is stored.
+ */
+export const explicitReason = (
+  requested: Option.Option<HaltRequest>,
+  exit: Exit.Exit<unknown, unknown>,
+  failure: HaltReason,
+): Option.Option<HaltReason> => {
+  if (Option.isSome(requested)) return requested.value.reason
+  if (Exit.isSuccess(exit)) return Option.none()
+  return Option.some(Cause.hasInterruptsOnly(exit.cause) ? "interrupted_other" : failure)
+}

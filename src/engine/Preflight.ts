@@ -1,0 +1,79 @@
+/**
+ * What must hold before an engine starts: a fresh session starts with a clean slate, and the settings make sense together.
+ *
+ * A refusal is stored first (reason, detail and HALTED in one transaction) and fails the start afterwards. When the
+ * start fails or is interrupted above this layer, before the engine ran, the reason is stored when this layer closes.
+ */
+import { Effect, Layer, Option, Runtime, Schema } from "effect"
+import { StateManager } from "../state/StateManager.ts"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import type { EngineConfig } from "./EngineConfig.ts"
+import { explicitReason, Halt } from "./Halt.ts"
+import * as HaltReason from "./HaltReason.ts"
+
+/** Settings that do not make sense together. Exit code 78 (EX_CONFIG). */
+export class PreflightError extends Schema.TaggedError<PreflightError>()("PreflightError", {
+  problems: Schema.Array(Schema.String),
+}) {
+  override readonly [Runtime.errorExitCode] = 78
+  override get message() {
+    return ["the configuration was refused:", ...this.problems.map((problem) => `  ${problem}`)].join("\n")
+  }
+}
+
+/** Every invariant that does not hold, with its values. */
+export const violations = (config: EngineConfig): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const positive = (path: string, value: number) => {
+    if (!(value > 0)) problems.push(`expected ${path} to be greater than 0, got ${value}`)
+  }
+  positive("risk.max_xrp_exposure", config.risk.max_xrp_exposure)
+  positive("risk.max_rlusd_exposure", config.risk.max_rlusd_exposure)
+  positive("strategy.clob_switch_threshold_bps", config.strategy.clob_switch_threshold_bps)
+  const { tick_interval_seconds } = config.engine
+  const { requote_interval_seconds } = config.strategy
+  if (tick_interval_seconds !== requote_interval_seconds) {
+    problems.push(
+      `expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (${tick_interval_seconds}), got ${requote_interval_seconds}`,
+    )
+  }
+  return problems
+}
+
+export interface PreflightOptions {
+  readonly config: EngineConfig
+  /** A recovery restart has a parent session, and clears nothing. */
+  readonly parentSessionId: Option.Option<number>
+}
+
+export const layer = ({ config, parentSessionId }: PreflightOptions) =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const state = yield* StateManager
+      const halt = yield* Halt
+      if (Option.isNone(parentSessionId)) yield* state.clear("halt.reason", "halt.detail")
+
+      yield* Effect.addFinalizer((exit) =>
+        Effect.gen(function* () {
+          if (Option.isSome(yield* halt.settled)) return
+          const explicit = explicitReason(yield* halt.requested, exit, "startup_failure")
+          const reason = HaltReason.resolve(explicit, Option.none())
+          yield* halt.settle(reason)
+          yield* Shutdown.step(
+            "halt.reason",
+            state.setMany({ "halt.reason": reason, "halt.detail": "", engine_status: "HALTED" }),
+          )
+        }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
+      )
+
+      const problems = violations(config)
+      if (problems.length === 0) return
+      yield* halt.settle("config_mismatch")
+      yield* state.setMany({
+        "halt.reason": "config_mismatch",
+        "halt.detail": problems.join("; "),
+        engine_status: "HALTED",
+      })
+      return yield* new PreflightError({ problems })
+    }),
+  )

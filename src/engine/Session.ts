@@ -1,0 +1,47 @@
+/**
+ * The life cycle of an engine, as one chain of layers: start-up reads from the bottom up, shutdown from the top down.
+ *
+ * This is the specification of both orders, and the only place where they are written. Each layer closes before the one
+ * below it; members that were merged instead of chained would close in parallel.
+ */
+import { Layer, type Option } from "effect"
+import { Database } from "../sqlite/Database.ts"
+import * as Integrity from "../sqlite/Integrity.ts"
+import { StateManager } from "../state/StateManager.ts"
+import { Checkpointer } from "../wal/Checkpointer.ts"
+import { LatencyWindow } from "../wal/LatencyWindow.ts"
+import { WalGuard } from "../wal/WalGuard.ts"
+import { Engine } from "./Engine.ts"
+import type { EngineConfig } from "./EngineConfig.ts"
+import type { EngineProgram } from "./EngineProgram.ts"
+import * as Preflight from "./Preflight.ts"
+
+export interface SessionOptions<E> {
+  readonly config: EngineConfig
+  readonly parentSessionId: Option.Option<number>
+  /** What the engine does, on top of its memory. */
+  readonly program: Layer.Layer<EngineProgram, E, StateManager>
+}
+
+export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
+  Engine.layer({
+    tickInterval: `${engine.tick_interval_seconds} seconds`,
+    duration: `${engine.duration_seconds} seconds`,
+    parentSessionId,
+  }).pipe(
+    Layer.provideMerge(program),
+    Layer.provideMerge(WalGuard.layer({ interval: `${engine.wal_checkpoint_interval_seconds} seconds` })),
+    Layer.provideMerge(Preflight.layer({ config: { engine, ...config }, parentSessionId })),
+    Layer.provideMerge(StateManager.layer),
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(Checkpointer.layerInline),
+    Layer.provideMerge(
+      Database.layer({
+        file: engine.database,
+        synchronous: engine.durability,
+        busyTimeout: `${engine.busy_timeout_seconds} seconds`,
+        cacheSizeKib: engine.cache_size_kib,
+      }),
+    ),
+    Layer.provideMerge(Integrity.layer({ file: engine.database, check: engine.integrity_check })),
+  )

@@ -1,0 +1,14 @@
+/** The `seawall` command. */
+import { NodeServices } from "@effect/platform-node"
+import { Effect } from "effect"
+import { Command } from "effect/unstable/cli"
+import packageJson from "../package.json" with { type: "json" }
+import { run } from "./cli/run.ts"
+import { runMain } from "./cli/runMain.ts"
+
+const seawall = Command.make("seawall").pipe(
+  Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
+  Command.withSubcommands([run]),
+)
+
+seawall.pipe(Command.run({ version: packageJson.version }), Effect.provide(NodeServices.layer), runMain)

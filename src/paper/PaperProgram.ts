@@ -1,0 +1,96 @@
+/**
+ * The engine program that ships: each tick takes the next quote, lets the market maker act on it, and stores snapshot,
+ * fills and state in one transaction. Memory moves only after the transaction has.
+ *
+ * A recovery restart goes on with the balances that are stored; a fresh session starts with those of the configuration.
+ * The end of the feed halts with `replay_exhausted`.
+ */
+import { Effect, Layer, Option, Ref } from "effect"
+import type { EngineConfig } from "../engine/EngineConfig.ts"
+import { EngineProgram, haltWith } from "../engine/EngineProgram.ts"
+import { StateManager, type Worth } from "../state/StateManager.ts"
+import { Feed } from "./Feed.ts"
+import * as MarketMaker from "./MarketMaker.ts"
+
+export interface PaperOptions {
+  readonly config: EngineConfig
+  readonly parentSessionId: Option.Option<number>
+}
+
+const keys = {
+  xrp: "paper.xrp",
+  rlusd: "paper.rlusd",
+  spreadPnlRlusd: "paper.spread_pnl_rlusd",
+  fills: "paper.fills",
+  pnl: "paper.pnl_rlusd",
+  startingValue: "paper.pnl_starting_value_rlusd",
+} as const
+
+export const layer = (options: PaperOptions) => Layer.effect(EngineProgram, make(options))
+
+const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOptions) {
+  const state = yield* StateManager
+  const feed = yield* Feed
+
+  /** A stored number of the session that is recovered; the default when there is none, or it is unreadable. */
+  const recovered = Effect.fnUntraced(function* (key: string, otherwise: number) {
+    if (Option.isNone(parentSessionId)) return otherwise
+    const stored = Option.map(yield* state.get(key), Number)
+    return Option.getOrElse(Option.filter(stored, Number.isFinite), () => otherwise)
+  })
+  const maker = yield* Ref.make(
+    MarketMaker.make({
+      xrp: yield* recovered(keys.xrp, config.paper.starting_xrp),
+      rlusd: yield* recovered(keys.rlusd, config.paper.starting_rlusd),
+      spreadPnlRlusd: yield* recovered(keys.spreadPnlRlusd, 0),
+      fills: yield* recovered(keys.fills, 0),
+    }),
+  )
+  const unknown = Number.NaN
+  const startingValue = yield* recovered(keys.startingValue, unknown)
+  const worth = yield* Ref.make(Option.none<Worth>())
+
+  const tick = Effect.fn("PaperProgram.tick")(function* (sessionId: number) {
+    const next = yield* feed.next
+    if (Option.isNone(next)) {
+      return haltWith("replay_exhausted", `the feed has ended, ${yield* feed.badLines} lines of it were refused`)
+    }
+    const quote = next.value
+    const step = MarketMaker.step(yield* Ref.get(maker), quote, config)
+    const { holdings } = step.maker
+    const ending = MarketMaker.valueAt(holdings, quote)
+    // The worth at the start is that of the balances at the first quote.
+    const known = Option.match(yield* Ref.get(worth), { onNone: () => startingValue, onSome: (it) => it.starting })
+    const starting = Number.isNaN(known) ? ending : known
+    yield* state.recordTick({
+      sessionId,
+      bid: quote.bid,
+      ask: quote.ask,
+      xrp: holdings.xrp,
+      rlusd: holdings.rlusd,
+      valueRlusd: ending,
+      fills: step.fills,
+      state: {
+        [keys.xrp]: String(holdings.xrp),
+        [keys.rlusd]: String(holdings.rlusd),
+        [keys.spreadPnlRlusd]: String(holdings.spreadPnlRlusd),
+        [keys.fills]: String(holdings.fills),
+        [keys.pnl]: String(MarketMaker.round(ending - starting)),
+        [keys.startingValue]: String(starting),
+      },
+    })
+    yield* Ref.set(maker, step.maker)
+    yield* Ref.set(worth, Option.some({ starting, ending }))
+    for (const fill of step.fills) {
+      yield* Effect.annotateLogs(Effect.logInfo("paper fill"), {
+        side: fill.side,
+        price: fill.price,
+        xrp: fill.xrp,
+        spread_pnl_rlusd: fill.spreadPnlRlusd,
+      })
+    }
+    return step.result
+  })
+
+  return { tick, worth: Ref.get(worth) }
+})

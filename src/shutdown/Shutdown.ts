@@ -1,0 +1,109 @@
+/**
+ * The one time budget that all closing steps of a program share, and the record of how each of them ended.
+ *
+ * A step is attempted whatever happened to the steps before it. It gets what is left of the budget, says how it ended,
+ * and never fails: a failure is an ERROR with its cause, and is kept, so that the exit code can show it.
+ * What this does not do: cut a native call. A statement inside SQLite on this thread runs to its end.
+ */
+import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref } from "effect"
+
+/** How a step ended: `overdue` steps were interrupted at their bound and may still be running. */
+export type StepEnd = "done" | "failed" | "overdue"
+
+export interface ShutdownService {
+  /**
+   * Starts the budget, or shortens one that runs already; it is never extended.
+   * The first step starts the default budget when nobody did.
+   */
+  readonly begin: (budget?: Duration.Input) => Effect.Effect<void>
+  /** What is left of the budget, never negative. */
+  readonly remaining: Effect.Effect<Duration.Duration>
+  /** Records that a closing step did not succeed. */
+  readonly recordFailure: (step: string) => Effect.Effect<void>
+  /** The steps that failed or were overdue, in the order in which they ended. */
+  readonly failures: Effect.Effect<ReadonlyArray<string>>
+}
+
+/** 10 s: what process supervisors and container runtimes grant between SIGTERM and SIGKILL. */
+export const defaultBudget = Duration.seconds(10)
+
+/** 4 s: Windows kills a process about 5 s after its console window was closed, which Node reports as SIGHUP. */
+export const hangupBudget = Duration.seconds(4)
+
+const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
+  Effect.gen(function* () {
+    const deadline = yield* Ref.make(Option.none<bigint>())
+    const failures = yield* Ref.make<ReadonlyArray<string>>([])
+
+    const begin = (input: Duration.Input = budget) =>
+      Effect.flatMap(Clock.monotonicTimeNanos, (now) => {
+        const wanted = now + Option.getOrElse(Duration.toNanos(Duration.fromInputUnsafe(input)), () => 0n)
+        return Ref.update(deadline, (current) =>
+          Option.some(Option.isSome(current) && current.value < wanted ? current.value : wanted),
+        )
+      })
+
+    const remaining = Effect.gen(function* () {
+      const end = yield* Ref.get(deadline)
+      if (Option.isNone(end)) return budget
+      const left = end.value - (yield* Clock.monotonicTimeNanos)
+      return Duration.nanos(left > 0n ? left : 0n)
+    })
+
+    return {
+      begin,
+      remaining,
+      recordFailure: (step) => Ref.update(failures, (all) => [...all, step]),
+      failures: Ref.get(failures),
+    }
+  })
+
+/**
+ * The budget in force. Without the layer each step has the default budget for itself and nothing is recorded, so that
+ * a program which only adds one layer of Seawall needs to know nothing of it.
+ */
+export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shutdown", {
+  defaultValue: () => ({
+    begin: () => Effect.void,
+    remaining: Effect.succeed(defaultBudget),
+    recordFailure: () => Effect.void,
+    failures: Effect.succeed([]),
+  }),
+})
+
+/** One budget (default 10 s, see `defaultBudget`) for every step that closes above this layer. */
+export const layer = (budget: Duration.Input = defaultBudget): Layer.Layer<never> =>
+  Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))
+
+/**
+ * Runs one closing step: bounded by what is left of the budget and by `atMost`, logged, and recorded if it did not
+ * succeed. The step runs in a fiber of its own, so that even one that cannot be interrupted does not hold its
+ * successors past the bound; it is then asked to stop and left behind.
+ */
+export const step = Effect.fnUntraced(function* <A, E, R>(
+  name: string,
+  self: Effect.Effect<A, E, R>,
+  options?: { readonly atMost?: Duration.Input },
+): Effect.fn.Return<StepEnd, never, R> {
+  const shutdown = yield* Shutdown
+  yield* shutdown.begin()
+  const left = yield* shutdown.remaining
+  const bound = options?.atMost === undefined ? left : Duration.min(left, Duration.fromInputUnsafe(options.atMost))
+  const start = yield* Clock.monotonicTimeNanos
+
+  const fiber = yield* Effect.interruptible(self).pipe(Effect.exit, Effect.forkDetach({ startImmediately: true }))
+  const exit = yield* Fiber.join(fiber).pipe(Effect.timeoutOption(bound))
+  const elapsed_ms = Number((yield* Clock.monotonicTimeNanos) - start) / 1e6
+
+  const [end, report] = Option.match(exit, {
+    onNone: () => ["overdue", Effect.logError("shutdown step overdue")] as const,
+    onSome: Exit.match({
+      onSuccess: () => ["done", Effect.logInfo("shutdown step")] as const,
+      onFailure: (cause: Cause.Cause<E>) => ["failed", Effect.logError("shutdown step failed", cause)] as const,
+    }),
+  })
+  if (end === "overdue") yield* Effect.forkDetach(Fiber.interrupt(fiber))
+  if (end !== "done") yield* shutdown.recordFailure(name)
+  yield* Effect.annotateLogs(report, { step: name, elapsed_ms })
+  return end
+})

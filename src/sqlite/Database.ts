@@ -1,0 +1,200 @@
+/**
+ * One SQLite file, opened safely: WAL mode, every pragma read back, one connection behind one permit.
+ *
+ * Owns the connection from `Layer` build to scope close. Lets go in this order: the connection (SQLite itself then
+ * checkpoints and removes `-wal` and `-shm`), then a look whether they are gone, with a WARNING if not.
+ * Leaves `wal_autocheckpoint` at SQLite's 1000 pages; whoever checkpoints instead sets it to 0 and restores it.
+ * Does not checkpoint, does not retry, and does not open what is not a local file: https://www.sqlite.org/wal.html
+ */
+import { NodeFileSystem, NodePath } from "@effect/platform-node"
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import { Context, Duration, Effect, Exit, FileSystem, Layer, Path, type PlatformError, Scope } from "effect"
+import { Reactivity } from "effect/unstable/reactivity"
+import { SqlClient, type SqlError } from "effect/unstable/sql"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
+import * as Exposure from "./Exposure.ts"
+import * as SafeClient from "./SafeClient.ts"
+import * as Sidecars from "./Sidecars.ts"
+
+export interface DatabaseOptions {
+  /** Path of the database file. `:memory:` is refused, it has no log. */
+  readonly file: string
+  /**
+   * `full` (default): each commit syncs the log, so an acknowledged write survives a power cut.
+   * `normal`: only a checkpoint syncs it; a power cut loses at most what was committed since the last one that did
+   * started. A killed process loses nothing in either. https://www.sqlite.org/pragma.html#pragma_synchronous
+   */
+  readonly synchronous?: "full" | "normal"
+  /**
+   * How long a statement waits for another process's lock; default 1 s. The wait blocks the event loop, which is why
+   * it is short. https://www.sqlite.org/pragma.html#pragma_busy_timeout
+   */
+  readonly busyTimeout?: Duration.Input
+  /** Page cache in KiB; default 2000, SQLite's own. https://www.sqlite.org/pragma.html#pragma_cache_size */
+  readonly cacheSizeKib?: number
+  /** Opens an existing database without ever writing to it; default false. Its sidecars are left as SQLite leaves them. */
+  readonly readOnly?: boolean
+  /** Creates a missing file and its missing folders; default true. */
+  readonly create?: boolean
+}
+
+/**
+ * 32 MiB: twice the log that 4000 frames of the default page size make, so that in normal running the file is reused
+ * (which syncs faster than growing it) and after an incident the first commit of the next log cuts it back.
+ * https://www.sqlite.org/pragma.html#pragma_journal_size_limit
+ */
+const journalSizeLimit = 32 * 1024 * 1024
+
+export interface DatabaseService {
+  readonly file: string
+  /** The client on the one connection; also provided as `SqlClient`. */
+  readonly sql: SqlClient.SqlClient
+  /** What a power cut could still take. */
+  readonly exposure: Exposure.Exposure
+  /** Sets `wal_autocheckpoint` (pages; 0 = off) and returns the value it had. */
+  readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
+}
+
+export class Database extends Context.Service<Database, DatabaseService>()("seawall/sqlite/Database") {
+  /** Opens the file for the life of the layer. */
+  static readonly layer = (options: DatabaseOptions): Layer.Layer<Database | SqlClient.SqlClient, DatabaseOpenError> =>
+    Layer.effectContext(
+      Effect.map(make(options), (database) =>
+        Context.make(Database, database).pipe(Context.add(SqlClient.SqlClient, database.sql)),
+      ),
+    ).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
+}
+
+/** Node gives the system's own code; the platform's error keeps it in its cause. */
+const systemReason = (error: PlatformError.PlatformError): OpenReason => {
+  const cause = error.reason.cause
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  switch (code) {
+    case "EACCES":
+    case "EPERM":
+      return "NoPermission"
+    case "EROFS":
+      return "ReadOnlyFileSystem"
+    case "ENOSPC":
+    case "EDQUOT":
+      return "DiskFull"
+    case "ENOTDIR":
+    case "EEXIST":
+      return "NotAFile"
+    default:
+      return "Unknown"
+  }
+}
+
+/** What SQLite would report as a bare CANTOPEN, told apart before it is asked. Touches nothing but folders it may create. */
+const locate = Effect.fnUntraced(function* (options: DatabaseOptions) {
+  const { file, create = true, readOnly = false } = options
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
+  const bySystem = (cause: PlatformError.PlatformError) =>
+    new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause })
+  const stat = (target: string) =>
+    fs.stat(target).pipe(
+      Effect.map((info) => info.type),
+      Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("Missing" as const)),
+      Effect.mapError(bySystem),
+    )
+
+  if (file === "" || file.startsWith(":memory:") || file.startsWith("file:")) {
+    return yield* refuse("WalRefused", "expected the path of a file")
+  }
+  const folder = path.dirname(path.resolve(file))
+  const mayCreate = create && !readOnly
+  if ((yield* stat(folder)) === "Missing") {
+    if (!mayCreate) return yield* refuse("FolderMissing", folder)
+    yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), bySystem)
+  }
+  const found = yield* stat(file)
+  if (found === "Missing" && !mayCreate) return yield* refuse("FileMissing")
+  if (found !== "Missing" && found !== "File") return yield* refuse("NotAFile", `it is a ${found}`)
+  if (found === "File") {
+    yield* Effect.mapError(fs.access(file, { readable: true, writable: !readOnly }), bySystem)
+  }
+  if (!readOnly) yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
+})
+
+const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
+  const { file, synchronous = "full", busyTimeout = "1 second", cacheSizeKib = 2000, readOnly = false } = options
+  yield* locate(options)
+  const typed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    self.pipe(
+      Effect.catchDefect((defect) => Effect.fail(fromNative(file, defect))),
+      Effect.mapError((error) => (error instanceof DatabaseOpenError ? error : fromNative(file, error))),
+    )
+
+  const connection = yield* openConnection(file, readOnly)
+  const driver = yield* typed(
+    SqliteClient.make({ filename: file, readonly: readOnly, disableWAL: true }).pipe(
+      Effect.flatMap((client) => client.reserve),
+      Scope.provide(connection),
+    ),
+  )
+  const pragma = (text: string) =>
+    Effect.suspend(() => driver.executeValuesUnprepared(`PRAGMA ${text}`, [])).pipe(Effect.map((rows) => rows[0]?.[0]))
+  /** Sets a pragma and fails when reading it back gives anything else. */
+  const settle = Effect.fnUntraced(function* (
+    name: string,
+    value: string | number,
+    expected: string | number,
+    reason: OpenReason = "PragmaRefused",
+  ) {
+    yield* pragma(`${name} = ${value}`)
+    const actual = yield* pragma(name)
+    if (actual === expected) return
+    const detail = `expected ${name} to be ${expected}, got ${String(actual)}`
+    return yield* new DatabaseOpenError({ file, reason, detail })
+  }, typed)
+
+  const busyMillis = Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(busyTimeout)))
+  yield* settle("busy_timeout", busyMillis, busyMillis)
+  yield* settle("cache_size", -cacheSizeKib, -cacheSizeKib)
+  if (!readOnly) {
+    yield* settle("journal_mode", "WAL", "wal", "WalRefused")
+    yield* settle("synchronous", synchronous.toUpperCase(), synchronous === "full" ? 2 : 1)
+    yield* settle("journal_size_limit", journalSizeLimit, journalSizeLimit)
+  }
+
+  const exposure = Exposure.make(synchronous === "full")
+  const sql = yield* SafeClient.make(driver, exposure)
+  return Database.of({
+    file,
+    sql,
+    exposure,
+    autocheckpoint: Effect.fnUntraced(function* (pages) {
+      const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")
+      yield* sql.unsafe(`PRAGMA wal_autocheckpoint = ${pages}`)
+      return before[0]?.wal_autocheckpoint ?? 0
+    }),
+  })
+})
+
+/** The scope of the driver's connection, closed and verified with the layer's own. `close()` is a native call: it is not bounded. */
+const openConnection = Effect.fnUntraced(function* (file: string, readOnly: boolean) {
+  const connection = yield* Scope.make()
+  const sidecars = yield* Effect.context<FileSystem.FileSystem>()
+  const close = Effect.gen(function* () {
+    const end = yield* Shutdown.step("close database", Scope.close(connection, Exit.void))
+    if (readOnly) return
+    const left = yield* Sidecars.present(file)
+    if (left.length === 0) return
+    const others = yield* Sidecars.openedBy(file)
+    const reason =
+      end !== "done"
+        ? "the connection did not close"
+        : others.length > 0
+          ? `still open in ${others.map(({ pid, command }) => `${command} (pid ${pid})`).join(", ")}`
+          : "unknown"
+    yield* Effect.annotateLogs(Effect.logWarning("database sidecars left"), { files: left.join(" "), reason })
+  })
+  yield* Effect.addFinalizer(() =>
+    close.pipe(Effect.provideContext(sidecars), Effect.ignoreCause({ log: "Error", message: "database close failed" })),
+  )
+  return connection
+})

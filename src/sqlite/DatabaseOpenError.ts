@@ -1,0 +1,69 @@
+/**
+ * Why a database could not be opened: one error, a closed set of reasons, and for each a sentence that says what to do.
+ */
+import { Schema } from "effect"
+import { nativeMessage, nativeReason, type NativeReason } from "./NativeError.ts"
+
+export const OpenReason = Schema.Literals([
+  "FolderMissing",
+  "FileMissing",
+  "NotAFile",
+  "NoPermission",
+  "NotADatabase",
+  "Corrupt",
+  "Locked",
+  "ReadOnlyFileSystem",
+  "DiskFull",
+  "WalRefused",
+  "PragmaRefused",
+  "Unknown",
+])
+export type OpenReason = typeof OpenReason.Type
+
+const advice: Readonly<Record<OpenReason, string>> = {
+  FolderMissing: "its folder does not exist; create the folder or correct the path",
+  FileMissing: "the file does not exist; correct the path, or ask for it to be created",
+  NotAFile: "the path is not a regular file; name a database file",
+  NoPermission:
+    "permission denied; the process must be able to read and write the file, and to create files in its folder",
+  NotADatabase: "the file is not a SQLite database; correct the path (the file was left as it is)",
+  Corrupt: "the database is damaged; stop writing to it and restore a backup",
+  Locked: "another process has it locked; stop that process, or raise the busy timeout",
+  ReadOnlyFileSystem:
+    "the file system or the file is read-only; mount it writable, move the database, or open it read-only",
+  DiskFull: "the disk is full; free some space and try again",
+  WalRefused: "it cannot be put in WAL mode; use a local file on a file system with shared memory, not :memory:",
+  PragmaRefused: "SQLite did not accept a setting; check the options and the SQLite version",
+  Unknown: "SQLite gave an error that is none of the usual ones",
+}
+
+/** A database that could not be opened. `reason` is what to act on; `cause` is what SQLite or the system said. */
+export class DatabaseOpenError extends Schema.TaggedError<DatabaseOpenError>()("DatabaseOpenError", {
+  file: Schema.String,
+  reason: OpenReason,
+  detail: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect()),
+}) {
+  override get message() {
+    return `cannot open ${this.file}: ${advice[this.reason]}${this.detail === "" ? "" : ` (${this.detail})`}`
+  }
+}
+
+const byNativeReason: Readonly<Record<NativeReason, OpenReason>> = {
+  Busy: "Locked",
+  Locked: "Locked",
+  ReadOnly: "ReadOnlyFileSystem",
+  Io: "Unknown",
+  Corrupt: "Corrupt",
+  Full: "DiskFull",
+  CannotOpen: "NoPermission",
+  NotADatabase: "NotADatabase",
+  NoPermission: "NoPermission",
+  NoMemory: "Unknown",
+  Constraint: "Unknown",
+  Unknown: "Unknown",
+}
+
+/** Any failure or defect of the driver while it opens, as the typed error. */
+export const fromNative = (file: string, cause: unknown): DatabaseOpenError =>
+  new DatabaseOpenError({ file, reason: byNativeReason[nativeReason(cause)], detail: nativeMessage(cause), cause })

@@ -1,0 +1,110 @@
+/**
+ * Looks whether a database is sound, before any connection of this process exists. Fails closed: what could not be
+ * checked is not opened. Leaves the main file and its log byte-identical, and creates nothing where there was nothing.
+ *
+ * The check runs in a process of its own, so that signals stay alive and it can be stopped; it says how far it is.
+ * A file that does not exist yet, or is empty, is sound.
+ */
+import { NodeServices } from "@effect/platform-node"
+import { Clock, Effect, FileSystem, Layer, Option, Path, Runtime, Schedule, Schema, Stream } from "effect"
+import { ChildProcess } from "effect/unstable/process"
+import { NativeReason } from "./NativeError.ts"
+
+/** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
+export class IntegrityError extends Schema.TaggedError<IntegrityError>()("IntegrityError", {
+  file: Schema.String,
+  reason: Schema.Literals(["Damaged", "NotChecked"]),
+  findings: Schema.Array(Schema.String),
+}) {
+  /** 65 (EX_DATAERR) when the file is damaged. */
+  override readonly [Runtime.errorExitCode] = this.reason === "Damaged" ? 65 : 1
+  override get message() {
+    const found = this.findings.join("; ")
+    return this.reason === "Damaged"
+      ? `${this.file} failed its integrity check: ${found}. Nothing was changed; restore a backup`
+      : `${this.file} could not be checked, and is not opened unchecked: ${found}`
+  }
+}
+
+const Verdict = Schema.Union([
+  Schema.Struct({ findings: Schema.Array(Schema.String) }),
+  Schema.Struct({ reason: NativeReason, detail: Schema.String }),
+])
+
+/** How often a check that takes long says how far it is. */
+const progressInterval = "5 seconds"
+
+/** Beside this module there is its process, as `.ts` in the sources and `.js` in a build. */
+const script = new URL(
+  import.meta.url.endsWith(".ts") ? "./integrityProcess.ts" : "./integrityProcess.js",
+  import.meta.url,
+)
+
+/** Runs `quick_check` on the file. Succeeds when it is sound or does not exist. */
+export const check = Effect.fn("Integrity.check")(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const notChecked = (error: { readonly message: string }) =>
+    new IntegrityError({ file, reason: "NotChecked", findings: [error.message] })
+
+  const size = yield* fs.stat(file).pipe(
+    Effect.map((info) => (info.type === "File" ? info.size : 0n)),
+    Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed(0n)),
+    Effect.mapError(notChecked),
+  )
+  if (size === 0n) return
+
+  const verdict = yield* Effect.gen(function* () {
+    const child = yield* ChildProcess.make(process.execPath, [yield* path.fromFileUrl(script), path.resolve(file)], {
+      stdin: "ignore",
+      stderr: "ignore",
+    })
+    yield* Effect.forkScoped(progress(file, child.pid, size))
+    const output = yield* child.stdout.pipe(Stream.decodeText(), Stream.mkString)
+    yield* child.exitCode
+    return yield* Schema.decodeEffect(Schema.fromJsonString(Verdict))(output)
+  }).pipe(Effect.scoped, Effect.mapError(notChecked))
+
+  if ("findings" in verdict) {
+    if (verdict.findings.length === 0) return
+    return yield* new IntegrityError({ file, reason: "Damaged", findings: verdict.findings })
+  }
+  const damaged = verdict.reason === "Corrupt" || verdict.reason === "NotADatabase"
+  return yield* new IntegrityError({
+    file,
+    reason: damaged ? "Damaged" : "NotChecked",
+    findings: [verdict.detail],
+  })
+})
+
+/** A check reads each page about once, so the bytes its process has read (Linux) tell how far it is. */
+const progress = Effect.fnUntraced(function* (file: string, pid: number, size: bigint) {
+  const fs = yield* FileSystem.FileSystem
+  const start = yield* Clock.monotonicTimeNanos
+  const line = Effect.gen(function* () {
+    const io = yield* Effect.orElseSucceed(fs.readFileString(`/proc/${pid}/io`), () => "")
+    const read = Option.fromNullishOr(/^rchar: (\d+)$/m.exec(io)?.[1])
+    const elapsed_seconds = Math.round(Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
+    yield* Effect.annotateLogs(Effect.logInfo("integrity_check running"), {
+      file,
+      elapsed_seconds,
+      percent: Option.match(read, {
+        onNone: () => "unknown",
+        onSome: (bytes) => Math.min(99, Math.floor((Number(bytes) * 100) / Number(size))),
+      }),
+    })
+  })
+  yield* Effect.schedule(line, Schedule.spaced(progressInterval))
+})
+
+export interface IntegrityOptions {
+  readonly file: string
+  /** `quick`: everything but index content (`PRAGMA quick_check`). `off`: no check. */
+  readonly check: "quick" | "off"
+}
+
+/** Checks once, when the layer is built: put it below `Database`. */
+export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityError> =>
+  options.check === "off"
+    ? Layer.empty
+    : Layer.effectDiscard(check(options.file)).pipe(Layer.provide(NodeServices.layer))

@@ -1,0 +1,183 @@
+/**
+ * What an engine remembers: its state keys, its sessions, its paper ticks.
+ *
+ * One method per intent, each one transaction; callers never see SQL, so that another store can take its place.
+ * The layer brings the schema up to date and starts nothing: no fiber, no checkpoint. Needs a `SqlClient` whose permit
+ * covers whole transactions (`Database`).
+ */
+import { SqliteMigrator } from "@effect/sql-sqlite-node"
+import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { migrations } from "./migrations.ts"
+import { stateError, StateError } from "./StateError.ts"
+
+/** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
+export class Session extends Schema.Class<Session>("seawall/state/Session")({
+  sessionId: Schema.Int,
+  parentSessionId: Schema.OptionFromNullOr(Schema.Int),
+  /** ISO 8601, UTC. */
+  startedAt: Schema.String,
+  endedAt: Schema.OptionFromNullOr(Schema.String),
+  haltReason: Schema.OptionFromNullOr(Schema.String),
+  startingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
+  endingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
+}) {}
+
+export const Side = Schema.Literals(["buy", "sell"])
+export type Side = typeof Side.Type
+
+/** One paper tick as it is stored: the book and balances after it, what was filled in it, and the state keys it moves. */
+export interface PaperTick {
+  readonly sessionId: number
+  readonly bid: number
+  readonly ask: number
+  readonly xrp: number
+  readonly rlusd: number
+  readonly valueRlusd: number
+  readonly fills: ReadonlyArray<PaperFill>
+  readonly state: Readonly<Record<string, string>>
+}
+
+export interface PaperFill {
+  readonly side: Side
+  /** RLUSD per XRP. */
+  readonly price: number
+  readonly xrp: number
+  /** What this fill earned against the middle of the book when it was quoted. */
+  readonly spreadPnlRlusd: number
+}
+
+/** In RLUSD. */
+export interface Worth {
+  readonly starting: number
+  readonly ending: number
+}
+
+type Result<A> = Effect.Effect<A, StateError>
+
+export class StateManager extends Context.Service<
+  StateManager,
+  {
+    /** A key that was never set, or was cleared, is none. */
+    readonly get: (key: string) => Result<Option.Option<string>>
+    /** An integer; 0 when absent or unreadable. */
+    readonly getInt: (key: string) => Result<number>
+    readonly set: (key: string, value: string) => Result<void>
+    /** All of them or none. */
+    readonly setMany: (entries: Readonly<Record<string, string>>) => Result<void>
+    /** Clearing a key means writing the empty string. */
+    readonly clear: (...keys: ReadonlyArray<string>) => Result<void>
+    /** Opens a session now and returns its number. */
+    readonly openSession: (options: { readonly parentSessionId: Option.Option<number> }) => Result<number>
+    /** Closes a session now; `worth` is what it was worth at its start and is at its end, where that is known. */
+    readonly closeSession: (options: {
+      readonly sessionId: number
+      readonly haltReason: string
+      readonly worth: Option.Option<Worth>
+    }) => Result<void>
+    /** The session with the highest number. */
+    readonly lastSession: Result<Option.Option<Session>>
+    /** Stores snapshot, fills and state of one paper tick. */
+    readonly recordTick: (tick: PaperTick) => Result<void>
+  }
+>()("seawall/state/StateManager") {
+  /** On SQLite. Fails when the schema cannot be brought up to date. */
+  static readonly layer: Layer.Layer<StateManager, StateError, SqlClient.SqlClient> = Layer.effect(
+    StateManager,
+    Effect.suspend(() => make),
+  )
+}
+
+const upsert =
+  "INSERT INTO engine_state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+const lastSession = `SELECT session_id AS sessionId, parent_session_id AS parentSessionId, started_at AS startedAt,
+  ended_at AS endedAt, halt_reason AS haltReason, starting_value_rlusd AS startingValueRlusd,
+  ending_value_rlusd AS endingValueRlusd FROM sessions ORDER BY session_id DESC LIMIT 1`
+
+const Value = Schema.Array(Schema.Struct({ value: Schema.String }))
+const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations) }).pipe(
+    Effect.catchDefect(Effect.fail), // a step that fails is a defect of the migrator
+    stateError("schema"),
+  )
+
+  const now = Effect.map(DateTime.now, DateTime.formatIso)
+  const insert = Effect.fnUntraced(function* (text: string, values: ReadonlyArray<unknown>) {
+    const rows = yield* sql.unsafe(text, values)
+    return (yield* Schema.decodeUnknownEffect(NewId)(rows))[0].id
+  })
+  const write = (entries: Readonly<Record<string, string>>) =>
+    Effect.forEach(Object.entries(entries), (entry) => sql.unsafe(upsert, entry), { discard: true })
+
+  const get = Effect.fn("StateManager.get")(function* (key: string) {
+    const rows = yield* sql.unsafe("SELECT value FROM engine_state WHERE key = ?", [key])
+    const values = yield* Schema.decodeUnknownEffect(Value)(rows)
+    return Option.filter(
+      Option.map(Arr.head(values), ({ value }) => value),
+      (value) => value !== "",
+    )
+  }, stateError("get"))
+
+  const setMany = Effect.fn("StateManager.setMany")(function* (entries: Readonly<Record<string, string>>) {
+    yield* sql.withTransaction(write(entries))
+  }, stateError("setMany"))
+
+  return StateManager.of({
+    get,
+    getInt: (key) =>
+      Effect.map(get(key), (value) => {
+        const parsed = Number(Option.getOrElse(value, () => "0"))
+        return Number.isSafeInteger(parsed) ? parsed : 0
+      }),
+    set: Effect.fn("StateManager.set")(function* (key, value) {
+      yield* sql.unsafe(upsert, [key, value])
+    }, stateError("set")),
+    setMany,
+    clear: (...keys) => setMany(Object.fromEntries(keys.map((key) => [key, ""]))),
+
+    openSession: Effect.fn("StateManager.openSession")(function* ({ parentSessionId }) {
+      return yield* insert(
+        "INSERT INTO sessions (parent_session_id, started_at) VALUES (?, ?) RETURNING session_id AS id",
+        [Option.getOrNull(parentSessionId), yield* now],
+      )
+    }, stateError("openSession")),
+
+    closeSession: Effect.fn("StateManager.closeSession")(function* ({ sessionId, haltReason, worth }) {
+      const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
+      yield* insert(
+        `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
+         WHERE session_id = ? RETURNING session_id AS id`,
+        [yield* now, haltReason, starting, ending, sessionId],
+      )
+    }, stateError("closeSession")),
+
+    lastSession: Effect.gen(function* () {
+      const rows = yield* sql.unsafe(lastSession)
+      return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(Session))(rows))
+    }).pipe(Effect.withSpan("StateManager.lastSession"), stateError("lastSession")),
+
+    recordTick: Effect.fn("StateManager.recordTick")(function* (tick) {
+      const at = yield* now
+      yield* sql.withTransaction(
+        Effect.gen(function* () {
+          const tickId = yield* insert(
+            `INSERT INTO paper_ticks (session_id, recorded_at, bid, ask, xrp, rlusd, value_rlusd)
+             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING tick_id AS id`,
+            [tick.sessionId, at, tick.bid, tick.ask, tick.xrp, tick.rlusd, tick.valueRlusd],
+          )
+          for (const fill of tick.fills) {
+            yield* sql.unsafe(
+              "INSERT INTO paper_fills (tick_id, side, price, xrp, spread_pnl_rlusd) VALUES (?, ?, ?, ?, ?)",
+              [tickId, fill.side, fill.price, fill.xrp, fill.spreadPnlRlusd],
+            )
+          }
+          yield* write(tick.state)
+        }),
+      )
+    }, stateError("recordTick")),
+  })
+})

@@ -1,0 +1,60 @@
+/**
+ * The schema, as numbered steps. Each one may meet a file that an older program made, so it creates what is absent and
+ * adds missing columns. A step that was released is never changed; what is new gets the next number.
+ */
+import { Effect, Schema } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+
+const ColumnName = Schema.Array(Schema.Struct({ name: Schema.String }))
+
+/** `columns` maps a name to its definition; the first is the primary key, which ALTER TABLE could not add. */
+const table = Effect.fnUntraced(function* (name: string, columns: Readonly<Record<string, string>>) {
+  const sql = yield* SqlClient.SqlClient
+  const all = Object.entries(columns)
+  const definitions = all.map(([column, definition]) => `${column} ${definition}`)
+  yield* sql.unsafe(`CREATE TABLE IF NOT EXISTS ${name} (${definitions.join(", ")})`)
+
+  const rows = yield* sql`SELECT name FROM pragma_table_info(${name})`
+  const present = new Set((yield* Schema.decodeUnknownEffect(ColumnName)(rows)).map((row) => row.name))
+  for (const [column, definition] of all) {
+    if (!present.has(column)) yield* sql.unsafe(`ALTER TABLE ${name} ADD COLUMN ${column} ${definition}`)
+  }
+})
+
+const index = (name: string, on: string) =>
+  SqlClient.SqlClient.use((sql) => sql.unsafe(`CREATE INDEX IF NOT EXISTS ${name} ON ${on}`))
+
+export const migrations = {
+  "0001_engine_state": table("engine_state", { key: "TEXT PRIMARY KEY", value: "TEXT NOT NULL DEFAULT ''" }),
+  "0002_sessions": table("sessions", {
+    session_id: "INTEGER PRIMARY KEY AUTOINCREMENT",
+    parent_session_id: "INTEGER",
+    started_at: "TEXT NOT NULL DEFAULT ''",
+    ended_at: "TEXT",
+    halt_reason: "TEXT",
+    starting_value_rlusd: "REAL",
+    ending_value_rlusd: "REAL",
+  }),
+  "0003_paper": Effect.gen(function* () {
+    yield* table("paper_ticks", {
+      tick_id: "INTEGER PRIMARY KEY",
+      session_id: "INTEGER NOT NULL",
+      recorded_at: "TEXT NOT NULL",
+      bid: "REAL NOT NULL",
+      ask: "REAL NOT NULL",
+      xrp: "REAL NOT NULL",
+      rlusd: "REAL NOT NULL",
+      value_rlusd: "REAL NOT NULL",
+    })
+    yield* table("paper_fills", {
+      fill_id: "INTEGER PRIMARY KEY",
+      tick_id: "INTEGER NOT NULL",
+      side: "TEXT NOT NULL",
+      price: "REAL NOT NULL",
+      xrp: "REAL NOT NULL",
+      spread_pnl_rlusd: "REAL NOT NULL",
+    })
+    yield* index("paper_ticks_by_session", "paper_ticks (session_id)")
+    yield* index("paper_fills_by_tick", "paper_fills (tick_id)")
+  }),
+}

@@ -1,0 +1,171 @@
+/**
+ * One checkpoint of a write-ahead log: its mode, what SQLite counted, and what that means.
+ *
+ * `run` is the only function that issues the PRAGMA; the row is decoded, timed and counted here.
+ * A checkpoint that could not finish is not an error: it has an outcome. An error is a failure of the disk, the file or
+ * SQLite, and says nothing about how far the checkpoint came.
+ * https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
+ */
+import { Clock, Duration, Effect, Metric, Schema } from "effect"
+import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
+
+/**
+ * `PASSIVE` copies what it can and waits for nobody. `TRUNCATE` takes the writer lock, and leaves an empty log file.
+ * FULL and RESTART are not here: they make writers and readers of a live database wait.
+ */
+export const CheckpointMode = Schema.Literals(["PASSIVE", "TRUNCATE"])
+export type CheckpointMode = typeof CheckpointMode.Type
+
+/**
+ * - `Complete`: every frame of the log is in the database (after TRUNCATE: and the log is empty).
+ * - `ReaderBlocked`: a reader's snapshot keeps frames in the log, or keeps TRUNCATE from emptying it.
+ * - `WriterBusy`: another connection holds the writer lock, so that TRUNCATE could not empty the log.
+ * - `CheckpointerBusy`: another connection checkpoints, or recovers the log, right now.
+ * - `LockedInTransaction`: asked for inside an open transaction of the same connection.
+ * - `NotWal`: the database has no write-ahead log.
+ */
+export const CheckpointOutcome = Schema.Literals([
+  "Complete",
+  "ReaderBlocked",
+  "WriterBusy",
+  "CheckpointerBusy",
+  "LockedInTransaction",
+  "NotWal",
+])
+export type CheckpointOutcome = typeof CheckpointOutcome.Type
+
+/** What the PRAGMA answers. `log` and `checkpointed` are -1 when SQLite did not get as far as looking at the log. */
+export const CheckpointRow = Schema.Struct({
+  busy: Schema.Literals([0, 1]),
+  log: Schema.Int,
+  checkpointed: Schema.Int,
+})
+export type CheckpointRow = typeof CheckpointRow.Type
+
+export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint")({
+  mode: CheckpointMode,
+  outcome: CheckpointOutcome,
+  /** SQLite's own flag. 0 is not success: a PASSIVE under a reader answers 0 and moves nothing. */
+  busy: Schema.Literals([0, 1]),
+  /** Frames in the log; -1 when unknown. */
+  logFrames: Schema.Int,
+  /** How many of them are in the database; -1 when unknown. */
+  checkpointedFrames: Schema.Int,
+  /** Milliseconds, on the monotonic clock, of the PRAGMA alone. */
+  elapsedMillis: Schema.Finite,
+}) {}
+
+/** A checkpoint that failed: the disk, the file or SQLite. The log keeps every frame, and the next run tries again. */
+export class CheckpointError extends Schema.TaggedError<CheckpointError>()("CheckpointError", {
+  mode: CheckpointMode,
+  reason: NativeReason,
+  cause: Schema.Defect(),
+}) {
+  override get message() {
+    return `wal_checkpoint(${this.mode}) failed: ${nativeMessage(this.cause)}`
+  }
+}
+
+/** Reads an outcome off a row. A blocked TRUNCATE that copied everything was held up by a reader or a writer: ask which. */
+export const outcomeOf = (row: CheckpointRow, writerBusy: boolean): CheckpointOutcome => {
+  if (row.log < 0) return row.busy === 1 ? "CheckpointerBusy" : "NotWal"
+  if (row.checkpointed < row.log) return "ReaderBlocked"
+  if (row.busy === 1) return writerBusy ? "WriterBusy" : "ReaderBlocked"
+  return "Complete"
+}
+
+const total = Metric.counter("seawall_wal_checkpoints_total", {
+  description: "Checkpoints by mode and outcome; an error counts as outcome Failed",
+  incremental: true,
+})
+const durationSeconds = Metric.histogram("seawall_wal_checkpoint_duration_seconds", {
+  description: "How long the checkpoint took",
+  boundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5],
+})
+const frames = Metric.gauge("seawall_wal_frames", { description: "Frames in the log, when it was last looked at" })
+const backlog = Metric.gauge("seawall_wal_backlog_frames", {
+  description: "Frames not yet in the database, when the log was last looked at",
+})
+
+const gauges = Effect.fnUntraced(function* (log: number, checkpointed: number) {
+  yield* Metric.update(frames, log)
+  yield* Metric.update(backlog, log - checkpointed)
+})
+
+const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
+  Metric.update(Metric.withAttributes(total, { mode, outcome }), 1)
+
+/** What the log holds right now. */
+export interface WalFrames {
+  readonly log: number
+  readonly checkpointed: number
+}
+
+/**
+ * Looks at the log without moving anything: `row` must come from `PRAGMA wal_checkpoint(NOOP)`, which exists since
+ * SQLite 3.51.0; an older one would silently run a PASSIVE instead.
+ */
+export const observe = Effect.fnUntraced(function* <E>(row: Effect.Effect<unknown, E>) {
+  const { log, checkpointed } = yield* Effect.flatMap(row, Schema.decodeUnknownEffect(CheckpointRow))
+  if (log >= 0) yield* gauges(log, checkpointed)
+  return { log, checkpointed } satisfies WalFrames
+})
+
+export interface CheckpointStatements<E> {
+  /** Issues `PRAGMA wal_checkpoint(mode)` and returns its row as it came. */
+  readonly checkpoint: Effect.Effect<unknown, E>
+  /** Whether somebody else holds the writer lock; asked only when the row cannot tell. */
+  readonly writerBusy: Effect.Effect<boolean, E>
+}
+
+/** Runs, times, decodes and counts one checkpoint on whatever connection the statements belong to. */
+export const run = Effect.fn("Checkpoint.run")(function* <E>(
+  mode: CheckpointMode,
+  statements: CheckpointStatements<E>,
+): Effect.fn.Return<Checkpoint, CheckpointError> {
+  const start = yield* Clock.monotonicTimeNanos
+  const answer = yield* statements.checkpoint.pipe(
+    Effect.flatMap(Schema.decodeUnknownEffect(CheckpointRow)),
+    Effect.catch((cause): Effect.Effect<CheckpointRow | "Locked", CheckpointError> => {
+      const reason = nativeReason(cause)
+      if (reason === "Locked") return Effect.succeed("Locked")
+      return Effect.fail(new CheckpointError({ mode, reason, cause }))
+    }),
+    Effect.tapError(() => count(mode, "Failed")),
+  )
+  const elapsedMillis = Number((yield* Clock.monotonicTimeNanos) - start) / 1e6
+  if (answer === "Locked") return yield* counted(lockedInTransaction(mode, elapsedMillis))
+
+  const undecided = answer.busy === 1 && answer.log >= 0 && answer.log === answer.checkpointed
+  const writerBusy = undecided ? yield* Effect.orElseSucceed(statements.writerBusy, () => false) : false
+  return yield* counted(
+    new Checkpoint({
+      mode,
+      outcome: outcomeOf(answer, writerBusy),
+      busy: answer.busy,
+      logFrames: answer.log,
+      checkpointedFrames: answer.checkpointed,
+      elapsedMillis,
+    }),
+  )
+})
+
+const lockedInTransaction = (mode: CheckpointMode, elapsedMillis: number) =>
+  new Checkpoint({
+    mode,
+    outcome: "LockedInTransaction",
+    busy: 1,
+    logFrames: -1,
+    checkpointedFrames: -1,
+    elapsedMillis,
+  })
+
+const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
+  yield* count(checkpoint.mode, checkpoint.outcome)
+  yield* Metric.update(durationSeconds, Duration.toSeconds(Duration.millis(checkpoint.elapsedMillis)))
+  if (checkpoint.logFrames >= 0) yield* gauges(checkpoint.logFrames, checkpoint.checkpointedFrames)
+  return checkpoint
+})
+
+/** The answer to a checkpoint that was asked for inside a transaction of its own connection, and so was not tried. */
+export const refusedInTransaction = (mode: CheckpointMode) => counted(lockedInTransaction(mode, 0))

@@ -1,0 +1,77 @@
+/**
+ * Where checkpoints run. The inline layer runs them on the one connection of the program, on the event loop.
+ *
+ * It takes the connection's permit, so that it is never inside a transaction, and a checkpoint asked for by a fiber that
+ * is inside one is answered at once instead of waiting for itself. A native call cannot be cut: a large log blocks the
+ * event loop for as long as it takes to copy (10 to 16 ms per 1,000 frames).
+ */
+import { Context, Effect, Layer, Option, Schema } from "effect"
+import { SqlClient, type SqlError } from "effect/unstable/sql"
+import { nativeReason } from "../sqlite/NativeError.ts"
+import { insideTransaction } from "../sqlite/SafeClient.ts"
+import * as Checkpoint from "./Checkpoint.ts"
+
+export class Checkpointer extends Context.Service<
+  Checkpointer,
+  {
+    /** Runs one checkpoint. Whoever asks sees to it that two never overlap. */
+    readonly run: (mode: Checkpoint.CheckpointMode) => Effect.Effect<Checkpoint.Checkpoint, Checkpoint.CheckpointError>
+    /** Frames in the log now; moves nothing. None when that is not known. */
+    readonly frames: Effect.Effect<Option.Option<Checkpoint.WalFrames>>
+  }
+>()("seawall/wal/Checkpointer") {
+  /** On the connection of the `SqlClient` in reach. */
+  static readonly layerInline: Layer.Layer<Checkpointer, never, SqlClient.SqlClient> = Layer.effect(
+    Checkpointer,
+    Effect.map(SqlClient.SqlClient, (sql) => ({
+      run: inline(sql),
+      frames: Checkpoint.observe(Effect.map(sql.unsafe("PRAGMA wal_checkpoint(NOOP)"), (rows) => rows[0])).pipe(
+        Effect.option,
+      ),
+    })),
+  )
+}
+
+const inline = (sql: SqlClient.SqlClient) =>
+  Effect.fn("Checkpointer.inline")(function* (mode: Checkpoint.CheckpointMode) {
+    if (yield* insideTransaction(sql)) return yield* Checkpoint.refusedInTransaction(mode)
+    const connection = yield* Effect.mapError(
+      sql.reserve,
+      (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),
+    )
+    const execute = (text: string) => Effect.map(connection.execute(text, [], undefined), (rows): unknown => rows[0])
+    const statements = {
+      checkpoint: execute(`PRAGMA wal_checkpoint(${mode})`),
+      writerBusy: execute("BEGIN IMMEDIATE").pipe(
+        Effect.andThen(execute("ROLLBACK")),
+        Effect.as(false),
+        Effect.catchIf(
+          (error) => nativeReason(error) === "Busy",
+          () => Effect.succeed(true),
+        ),
+      ),
+    }
+    // TRUNCATE waits for readers and writers as long as the busy timeout says, and the event loop with it: never wait.
+    return yield* mode === "TRUNCATE"
+      ? withoutBusyTimeout(execute, mode, Checkpoint.run(mode, statements))
+      : Checkpoint.run(mode, statements)
+  }, Effect.scoped)
+
+type Execute = (text: string) => Effect.Effect<unknown, SqlError.SqlError>
+
+const withoutBusyTimeout = <A>(
+  execute: Execute,
+  mode: Checkpoint.CheckpointMode,
+  self: Effect.Effect<A, Checkpoint.CheckpointError>,
+): Effect.Effect<A, Checkpoint.CheckpointError> => {
+  const failed = (cause: unknown) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause })
+  return Effect.acquireUseRelease(
+    execute("PRAGMA busy_timeout").pipe(
+      Effect.flatMap(Schema.decodeUnknownEffect(Schema.Struct({ timeout: Schema.Int }))),
+      Effect.tap(() => execute("PRAGMA busy_timeout = 0")),
+      Effect.mapError(failed),
+    ),
+    () => self,
+    ({ timeout }) => Effect.mapError(execute(`PRAGMA busy_timeout = ${timeout}`), failed),
+  )
+}

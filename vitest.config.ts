@@ -1,0 +1,9 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Real processes take their time on a busy machine; nothing here is about speed.
+    testTimeout: 60_000,
+  },
+})
