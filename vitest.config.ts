@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // Real processes take their time on a busy machine; nothing here is about speed.
-    testTimeout: 60_000,
+    testTimeout: 30_000,
+    // Of the processes that a file starts; there are other files beside it.
+    maxConcurrency: 3,
   },
 })

@@ -1,5 +1,5 @@
 /** The `seawall` command. */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { Command } from "effect/unstable/cli"
 import packageJson from "../package.json" with { type: "json" }

@@ -32,8 +32,8 @@ export const layer = (terminal: Terminal): Layer.Layer<StatusLine> =>
 const make = Effect.fnUntraced(function* (terminal: Terminal) {
   const outer = yield* Console.Console
   let shown = ""
-  /** A line that wraps could not be taken away again. */
-  const fit = (line: string) => line.slice(0, Math.max(0, (terminal.columns ?? 80) - 1))
+  /** A line that wraps could not be taken away again. Some terminals do not know how wide they are. */
+  const fit = (line: string) => line.slice(0, (terminal.columns || 80) - 1)
   const around =
     (print: (...args: ReadonlyArray<unknown>) => void) =>
     (...args: ReadonlyArray<unknown>) => {

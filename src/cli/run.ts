@@ -4,7 +4,7 @@
  * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, waits
  * for the request to halt, closes the chain and turns the way it ended into an exit code.
  */
-import { NodeStdio } from "@effect/platform-node"
+import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import { type Cause, Clock, Effect, FileSystem, Layer, Option, Runtime } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { Stdio } from "effect/Stdio"

@@ -6,7 +6,8 @@
  * Leaves `wal_autocheckpoint` at SQLite's 1000 pages; whoever checkpoints instead sets it to 0 and restores it.
  * Does not checkpoint, does not retry, and does not open what is not a local file: https://www.sqlite.org/wal.html
  */
-import { NodeFileSystem, NodePath } from "@effect/platform-node"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Context, Duration, Effect, Exit, FileSystem, Layer, Path, type PlatformError, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
@@ -160,6 +161,8 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     yield* settle("synchronous", synchronous.toUpperCase(), synchronous === "full" ? 2 : 1)
     yield* settle("journal_size_limit", journalSizeLimit, journalSizeLimit)
   }
+  // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
+  yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
   const exposure = Exposure.make(synchronous === "full")
   const sql = yield* SafeClient.make(driver, exposure)

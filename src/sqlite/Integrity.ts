@@ -5,7 +5,7 @@
  * The check runs in a process of its own, so that signals stay alive and it can be stopped; it says how far it is.
  * A file that does not exist yet, or is empty, is sound.
  */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Layer, Option, Path, Runtime, Schedule, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/unstable/process"
 import { NativeReason } from "./NativeError.ts"
@@ -53,6 +53,7 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
     Effect.mapError(notChecked),
   )
   if (size === 0n) return
+  yield* Effect.annotateLogs(Effect.logDebug("integrity_check started"), { file, bytes: Number(size) })
 
   const verdict = yield* Effect.gen(function* () {
     const child = yield* ChildProcess.make(process.execPath, [yield* path.fromFileUrl(script), path.resolve(file)], {

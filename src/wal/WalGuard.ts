@@ -12,7 +12,7 @@ import { Context, Duration, Effect, Fiber, Layer, Metric, Option, Ref, Schedule,
 import type { SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
-import type { Checkpoint, CheckpointError, CheckpointMode } from "./Checkpoint.ts"
+import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow, summarize } from "./LatencyWindow.ts"
 
@@ -179,7 +179,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     Effect.flatMap(Ref.get(stopped), (end) =>
       end === "done"
         ? Shutdown.step("wal_checkpoint truncate", Effect.flatMap(checkpoint("TRUNCATE"), warnIfIncomplete))
-        : Effect.logError("wal_checkpoint truncate skipped, a checkpoint is still running"),
+        : Effect.annotateLogs(Effect.logError("wal_checkpoint truncate skipped"), {
+            reason: "a checkpoint still runs",
+          }),
     ),
   )
   yield* finalizer(() =>
@@ -209,5 +211,3 @@ const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
         outcome: checkpoint.outcome,
         ...fields(checkpoint),
       })
-
-export type { CheckpointError }

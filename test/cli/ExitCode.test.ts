@@ -1,0 +1,69 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Runtime, Schema } from "effect"
+import * as ExitCode from "../../src/cli/ExitCode.ts"
+import { HaltReason } from "../../src/engine/HaltReason.ts"
+
+/** Every token once: the type checker refuses a table that lacks one. */
+const table: Readonly<Record<HaltReason, number>> = {
+  duration_elapsed: 0,
+  replay_exhausted: 0,
+  engine_requested_halt: 0,
+  interrupted_sigint: 0,
+  interrupted_sigterm: 0,
+  interrupted_sighup: 0,
+  interrupted_sigbreak: 0,
+  interrupted_keyboard: 0,
+  interrupted_other: 0,
+  risk_xrp_exposure: 3,
+  risk_rlusd_exposure: 3,
+  risk_rpc_failure: 3,
+  risk_stale_ledger: 3,
+  risk_gateway_unhealthy: 3,
+  risk_generic: 3,
+  kill_switch: 3,
+  reconciler_halt: 1,
+  startup_failure: 1,
+  unhandled_exception: 1,
+  config_mismatch: 1,
+  unexpected_halt: 1,
+}
+
+describe("the exit code of a session", () => {
+  for (const [reason, code] of Object.entries(table)) {
+    it(`that ended with ${reason} is ${code}`, () => {
+      expect(ExitCode.ofHaltReason(reason)).toBe(code)
+    })
+  }
+
+  for (const reason of ["", "risk_", "risk_of_rain", "KILL_SWITCH", "duration_elapsed ", "interrupted_sigkill"]) {
+    it(`that ended with "${reason}", which is no token, is 1`, () => {
+      expect(ExitCode.ofHaltReason(reason)).toBe(1)
+    })
+  }
+
+  it.prop("that ended with any other text is 1", [Schema.String], ([reason]) => {
+    expect(ExitCode.ofHaltReason(reason)).toBe(Schema.is(HaltReason)(reason) ? table[reason] : 1)
+  })
+})
+
+describe("ending the process", () => {
+  it.effect("with 0 is a success", () =>
+    Effect.gen(function* () {
+      expect(yield* Effect.exit(ExitCode.exitWith(0))).toEqual(Exit.void)
+    }),
+  )
+
+  for (const code of [1, 3, 65, 78]) {
+    it.effect(`with ${code} is a failure that carries the code, and is not reported again`, () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(ExitCode.exitWith(code))
+        expect([error[Runtime.errorExitCode], error[Runtime.errorReported]]).toEqual([code, false])
+      }),
+    )
+  }
+
+  it("is explained by the help, code by code", () => {
+    const codes = [...ExitCode.help.matchAll(/^ {2}(\d+) /gm)].map(([, code]) => Number(code))
+    expect(codes).toEqual([0, 1, 3, 65, 78])
+  })
+})

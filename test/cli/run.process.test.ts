@@ -1,0 +1,390 @@
+/** `seawall run` as a real process: exit codes, signals, log lines, what is in the database and what is left beside it. */
+import { describe, expect, test } from "vitest"
+import { execFileSync, spawn, spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import { DatabaseSync } from "node:sqlite"
+import * as os from "node:os"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import { type Ended, main, run, start } from "../support/Seawall.ts"
+
+const json = ["run", "--log-format", "json"]
+
+/** Ten ticks a second, a checkpoint five times a second. */
+const quick = {
+  SEAWALL_ENGINE_DATABASE: "test.db",
+  SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.1",
+  SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "0.1",
+  SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
+}
+
+const lines = ({ log }: Ended, event: string) => log.filter(({ message }) => message === event)
+
+const errors = ({ log }: Ended) => log.filter(({ level }) => level === "ERROR" || level === "FATAL")
+
+/** The steps and lines of a shutdown, in their order. */
+const closing = [
+  "stop ticking",
+  "halt.reason",
+  "close session",
+  "engine_status HALTED",
+  "stop wal_checkpoint loop",
+  "wal_checkpoint aggregate",
+  "wal_checkpoint truncate",
+  "restore autocheckpoint",
+  "close database",
+]
+
+/** A folder for one test, and the database in it. */
+class Place {
+  readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-run-"))
+
+  readonly query = (sql: string) => {
+    const database = new DatabaseSync(path.join(this.folder, "test.db"))
+    const rows = database.prepare(sql).all()
+    database.close()
+    return rows.map((row) => Object.values(row))
+  }
+
+  readonly state = () => Object.fromEntries(this.query("SELECT key, value FROM engine_state")) as Record<string, string>
+
+  readonly lastSession = () =>
+    this.query("SELECT halt_reason, ended_at FROM sessions ORDER BY session_id DESC LIMIT 1")[0]!
+
+  /** What every end must leave, whatever its reason: the order was kept, the state is written, one clean file. */
+  readonly expectCleanEnd = (ended: Ended, reason: string) => {
+    expect(errors(ended)).toEqual([])
+    const order = ended.log.map(({ message, annotations }) =>
+      message === "shutdown step" ? annotations["step"] : message,
+    )
+    expect(order.filter((step) => closing.includes(String(step)))).toEqual(closing)
+    const truncate = lines(ended, "wal_checkpoint").at(-1)
+    expect(truncate?.annotations).toMatchObject({ mode: "TRUNCATE", busy: 0, log_frames: 0 })
+    expect(fs.readdirSync(this.folder)).toEqual(["test.db"])
+    expect(this.state()).toMatchObject({ engine_status: "HALTED", "halt.reason": reason })
+    const [haltReason, endedAt] = this.lastSession()
+    expect(haltReason).toBe(reason)
+    expect(endedAt).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
+    expect(this.query("PRAGMA quick_check")).toEqual([["ok"]])
+  }
+}
+
+const it = test.extend<{ at: Place }>({
+  // oxlint-disable-next-line no-empty-pattern -- the runner reads the dependencies of a fixture off this pattern
+  at: async ({}, use) => {
+    const at = new Place()
+    await use(at)
+    fs.rmSync(at.folder, { recursive: true, force: true })
+  },
+})
+
+describe.concurrent("a session", () => {
+  it("ends after its duration with exit code 0 and one clean file", async ({ at }) => {
+    const ended = await run([...json, "--duration-seconds", "1"], { cwd: at.folder, env: quick })
+    expect([ended.code, ended.stderr]).toEqual([0, ""])
+    at.expectCleanEnd(ended, "duration_elapsed")
+    expect(lines(ended, "wal_checkpoint").length).toBeGreaterThan(2)
+    expect(at.query("SELECT count(*) FROM paper_ticks")[0]![0]).toBe(
+      lines(ended, "engine halted")[0]?.annotations["ticks"],
+    )
+  })
+
+  it("ends with its feed, counts the bad lines, and is the same twice", async ({ at }) => {
+    const quotes = [`{"bid":0.5,"ask":0.5005}`, "nonsense", `{"bid":0.49,"ask":0.4905}`, `{"bid":0.52,"ask":0.5205}`]
+    fs.writeFileSync(path.join(at.folder, "feed"), quotes.join("\n"))
+    const content = async () => {
+      const ended = await run([...json, "--feed", "feed"], { cwd: at.folder, env: quick })
+      expect(ended.code).toBe(0)
+      expect(lines(ended, "feed line refused").map(({ annotations }) => annotations["line"])).toEqual([2])
+      const found = [
+        at.state(),
+        at.query("SELECT bid, ask, xrp, rlusd FROM paper_ticks"),
+        at.query("SELECT * FROM paper_fills"),
+      ]
+      fs.rmSync(path.join(at.folder, "test.db"))
+      return found
+    }
+    const first = await content()
+    expect(first[0]).toMatchObject({ "halt.reason": "replay_exhausted", "paper.fills": "2" })
+    expect(first[0]).toMatchObject({ "halt.detail": "the feed has ended, 1 lines of it were refused" })
+    expect(first[1]).toHaveLength(3)
+    expect(await content()).toEqual(first)
+  })
+
+  it("reads its feed from standard input", async ({ at }) => {
+    const session = start([...json, "--feed", "-"], { cwd: at.folder, env: quick })
+    session.write(`{"bid":0.5,"ask":0.5005}\n`)
+    await session.says("engine running")
+    session.write(`{"bid":0.49,"ask":0.4905}\n`)
+    session.endInput()
+    const ended = await session.ended
+    expect(ended.code).toBe(0)
+    at.expectCleanEnd(ended, "replay_exhausted")
+    expect(at.query("SELECT count(*) FROM paper_ticks")).toEqual([[2]])
+  })
+
+  it("halts with exit code 3 when a balance passes its cap", async ({ at }) => {
+    const ended = await run(json, { cwd: at.folder, env: { ...quick, SEAWALL_RISK_MAX_XRP_EXPOSURE: "100" } })
+    expect(ended.code).toBe(3)
+    at.expectCleanEnd(ended, "risk_xrp_exposure")
+    expect(at.state()["halt.detail"]).toBe("2000 XRP is above the cap of 100")
+  })
+
+  it("recovers its parent: balances go on, and nothing is cleared", async ({ at }) => {
+    const feed = path.join(at.folder, "..", `${path.basename(at.folder)}.feed`)
+    const play = async (quotes: ReadonlyArray<string>, ...flags: ReadonlyArray<string>) => {
+      fs.writeFileSync(feed, quotes.join("\n"))
+      const ended = await run([...json, "--feed", feed, ...flags], { cwd: at.folder, env: quick })
+      expect(ended.code).toBe(0)
+    }
+    await play([`{"bid":0.5,"ask":0.5005}`, `{"bid":0.49,"ask":0.4905}`])
+    const before = at.state()["paper.xrp"]
+    expect(Number(before)).toBeGreaterThan(2000)
+    await play([`{"bid":0.49,"ask":0.4905}`], "--parent-session", "1")
+    expect(at.state()["paper.xrp"]).toBe(before)
+    expect(at.query("SELECT parent_session_id FROM sessions ORDER BY session_id")).toEqual([[null], [1]])
+    await play([`{"bid":0.49,"ask":0.4905}`])
+    expect(at.state()["paper.xrp"]).toBe("2000")
+    fs.rmSync(feed)
+  })
+
+  it("whose tick cannot write halts with exit code 1 and says why", async ({ at }) => {
+    const session = start(json, { cwd: at.folder, env: quick })
+    await session.says("engine running")
+    const other = new DatabaseSync(path.join(at.folder, "test.db"), { timeout: 5000 })
+    other.exec("DROP TABLE paper_ticks")
+    other.close()
+    const ended = await session.ended
+    expect(ended.code).toBe(1)
+    expect(lines(ended, "tick failed")[0]?.level).toBe("ERROR")
+    expect(at.state()).toMatchObject({ engine_status: "HALTED", "halt.reason": "unhandled_exception" })
+    expect(at.state()["halt.detail"]).toContain("no such table: paper_ticks")
+    expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
+  })
+
+  it("ends with exit code 0 and a warning when an open dashboard keeps the log", async ({ at }) => {
+    const session = start(json, { cwd: at.folder, env: quick })
+    await session.says(`"wal_checkpoint"`)
+    const dashboard = new DatabaseSync(path.join(at.folder, "test.db"), { readOnly: true })
+    dashboard.exec("BEGIN")
+    dashboard.prepare("SELECT count(*) FROM paper_ticks").all()
+    session.kill("SIGTERM")
+    const ended = await session.ended
+    dashboard.close()
+    expect(ended.code).toBe(0)
+    expect(errors(ended)).toEqual([])
+    expect(lines(ended, "wal_checkpoint truncate incomplete")[0]).toMatchObject({
+      level: "WARN",
+      annotations: { outcome: "ReaderBlocked" },
+    })
+    const [left] = lines(ended, "database sidecars left")
+    expect(left?.level).toBe("WARN")
+    expect(left?.annotations["reason"]).toContain(`(pid ${process.pid})`)
+  })
+})
+
+describe.concurrent("a signal", () => {
+  for (const [signal, reason] of [
+    ["SIGINT", "interrupted_sigint"],
+    ["SIGTERM", "interrupted_sigterm"],
+    ["SIGHUP", "interrupted_sighup"],
+  ] as const) {
+    it(`${signal} ends the session in order with ${reason} and exit code 0`, async ({ at }) => {
+      const session = start(json, { cwd: at.folder, env: quick })
+      await session.says(`"wal_checkpoint"`)
+      session.kill(signal)
+      const ended = await session.ended
+      expect([ended.code, ended.signal]).toEqual([0, null])
+      at.expectCleanEnd(ended, reason)
+    })
+
+    it(`${signal} twice changes nothing`, async ({ at }) => {
+      const session = start(json, { cwd: at.folder, env: quick })
+      await session.says(`"wal_checkpoint"`)
+      session.kill(signal)
+      session.kill(signal)
+      const ended = await session.ended
+      expect([ended.code, ended.signal]).toEqual([0, null])
+      at.expectCleanEnd(ended, reason)
+    })
+
+    it(`${signal} during start-up leaves nothing behind, with exit code 0`, async ({ at }) => {
+      // A database that takes the check some time, so that the signal meets the start.
+      const database = new DatabaseSync(path.join(at.folder, "test.db"))
+      database.exec(`PRAGMA journal_mode = WAL; CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT UNIQUE);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+        INSERT INTO t SELECT i, 'row number ' || i FROM n`)
+      database.close()
+      const session = start([...json, "--log-level", "debug"], { cwd: at.folder, env: quick })
+      await session.says("integrity_check started")
+      session.kill(signal)
+      const ended = await session.ended
+      expect([ended.code, ended.signal]).toEqual([0, null])
+      expect(errors(ended)).toEqual([])
+      expect(lines(ended, "engine running")).toEqual([])
+      expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
+      expect(at.query("SELECT count(*) FROM sqlite_schema WHERE name = 'engine_state'")).toEqual([[0]])
+    })
+  }
+
+  it("of another kind during the shutdown changes nothing either", async ({ at }) => {
+    const session = start(json, { cwd: at.folder, env: quick })
+    await session.says(`"wal_checkpoint"`)
+    session.kill("SIGTERM")
+    session.kill("SIGINT")
+    session.kill("SIGHUP")
+    const ended = await session.ended
+    expect([ended.code, ended.signal]).toEqual([0, null])
+    expect(at.lastSession()[0]).toMatch(/^interrupted_sig(term|int|hup)$/)
+    expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
+  })
+})
+
+describe.concurrent("a terminal", () => {
+  it("sees Ctrl+C through npm start end in a clean database", async ({ at }) => {
+    // A terminal sends the signal to the whole group: to npm, to its shell and to the engine.
+    const npm = spawn("npm", ["start", "--", ...json.slice(1), "--db", path.join(at.folder, "test.db")], {
+      cwd: fileURLToPath(new URL("../..", import.meta.url)),
+      env: { ...process.env, ...quick, SEAWALL_ENGINE_DATABASE: "" },
+      detached: true,
+    })
+    const ended = Promise.withResolvers<void>()
+    let stdout = ""
+    let interrupted = false
+    npm.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text
+      if (interrupted || !stdout.includes(`"engine running"`)) return
+      interrupted = true
+      process.kill(-npm.pid!, "SIGINT")
+    })
+    // The engine holds the pipe open for as long as it lives, which may be longer than npm does.
+    npm.stdout.on("close", () => ended.resolve())
+    await ended.promise
+    expect(at.state()).toMatchObject({ engine_status: "HALTED", "halt.reason": "interrupted_sigint" })
+    expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
+    expect(at.query("PRAGMA quick_check")).toEqual([["ok"]])
+  })
+
+  it.runIf(fs.existsSync("/usr/bin/script"))("shows one status line below a log that does not tear", async ({ at }) => {
+    const command = [process.execPath, main, "run", "--duration-seconds", "1.5"].map((word) => `'${word}'`).join(" ")
+    const { stdout, status } = spawnSync("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
+      cwd: at.folder,
+      env: { ...process.env, ...quick, NO_COLOR: "1" },
+      encoding: "utf8",
+    })
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/00:00:01 {2}ticks \d+ {2}last checkpoint PASSIVE Complete [\d.]+ ms {2}WAL frames \d+/)
+    // What the terminal shows at the end: of each line only what was written after it was last cleared.
+    const shown = stdout.split(/\r?\n/).map((line) => line.split("\r\x1b[2K").at(-1)!)
+    for (const line of shown.filter((text) => text !== "")) expect(line).toMatch(/^\d\d:\d\d:\d\d\.\d{3} /)
+    expect(shown.filter((line) => line.includes("ticks ") && line.includes("WAL frames"))).toEqual([])
+  })
+})
+
+describe.concurrent("what is refused", () => {
+  const noStack = ({ stdout, stderr }: Ended) => expect(stdout + stderr).not.toMatch(/\n\s+at /)
+
+  it("a database that fails its check, with exit code 65, byte-identical", async ({ at }) => {
+    const bytes = Buffer.alloc(12_000, "no database")
+    fs.writeFileSync(path.join(at.folder, "test.db"), bytes)
+    const ended = await run(json, { cwd: at.folder, env: quick })
+    expect(ended.code).toBe(65)
+    expect(lines(ended, "start failed")[0]?.annotations["error"]).toContain("failed its integrity check")
+    expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
+    expect(fs.readFileSync(path.join(at.folder, "test.db"))).toEqual(bytes)
+    noStack(ended)
+  })
+
+  it("a folder that cannot be written, with exit code 1 and nothing created", async ({ at }) => {
+    fs.mkdirSync(path.join(at.folder, "closed"), { mode: 0o555 })
+    const under = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : []
+    const ended = await run([...json, "--db", "closed/test.db"], { cwd: at.folder, under })
+    expect(ended.code).toBe(1)
+    expect(lines(ended, "start failed")[0]?.annotations["error"]).toContain("permission denied")
+    expect(fs.readdirSync(path.join(at.folder, "closed"))).toEqual([])
+    noStack(ended)
+  })
+
+  const canMount = process.platform === "linux" && process.getuid?.() === 0
+  const mounted = async (at: Place, options: string, body: (mount: string) => Promise<void>) => {
+    const mount = path.join(at.folder, "mounted")
+    fs.mkdirSync(mount)
+    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", mount])
+    try {
+      await body(mount)
+    } finally {
+      execFileSync("umount", ["--lazy", mount])
+    }
+  }
+
+  it.runIf(canMount)("a read-only file system", ({ at }) =>
+    mounted(at, "ro", async () => {
+      const ended = await run([...json, "--db", "mounted/test.db"], { cwd: at.folder })
+      expect(ended.code).toBe(1)
+      expect(lines(ended, "start failed")[0]?.annotations["error"]).toContain("read-only")
+    }),
+  )
+
+  it.runIf(canMount)("a disk that is full", ({ at }) =>
+    mounted(at, "size=16k", async (mount) => {
+      fs.writeFileSync(path.join(mount, "filler"), Buffer.alloc(16 * 1024))
+      const ended = await run([...json, "--db", "mounted/test.db"], { cwd: at.folder })
+      expect(ended.code).toBe(1)
+      expect(lines(ended, "start failed")[0]?.annotations["error"]).toMatch(/disk is full|disk space/)
+    }),
+  )
+
+  it("five mistakes in the configuration, all at once, with exit code 78 and no database", async ({ at }) => {
+    const yaml = `engine:
+  tick_interval_seconds: fast
+  no_such_key: 1
+order_size:
+  base_size_rlusd: -5
+paper:
+  seed: 1.5
+no_such_section:
+  a: 1
+`
+    fs.writeFileSync(path.join(at.folder, "bad.yaml"), yaml)
+    const ended = await run([...json, "--config", "bad.yaml"], { cwd: at.folder })
+    expect(ended.code).toBe(78)
+    const message = String(lines(ended, "start failed")[0]?.annotations["error"])
+    for (const problem of [
+      'engine.tick_interval_seconds: Expected number, got "fast"',
+      "engine.no_such_key: unknown key, got 1",
+      "order_size.base_size_rlusd: Expected a value greater than 0, got -5",
+      "paper.seed: Expected an integer, got 1.5",
+      'no_such_section: unknown key, got {"a":1}',
+    ]) {
+      expect(message).toContain(problem)
+    }
+    expect(fs.readdirSync(at.folder)).toEqual(["bad.yaml"])
+    noStack(ended)
+  })
+
+  it("settings that make no sense together, with exit code 78, stored for the operator", async ({ at }) => {
+    const env = { ...quick, SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "7", SEAWALL_RISK_MAX_XRP_EXPOSURE: "0" }
+    const ended = await run(json, { cwd: at.folder, env })
+    expect(ended.code).toBe(78)
+    expect(at.state()).toMatchObject({ engine_status: "HALTED", "halt.reason": "config_mismatch" })
+    expect(at.state()["halt.detail"]).toContain("risk.max_xrp_exposure")
+    expect(at.state()["halt.detail"]).toContain("strategy.requote_interval_seconds")
+    expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
+  })
+
+  it("a configuration, a feed or a flag that is not there: one clear message, nothing created", async ({ at }) => {
+    const cases = [
+      [["--config", "none.yaml"], 78, "none.yaml"],
+      [["--feed", "none.ndjson"], 1, "none.ndjson"],
+      [["--no-such-flag"], 1, "--no-such-flag"],
+      [["--log-format", "xml"], 1, "xml"],
+    ] as const
+    for (const [flags, code, text] of cases) {
+      const ended = await run(["run", ...flags], { cwd: at.folder, env: quick })
+      expect(ended.code).toBe(code)
+      expect(ended.stdout + ended.stderr).toContain(text)
+      noStack(ended)
+    }
+    expect(fs.readdirSync(at.folder)).toEqual([])
+  })
+})

@@ -1,0 +1,234 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Option, Ref, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { SqlClient } from "effect/unstable/sql"
+import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
+import { EngineProgram, goOn, haltWith, type TickResult } from "../../src/engine/EngineProgram.ts"
+import { Halt } from "../../src/engine/Halt.ts"
+import * as Preflight from "../../src/engine/Preflight.ts"
+import * as EngineConfig from "../../src/engine/EngineConfig.ts"
+import { DatabaseSync } from "node:sqlite"
+import { Database } from "../../src/sqlite/Database.ts"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { StateManager } from "../../src/state/StateManager.ts"
+import { temporaryFile } from "../support/files.ts"
+import { events, LogCapture, logged, steps } from "../support/LogCapture.ts"
+
+const options: EngineOptions = { tickInterval: "4 seconds", duration: 0, parentSessionId: Option.none() }
+
+/** An engine on a real database whose ticks do what the test says; everything is closed by hand. */
+const started = Effect.fnUntraced(function* (
+  tick: (n: number) => Effect.Effect<TickResult, unknown>,
+  overrides: Partial<EngineOptions> = {},
+) {
+  const count = yield* Ref.make(0)
+  const program = Layer.succeed(EngineProgram, {
+    tick: () =>
+      Effect.flatMap(
+        Ref.updateAndGet(count, (n) => n + 1),
+        tick,
+      ),
+    worth: Effect.succeed(Option.some({ starting: 100, ending: 107 })),
+  })
+  const config = yield* EngineConfig.load({ source: "test", yaml: "" })
+  const scope = yield* Scope.make()
+  const file = yield* temporaryFile
+  // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
+  const below = yield* Preflight.layer({ config, parentSessionId: Option.none() }).pipe(
+    Layer.provideMerge(StateManager.layer),
+    Layer.provideMerge(Database.layer({ file })),
+    Layer.provideMerge(Halt.layer),
+    Layer.provideMerge(Shutdown.layer()),
+    Layer.provideMerge(LogCapture.layer),
+    Layer.buildWithScope(scope),
+  )
+  const above = yield* Scope.fork(scope)
+  const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, below)
+  const start = Engine.layer({ ...options, ...overrides }).pipe(
+    Layer.provide(program),
+    Layer.buildWithScope(above),
+    inside,
+  )
+  return {
+    file,
+    inside,
+    ticks: Ref.get(count),
+    start,
+    /** Closes the engine and leaves the database open, for a look at what was stored. */
+    stop: (exit: Exit.Exit<unknown, unknown> = Exit.void) => Scope.close(above, exit),
+    close: (exit: Exit.Exit<unknown, unknown> = Exit.void) => Scope.close(scope, exit),
+    stored: (key: string) => inside(StateManager.use((state) => Effect.map(state.get(key), Option.getOrUndefined))),
+    session: inside(StateManager.use((state) => Effect.map(state.lastSession, Option.getOrThrow))),
+  }
+})
+
+const quiet = () => Effect.succeed(goOn)
+
+const shutdown = ["stop ticking", "halt.reason", "close session", "engine_status HALTED"]
+
+describe("an engine", () => {
+  it.effect("ticks at once and then once an interval, counted from the end of a slow tick", () =>
+    Effect.gen(function* () {
+      const engine = yield* started((n) => Effect.as(Effect.sleep(n === 2 ? "3 seconds" : 0), goOn))
+      yield* engine.start
+      yield* TestClock.adjust("0 seconds")
+      expect(yield* engine.ticks).toBe(1)
+      yield* TestClock.adjust("10 seconds") // the second goes from 4 to 7, the third comes at 11
+      expect(yield* engine.ticks).toBe(2)
+      yield* TestClock.adjust("1 second")
+      expect(yield* engine.ticks).toBe(3)
+      yield* engine.stop()
+    }),
+  )
+
+  it.effect("is RUNNING as the last step of its start, with an open session", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet)
+      yield* engine.start
+      expect(yield* engine.stored("engine_status")).toBe("RUNNING")
+      const session = yield* engine.session
+      expect([session.sessionId, Option.isNone(session.endedAt)]).toEqual([1, true])
+      yield* engine.stop()
+    }),
+  )
+
+  it.effect("asks to halt when its duration has elapsed", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet, { duration: "30 seconds" })
+      yield* engine.start
+      yield* TestClock.adjust("29 seconds")
+      expect(Option.isNone(yield* engine.inside(Halt.use(({ requested }) => requested)))).toBe(true)
+      yield* TestClock.adjust("1 second")
+      const request = yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      expect(request.reason).toEqual(Option.some("duration_elapsed"))
+      yield* engine.stop()
+      expect(yield* engine.stored("halt.reason")).toBe("duration_elapsed")
+    }),
+  )
+
+  it.effect("halts with the token that its tick has decided, and ticks no more", () =>
+    Effect.gen(function* () {
+      const engine = yield* started((n) =>
+        Effect.succeed(n === 3 ? haltWith("risk_stale_ledger", "12 ledgers behind") : goOn),
+      )
+      yield* engine.start
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* engine.ticks).toBe(3)
+      yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
+      yield* engine.stop()
+      expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
+      expect(yield* engine.stored("halt.detail")).toBe("12 ledgers behind")
+      expect((yield* engine.session).haltReason).toEqual(Option.some("risk_stale_ledger"))
+    }),
+  )
+
+  for (const [name, tick] of [
+    ["dies", Effect.die(new Error("no such ledger"))],
+    ["fails", Effect.fail(new Error("no such ledger"))],
+    ["is interrupted from inside", Effect.andThen(Effect.logWarning("no such ledger"), Effect.interrupt)],
+  ] as const) {
+    it.effect(`halts with unhandled_exception when a tick ${name}`, () =>
+      Effect.gen(function* () {
+        const engine = yield* started(() => tick)
+        yield* engine.start
+        yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+        yield* engine.stop()
+        expect(yield* engine.stored("halt.reason")).toBe("unhandled_exception")
+        const [line] = yield* engine.inside(logged("tick failed"))
+        expect(line?.level).toBe("Error")
+        expect(line?.cause).not.toBe("")
+      }),
+    )
+  }
+
+  it.effect("closes in its order at a normal end, at a failure and at an interruption", () =>
+    Effect.gen(function* () {
+      for (const [exit, reason] of [
+        [Exit.void, "unexpected_halt"],
+        [Exit.fail("broken"), "unhandled_exception"],
+        [Exit.interrupt(), "interrupted_other"],
+      ] as const) {
+        const engine = yield* started(quiet)
+        yield* engine.start
+        yield* engine.stop(exit)
+        expect(yield* engine.inside(steps)).toEqual(shutdown)
+        expect(yield* engine.stored("halt.reason")).toBe(reason)
+        expect(yield* engine.stored("engine_status")).toBe("HALTED")
+        const session = yield* engine.session
+        expect(session.haltReason).toEqual(Option.some(reason))
+        expect(Option.isSome(session.endedAt)).toBe(true)
+        expect([session.startingValueRlusd, session.endingValueRlusd]).toEqual([Option.some(100), Option.some(107)])
+      }
+    }),
+  )
+
+  it.effect("keeps the reason that was asked for first", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet, { duration: "10 seconds" })
+      yield* engine.start
+      const ask = (reason: "interrupted_sigterm" | "interrupted_sigint") =>
+        engine.inside(Halt.use((halt) => halt.request({ reason: Option.some(reason), detail: "" })))
+      yield* ask("interrupted_sigterm")
+      yield* ask("interrupted_sigint")
+      yield* TestClock.adjust("10 seconds")
+      yield* engine.stop(Exit.interrupt())
+      expect(yield* engine.stored("halt.reason")).toBe("interrupted_sigterm")
+    }),
+  )
+
+  it.effect("attempts every step of its end, whatever happened to the ones before", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet)
+      yield* engine.start
+      const sql = yield* engine.inside(SqlClient.SqlClient)
+      yield* sql`DROP TABLE sessions`
+      yield* engine.stop()
+      const failed = yield* engine.inside(logged("shutdown step failed"))
+      expect(failed.map(({ level, fields }) => [level, fields["step"]])).toEqual([["Error", "close session"]])
+      expect(failed[0]?.cause).toContain("no such table: sessions")
+      expect(yield* engine.inside(steps)).toEqual(shutdown.filter((step) => step !== "close session"))
+      expect(yield* engine.stored("engine_status")).toBe("HALTED")
+      expect(yield* engine.inside(Effect.flatMap(Shutdown.Shutdown, ({ failures }) => failures))).toEqual([
+        "close session",
+      ])
+    }),
+  )
+
+  it.effect("does not wait longer than the budget for a tick that cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(() => Effect.uninterruptible(Effect.never))
+      yield* engine.start
+      yield* TestClock.adjust("1 second")
+      const stopping = yield* Effect.forkChild(engine.stop(), { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      expect(stopping.pollUnsafe()).toBeDefined()
+      expect((yield* engine.inside(logged("shutdown step overdue"))).map(({ fields }) => fields["step"])).toEqual([
+        "stop ticking",
+      ])
+      expect(yield* engine.stored("engine_status")).toBe("HALTED")
+    }),
+  )
+
+  it.effect("that cannot start leaves startup_failure and HALTED, and never was RUNNING", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet)
+      const sql = yield* engine.inside(SqlClient.SqlClient)
+      yield* sql`DROP TABLE sessions`
+      const exit = yield* Effect.exit(engine.start)
+      expect(Exit.isFailure(exit)).toBe(true)
+      yield* engine.stop(exit)
+      yield* engine.close(exit)
+      expect(yield* engine.inside(events)).not.toContain("engine running")
+      expect((yield* engine.inside(steps))[0]).toBe("halt.reason")
+      const left = new DatabaseSync(engine.file, { readOnly: true })
+      const rows = left.prepare("SELECT key, value FROM engine_state ORDER BY key").all().map(Object.values)
+      left.close()
+      expect(rows).toEqual([
+        ["engine_status", "HALTED"],
+        ["halt.detail", ""],
+        ["halt.reason", "startup_failure"],
+      ])
+    }),
+  )
+})

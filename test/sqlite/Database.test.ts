@@ -1,0 +1,242 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, FileSystem, Layer, Result, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { DatabaseSync } from "node:sqlite"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
+import { list, temporaryDatabase, temporaryFile, temporaryFolder } from "../support/files.ts"
+import { LogCapture, logged } from "../support/LogCapture.ts"
+
+const pragma = (name: string) =>
+  Database.use(({ sql }) => Effect.map(sql.unsafe(`PRAGMA ${name}`).values, (rows) => rows[0]?.[0]))
+
+/** Opens and closes, and returns why it could not be opened. */
+const refusal = (options: DatabaseOptions) =>
+  Layer.build(Database.layer(options)).pipe(
+    Effect.scoped,
+    Effect.result,
+    Effect.map((result) => (Result.isFailure(result) ? result.failure : undefined)),
+  )
+
+const write = (file: string, bytes: Uint8Array) =>
+  FileSystem.FileSystem.use((fs) => fs.writeFile(file, bytes)).pipe(Effect.provide(NodeFileSystem.layer))
+
+const read = (file: string) =>
+  FileSystem.FileSystem.use((fs) => fs.readFile(file)).pipe(Effect.provide(NodeFileSystem.layer))
+
+const sqlite = (file: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new DatabaseSync(file)),
+    (database) => Effect.sync(() => database.close()),
+  )
+
+describe("an open database", () => {
+  it.effect("is in WAL mode, syncs each commit, bounds its log file, and leaves autocheckpoint alone", () =>
+    Effect.gen(function* () {
+      expect(yield* pragma("journal_mode")).toBe("wal")
+      expect(yield* pragma("synchronous")).toBe(2)
+      expect(yield* pragma("journal_size_limit")).toBe(32 * 1024 * 1024)
+      expect(yield* pragma("wal_autocheckpoint")).toBe(1000)
+      expect(yield* pragma("busy_timeout")).toBe(1000)
+    }).pipe(Effect.provide(temporaryDatabase())),
+  )
+
+  it.effect("takes its options", () =>
+    Effect.gen(function* () {
+      expect(yield* pragma("synchronous")).toBe(1)
+      expect(yield* pragma("busy_timeout")).toBe(250)
+      expect(yield* pragma("cache_size")).toBe(-4000)
+    }).pipe(
+      Effect.provide(temporaryDatabase({ synchronous: "normal", busyTimeout: "250 millis", cacheSizeKib: 4000 })),
+    ),
+  )
+
+  it.effect("creates its missing folders", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      expect(yield* refusal({ file: `${folder}/a/b/test.db` })).toBeUndefined()
+      expect(yield* list(`${folder}/a/b`)).toEqual(["test.db"])
+    }),
+  )
+
+  it.effect("refuses to write when it was opened read-only", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* refusal({ file })
+      const { sql } = yield* Effect.provide(Database, Database.layer({ file, readOnly: true }))
+      const failed = yield* Effect.result(sql`CREATE TABLE t (a)`)
+      expect(Result.isFailure(failed)).toBe(true)
+    }),
+  )
+
+  it.effect("leaves its folder with the main file alone when it closes, without a word", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const log = yield* Layer.build(LogCapture.layer)
+      yield* Database.use(({ sql }) => sql`CREATE TABLE t (a)`).pipe(
+        Effect.provide(Database.layer({ file })),
+        Effect.provideContext(log),
+      )
+      expect(yield* list(file.slice(0, -"/test.db".length))).toEqual(["test.db"])
+      expect(yield* Effect.provideContext(logged("database sidecars left"), log)).toEqual([])
+    }),
+  )
+
+  it.effect("warns when somebody else keeps the sidecars", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const log = yield* Layer.build(LogCapture.layer)
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(Database.layer({ file }), scope).pipe(Effect.provideContext(log))
+      yield* Database.use(({ sql }) => sql`CREATE TABLE t (a)`).pipe(Effect.provideContext(context))
+      const other = yield* sqlite(file)
+      other.prepare("SELECT * FROM t").all()
+      yield* Scope.close(scope, Exit.void)
+      const [warning, ...more] = yield* Effect.provideContext(logged("database sidecars left"), log)
+      expect(more).toEqual([])
+      expect(warning?.level).toBe("Warn")
+      expect(warning?.fields).toEqual({ files: `${file}-wal ${file}-shm`, reason: "unknown" })
+    }),
+  )
+})
+
+describe("what cannot be opened", () => {
+  it.effect("a missing folder, when nothing is to be created", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const error = yield* refusal({ file: `${folder}/a/test.db`, create: false })
+      expect(error?.reason).toBe("FolderMissing")
+      expect(error?.message).toContain("create the folder or correct the path")
+      expect(yield* list(folder)).toEqual([])
+    }),
+  )
+
+  it.effect("a missing file, when nothing is to be created", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      expect((yield* refusal({ file: `${folder}/test.db`, create: false }))?.reason).toBe("FileMissing")
+      expect((yield* refusal({ file: `${folder}/test.db`, readOnly: true }))?.reason).toBe("FileMissing")
+      expect(yield* list(folder)).toEqual([])
+    }),
+  )
+
+  it.effect("a folder, and a path below a file", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* write(`${folder}/file`, new Uint8Array(1))
+      expect((yield* refusal({ file: folder }))?.reason).toBe("NotAFile")
+      expect((yield* refusal({ file: `${folder}/file/test.db` }))?.reason).toBe("NotAFile")
+    }),
+  )
+
+  it.effect("a file that is no database, which stays as it is", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const bytes = new Uint8Array(8192).fill(65)
+      yield* write(`${folder}/test.db`, bytes)
+      const error = yield* refusal({ file: `${folder}/test.db` })
+      expect(error?.reason).toBe("NotADatabase")
+      expect(error?.message).toContain("is not a SQLite database")
+      expect(yield* read(`${folder}/test.db`)).toEqual(Buffer.from(bytes))
+      expect(yield* list(folder)).toEqual(["test.db"])
+    }),
+  )
+
+  it.effect("a damaged database", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* Database.use(({ sql }) => sql`CREATE TABLE t (a)`).pipe(Effect.provide(Database.layer({ file })))
+      const bytes = yield* read(file)
+      bytes[100] = 0xff // the type of the first page
+      bytes[101] = 0xff
+      yield* write(file, bytes)
+      const error = yield* refusal({ file })
+      expect(error?.reason).toBe("Corrupt")
+      expect(error?.message).toContain("restore a backup")
+    }),
+  )
+
+  it.effect("one that another connection has locked, at the end of the busy timeout", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const other = yield* sqlite(file)
+      other.exec("PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t (a)")
+      const error = yield* refusal({ file, busyTimeout: "10 millis" })
+      expect(error?.reason).toBe("Locked")
+      expect(error?.message).toContain("stop that process")
+    }),
+  )
+
+  it.effect("what has no log: memory, and URIs", () =>
+    Effect.gen(function* () {
+      expect((yield* refusal({ file: ":memory:" }))?.reason).toBe("WalRefused")
+      expect((yield* refusal({ file: "" }))?.reason).toBe("WalRefused")
+      expect((yield* refusal({ file: "file:x.db?mode=memory" }))?.reason).toBe("WalRefused")
+    }),
+  )
+
+  it.effect("an option that SQLite does not take, and says which", () =>
+    Effect.gen(function* () {
+      const error = yield* refusal({ file: yield* temporaryFile, cacheSizeKib: 1e12 })
+      expect(error?.reason).toBe("PragmaRefused")
+      expect(error?.message).toContain("expected cache_size to be -1000000000000")
+    }),
+  )
+})
+
+describe("exposure", () => {
+  const seconds = Database.use(({ exposure }) => exposure.seconds)
+
+  it.effect("is always zero where each commit syncs", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* sql`CREATE TABLE t (a)`
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* seconds).toBe(0)
+    }).pipe(Effect.provide(temporaryDatabase())),
+  )
+
+  it.effect("is the age of the oldest commit that no sync has covered", () =>
+    Effect.gen(function* () {
+      const { exposure, sql } = yield* Database
+      expect(yield* seconds).toBe(0)
+      yield* sql`CREATE TABLE t (a)`
+      yield* TestClock.adjust("10 seconds")
+      yield* sql`INSERT INTO t (a) VALUES (1)`
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* seconds).toBe(15)
+
+      const covered = yield* exposure.syncing
+      yield* TestClock.adjust("1 second")
+      yield* sql`INSERT INTO t (a) VALUES (2)`.pipe(sql.withTransaction) // after the sync began: not covered by it
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* seconds).toBe(18)
+      yield* covered
+      expect(yield* seconds).toBe(2)
+    }).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" }))),
+  )
+
+  it.effect("does not grow by reading", () =>
+    Effect.gen(function* () {
+      const { exposure, sql } = yield* Database
+      yield* sql`SELECT 1`
+      yield* sql`PRAGMA page_count`
+      yield* sql`SELECT 1`.pipe(Effect.andThen(Effect.fail("roll back")), sql.withTransaction, Effect.ignore)
+      expect(exposure.commits()).toBe(0)
+      yield* sql`PRAGMA user_version = 3`
+      expect(exposure.commits()).toBe(1)
+    }).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" }))),
+  )
+})
+
+describe("closing", () => {
+  it.effect("is a step of the shutdown", () =>
+    Effect.gen(function* () {
+      const shutdown = yield* Shutdown.Shutdown
+      yield* Effect.scoped(Layer.build(temporaryDatabase()))
+      expect((yield* logged("shutdown step")).map(({ fields }) => fields["step"])).toEqual(["close database"])
+      expect(yield* shutdown.failures).toEqual([])
+    }).pipe(Effect.provide(Layer.merge(Shutdown.layer(), LogCapture.layer))),
+  )
+})

@@ -1,0 +1,203 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Result } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { nativeReason } from "../../src/sqlite/NativeError.ts"
+import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
+import { temporaryDatabase } from "../support/files.ts"
+
+const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`)
+const rows = SqlClient.SqlClient.use((sql) =>
+  Effect.map(sql.unsafe("SELECT a FROM t ORDER BY a").values, (all) => all.flat()),
+)
+const insert = (a: number) => SqlClient.SqlClient.use((sql) => sql.unsafe("INSERT INTO t (a) VALUES (?)", [a]))
+
+const onDatabase = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient>) =>
+  Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" })))
+
+describe("the permit", () => {
+  it.effect("loses none of 20,000 acknowledged writes beside a fiber that rolls back", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const rollsBack = yield* insert(-1).pipe(
+          Effect.andThen(Effect.yieldNow),
+          Effect.andThen(Effect.fail("roll back")),
+          sql.withTransaction,
+          Effect.ignore,
+          Effect.andThen(Effect.yieldNow),
+          Effect.forever,
+          Effect.forkChild,
+        )
+        const writers = Array.from({ length: 20 }, (_, writer) =>
+          Effect.forEach(
+            Array.from({ length: 1000 }, (__, i) => writer * 1000 + i),
+            insert,
+            { discard: true },
+          ),
+        )
+        yield* Effect.all(writers, { concurrency: "unbounded" })
+        yield* Fiber.interrupt(rollsBack)
+        expect((yield* rows).length).toBe(20_000)
+        expect((yield* rows)[0]).toBe(0)
+      }),
+    ),
+  )
+
+  it.effect("keeps other fibers out for the whole of a transaction", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const inside = yield* Deferred.make<void>()
+        const goOn = yield* Deferred.make<void>()
+        const transaction = yield* insert(1).pipe(
+          Effect.andThen(Deferred.succeed(inside, undefined)),
+          Effect.andThen(Deferred.await(goOn)),
+          Effect.andThen(Effect.fail("roll back")),
+          sql.withTransaction,
+          Effect.ignore,
+          Effect.forkChild,
+        )
+        yield* Deferred.await(inside)
+        const other = yield* Effect.forkChild(insert(2), { startImmediately: true })
+        yield* Effect.yieldNow
+        expect(other.pollUnsafe()).toBeUndefined()
+        yield* Deferred.succeed(goOn, undefined)
+        yield* Fiber.join(transaction)
+        yield* Fiber.join(other)
+        expect(yield* rows).toEqual([2])
+      }),
+    ),
+  )
+
+  it.effect("is given back by an interrupted transaction, which is rolled back", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const inside = yield* Deferred.make<void>()
+        const transaction = yield* insert(1).pipe(
+          Effect.andThen(Deferred.succeed(inside, undefined)),
+          Effect.andThen(Effect.never),
+          sql.withTransaction,
+          Effect.forkChild,
+        )
+        yield* Deferred.await(inside)
+        yield* Fiber.interrupt(transaction)
+        yield* insert(2)
+        expect(yield* rows).toEqual([2])
+      }),
+    ),
+  )
+
+  it.effect("is given back by a fiber that was interrupted while it waited", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.gen(function* () {
+          const waiting = yield* Effect.forkChild(Effect.scoped(sql.reserve), { startImmediately: true })
+          yield* Fiber.interrupt(waiting)
+        }).pipe(sql.withTransaction)
+        yield* insert(1)
+        expect(yield* rows).toEqual([1])
+      }),
+    ),
+  )
+})
+
+describe("a transaction", () => {
+  const deferred = SqlClient.SqlClient.use((sql) =>
+    Effect.andThen(
+      sql`CREATE TABLE child (a INTEGER REFERENCES t (a) DEFERRABLE INITIALLY DEFERRED)`,
+      sql`INSERT INTO child (a) VALUES (99)`.pipe(sql.withTransaction),
+    ),
+  )
+
+  it.effect("whose COMMIT fails is a typed failure, and leaves a usable connection", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const failed = yield* Effect.result(deferred)
+        expect(Result.isFailure(failed) && nativeReason(failed.failure)).toBe("Constraint")
+        yield* insert(1).pipe(sql.withTransaction)
+        yield* insert(2)
+        expect(yield* rows).toEqual([1, 2])
+        expect(yield* sql.unsafe("SELECT count(*) FROM child").values).toEqual([[0]])
+      }),
+    ),
+  )
+
+  it.effect("keeps a defect of its body a defect, even one that is an SqlError", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const exit = yield* sql.unsafe("no sql at all").pipe(Effect.orDie, sql.withTransaction, Effect.exit)
+        expect(Exit.hasDies(exit)).toBe(true)
+        yield* insert(1)
+        expect(yield* rows).toEqual([1])
+      }),
+    ),
+  )
+
+  it.effect("that SQLite has rolled back by itself fails with the error that made it so", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* insert(1)
+        const failed = yield* sql`INSERT OR ROLLBACK INTO t (a) VALUES (1)`.pipe(sql.withTransaction, Effect.result)
+        expect(Result.isFailure(failed) && nativeReason(failed.failure)).toBe("Constraint")
+        yield* insert(2).pipe(sql.withTransaction)
+        expect(yield* rows).toEqual([1, 2])
+      }),
+    ),
+  )
+
+  it.effect("nested in another rolls back alone", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* insert(1).pipe(
+          Effect.andThen(insert(2).pipe(Effect.andThen(Effect.fail("inner")), sql.withTransaction, Effect.ignore)),
+          Effect.andThen(insert(3)),
+          sql.withTransaction,
+        )
+        expect(yield* rows).toEqual([1, 3])
+      }),
+    ),
+  )
+
+  it.effect("lets no fiber that was forked in it write after it has ended", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const ended = yield* Deferred.make<void>()
+        const [late, wasInside] = yield* Effect.gen(function* () {
+          const fiber = yield* Deferred.await(ended).pipe(
+            Effect.andThen(Effect.all([Effect.result(insert(7)), insideTransaction(sql)])),
+            Effect.forkDetach,
+          )
+          return [fiber, yield* insideTransaction(sql)] as const
+        }).pipe(sql.withTransaction)
+        yield* Deferred.succeed(ended, undefined)
+        const [result, isInside] = yield* Fiber.join(late)
+        expect([wasInside, isInside]).toEqual([true, false])
+        expect(Result.isFailure(result) && String(result.failure.reason.cause)).toContain("has ended")
+        expect(yield* rows).toEqual([])
+      }),
+    ),
+  )
+})
+
+describe("what throws in the driver", () => {
+  it.effect("is a typed failure for a statement that does not compile, prepared or not", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const results = yield* Effect.all([
+          Effect.result(sql.unsafe("no sql at all")),
+          Effect.result(sql.unsafe("no sql at all").unprepared),
+          Effect.result(sql.unsafe("no sql at all").values),
+        ])
+        expect(results.map(Result.isFailure)).toEqual([true, true, true])
+      }),
+    ),
+  )
+})

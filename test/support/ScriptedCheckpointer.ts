@@ -1,0 +1,61 @@
+/** A `Checkpointer` that answers from a script, in virtual time, and records when each run started and ended. */
+import { Clock, Context, Duration, Effect, Layer, Option, Ref } from "effect"
+import * as Checkpoint from "../../src/wal/Checkpoint.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+
+export interface Scene {
+  /** How long the run takes; default none. */
+  readonly takes?: Duration.Input
+  /** What SQLite answers; default a complete checkpoint of 10 frames, or of none for TRUNCATE. */
+  readonly row?: Checkpoint.CheckpointRow
+  /** Fails with a native code instead. */
+  readonly failsWith?: number
+  readonly diesWith?: string
+  readonly hangs?: boolean
+}
+
+/** The scene of the n-th run (from 0). */
+export type Script = (run: number, mode: Checkpoint.CheckpointMode) => Scene
+
+/** One end of a run, at the virtual time it had. */
+export interface Moment {
+  readonly what: "start" | "end"
+  readonly mode: Checkpoint.CheckpointMode
+  readonly seconds: number
+}
+
+export class Recording extends Context.Service<Recording, Ref.Ref<ReadonlyArray<Moment>>>()("test/Recording") {}
+
+export const scripted = (script: Script = () => ({})) =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const recording = yield* Ref.make<ReadonlyArray<Moment>>([])
+      const runs = yield* Ref.make(0)
+      const note = (what: Moment["what"], mode: Checkpoint.CheckpointMode) =>
+        Effect.flatMap(Clock.currentTimeMillis, (millis) =>
+          Ref.update(recording, (all) => [...all, { what, mode, seconds: millis / 1000 }]),
+        )
+      const run = Effect.fnUntraced(function* (mode: Checkpoint.CheckpointMode) {
+        const scene = script(yield* Ref.getAndUpdate(runs, (n) => n + 1), mode)
+        yield* note("start", mode)
+        return yield* Checkpoint.run(mode, {
+          checkpoint: answer(mode, scene),
+          writerBusy: Effect.succeed(false),
+        }).pipe(Effect.ensuring(note("end", mode)))
+      })
+      return Context.make(Checkpointer, { run, frames: Effect.succeed(Option.none()) }).pipe(
+        Context.add(Recording, recording),
+      )
+    }),
+  )
+
+const answer = Effect.fnUntraced(function* (mode: Checkpoint.CheckpointMode, scene: Scene) {
+  if (scene.hangs === true) return yield* Effect.never
+  yield* Effect.sleep(scene.takes ?? Duration.zero)
+  if (scene.diesWith !== undefined) return yield* Effect.die(new Error(scene.diesWith))
+  if (scene.failsWith !== undefined) {
+    return yield* Effect.fail(Object.assign(new Error("disk I/O error"), { errcode: scene.failsWith }))
+  }
+  const frames = mode === "TRUNCATE" ? 0 : 10
+  return scene.row ?? { busy: 0 as const, log: frames, checkpointed: frames }
+})

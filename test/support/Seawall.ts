@@ -1,0 +1,91 @@
+/** Runs the real `seawall` command in a process of its own, and waits for what it says instead of for the clock. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+export const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
+
+/** Compiled once, not in each of many processes. */
+const compileCache = { NODE_COMPILE_CACHE: join(tmpdir(), "seawall-compile-cache") }
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+  /** The log, one object a line, when it was asked for as JSON. */
+  readonly log: ReadonlyArray<LogLine>
+}
+
+export interface LogLine {
+  readonly level: string
+  readonly message: unknown
+  readonly annotations: Readonly<Record<string, unknown>>
+}
+
+export interface Running {
+  readonly pid: number
+  /** Resolves when this text was printed, to standard output or error. */
+  readonly says: (text: string) => Promise<void>
+  readonly kill: (signal: NodeJS.Signals) => void
+  readonly write: (text: string) => void
+  readonly endInput: () => void
+  readonly ended: Promise<Ended>
+}
+
+export interface Options {
+  readonly cwd: string
+  readonly env?: Readonly<Record<string, string>>
+  /** A command that runs the command, as `setpriv` does. */
+  readonly under?: ReadonlyArray<string>
+}
+
+const parse = (line: string): ReadonlyArray<LogLine> => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : [])
+
+export const start = (args: ReadonlyArray<string>, { cwd, env = {}, under = [] }: Options): Running => {
+  const [command, ...rest] = [...under, process.execPath, main, ...args]
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SEAWALL_")))
+  const child = spawn(command!, rest, { cwd, env: { ...inherited, ...compileCache, ...env }, stdio: "pipe" })
+  let stdout = ""
+  let stderr = ""
+  const waiting = new Set<() => void>()
+  const notify = () => waiting.forEach((check) => check())
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text
+    notify()
+  })
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text
+    notify()
+  })
+  const ended = once(child, "close").then(([code, signal]): Ended => ({
+    code: code as number | null,
+    signal: signal as NodeJS.Signals | null,
+    stdout,
+    stderr,
+    log: stdout.split("\n").flatMap(parse),
+  }))
+  return {
+    pid: child.pid!,
+    says: (text) =>
+      new Promise((resolve, reject) => {
+        const check = () => {
+          if (!stdout.includes(text) && !stderr.includes(text)) return
+          waiting.delete(check)
+          resolve()
+        }
+        waiting.add(check)
+        check()
+        void ended.then(() => reject(new Error(`ended without saying ${JSON.stringify(text)}:\n${stdout}\n${stderr}`)))
+      }),
+    kill: (signal) => void child.kill(signal),
+    write: (text) => void child.stdin.write(text),
+    endInput: () => void child.stdin.end(),
+    ended,
+  }
+}
+
+/** Runs to the end. */
+export const run = (args: ReadonlyArray<string>, options: Options) => start(args, options).ended

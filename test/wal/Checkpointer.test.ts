@@ -1,0 +1,193 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Metric, Option, Result } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { DatabaseSync } from "node:sqlite"
+import { Database } from "../../src/sqlite/Database.ts"
+import { type CheckpointMode, type CheckpointOutcome, outcomeOf } from "../../src/wal/Checkpoint.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { temporaryDatabase } from "../support/files.ts"
+
+const inline = Layer.provideMerge(Checkpointer.layerInline, temporaryDatabase({ busyTimeout: "20 seconds" }))
+
+const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
+
+const write = SqlClient.SqlClient.use((sql) =>
+  Effect.andThen(sql`CREATE TABLE IF NOT EXISTS t (a)`, sql`INSERT INTO t (a) VALUES (1)`),
+)
+
+/** Another connection to the same file, as another program has it. */
+const stranger = Effect.flatMap(Database, ({ file }) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new DatabaseSync(file, { timeout: 0 })),
+    (connection) => Effect.sync(() => connection.close()),
+  ),
+)
+
+/** A stranger in the middle of a read transaction. */
+const reader = Effect.tap(stranger, (connection) =>
+  Effect.sync(() => {
+    connection.exec("BEGIN")
+    connection.prepare("SELECT count(*) FROM t").all()
+  }),
+)
+
+describe("an inline checkpoint", () => {
+  it.effect("is Complete when it has copied every frame", () =>
+    Effect.gen(function* () {
+      yield* write
+      const done = yield* run("PASSIVE")
+      expect([done.outcome, done.busy]).toEqual(["Complete", 0])
+      expect(done.logFrames).toBeGreaterThan(0)
+      expect(done.checkpointedFrames).toBe(done.logFrames)
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("empties the log with TRUNCATE", () =>
+    Effect.gen(function* () {
+      yield* write
+      const done = yield* run("TRUNCATE")
+      expect([done.outcome, done.busy, done.logFrames, done.checkpointedFrames]).toEqual(["Complete", 0, 0, 0])
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("is ReaderBlocked when a reader keeps frames in the log, although SQLite is not busy", () =>
+    Effect.gen(function* () {
+      yield* write
+      yield* run("TRUNCATE")
+      yield* write
+      yield* reader
+      yield* write
+      const done = yield* run("PASSIVE")
+      expect([done.outcome, done.busy]).toEqual(["ReaderBlocked", 0])
+      expect(done.checkpointedFrames).toBeLessThan(done.logFrames)
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("never waits for a reader with TRUNCATE, and leaves the busy timeout as it was", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* write
+      yield* reader
+      const done = yield* run("TRUNCATE")
+      expect([done.outcome, done.busy]).toEqual(["ReaderBlocked", 1])
+      expect(done.elapsedMillis).toBe(0) // in virtual time; with 20 s of waiting the test would not end
+      expect(yield* sql.unsafe("PRAGMA busy_timeout").values).toEqual([[20_000]])
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("is WriterBusy when another connection writes", () =>
+    Effect.gen(function* () {
+      yield* write
+      const writer = yield* stranger
+      writer.exec("BEGIN IMMEDIATE")
+      const done = yield* run("TRUNCATE")
+      expect([done.outcome, done.busy]).toEqual(["WriterBusy", 1])
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("is LockedInTransaction, at once, for a fiber inside a transaction", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* write
+      const done = yield* sql.withTransaction(Effect.andThen(write, run("PASSIVE")))
+      expect(done.outcome).toBe("LockedInTransaction")
+      expect((yield* run("PASSIVE")).outcome).toBe("Complete")
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("is LockedInTransaction when somebody began one by hand and left it", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* write
+      yield* sql`BEGIN`
+      yield* sql`SELECT count(*) FROM t`
+      expect((yield* run("PASSIVE")).outcome).toBe("LockedInTransaction")
+      yield* sql`ROLLBACK`
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("is NotWal for a database without a log", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* sql`PRAGMA journal_mode = DELETE`
+      expect((yield* run("PASSIVE")).outcome).toBe("NotWal")
+      yield* sql`PRAGMA journal_mode = WAL`
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("waits for a transaction of another fiber", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* write
+      const done = yield* Effect.all(
+        [sql.withTransaction(Effect.andThen(write, Effect.yieldNow)), Effect.exit(run("PASSIVE"))],
+        { concurrency: "unbounded" },
+      )
+      expect(Exit.isSuccess(done[1]) && done[1].value.outcome).toBe("Complete")
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("counts by mode and outcome, and shows the frames of the log", () =>
+    Effect.gen(function* () {
+      yield* write
+      yield* run("PASSIVE")
+      yield* Effect.scoped(Effect.andThen(reader, Effect.andThen(write, run("TRUNCATE"))))
+      const values = Object.fromEntries(
+        (yield* Metric.snapshot).map((metric) => [
+          [metric.id, ...Object.values(metric.attributes ?? {})].join(" "),
+          "count" in metric.state ? metric.state.count : "value" in metric.state ? metric.state.value : undefined,
+        ]),
+      )
+      expect(values["seawall_wal_checkpoints_total PASSIVE Complete"]).toBe(1)
+      expect(values["seawall_wal_checkpoints_total TRUNCATE ReaderBlocked"]).toBe(1)
+      expect(values["seawall_wal_checkpoint_duration_seconds"]).toBe(2)
+      expect(values["seawall_wal_frames"]).toBe(1) // the write after the complete checkpoint began a new log
+      expect(values["seawall_wal_backlog_frames"]).toBe(1)
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()), Effect.provide(inline)),
+  )
+
+  it.effect("sees the frames of the log without moving any", () =>
+    Effect.gen(function* () {
+      yield* write
+      const checkpointer = yield* Checkpointer
+      const before = yield* checkpointer.frames
+      expect(Option.isSome(before) && before.value.log).toBeGreaterThan(0)
+      expect(Option.isSome(before) && before.value.checkpointed).toBe(0)
+      yield* run("PASSIVE")
+      const after = yield* checkpointer.frames
+      expect(Option.isSome(after) && after.value.checkpointed === after.value.log).toBe(true)
+    }).pipe(Effect.provide(inline)),
+  )
+
+  it.effect("that fails is a typed error with its reason", () =>
+    Effect.gen(function* () {
+      const { file } = yield* Database
+      yield* write
+      const closed = yield* Effect.scoped(
+        Layer.build(Layer.provide(Layer.fresh(Checkpointer.layerInline), Database.layer({ file }))),
+      )
+      const result = yield* Effect.provideContext(Effect.result(run("PASSIVE")), closed)
+      expect(Result.isFailure(result) && result.failure._tag).toBe("CheckpointError")
+      expect(Result.isFailure(result) && result.failure.message).toContain("wal_checkpoint(PASSIVE) failed")
+    }).pipe(Effect.provide(inline)),
+  )
+})
+
+describe("the outcome of a row", () => {
+  const cases: ReadonlyArray<readonly [0 | 1, number, number, boolean, CheckpointOutcome]> = [
+    [0, 52, 52, false, "Complete"],
+    [0, 0, 0, false, "Complete"],
+    [0, 52, 0, false, "ReaderBlocked"],
+    [1, 52, 10, false, "ReaderBlocked"],
+    [1, 52, 52, false, "ReaderBlocked"],
+    [1, 52, 52, true, "WriterBusy"],
+    [1, -1, -1, false, "CheckpointerBusy"],
+    [0, -1, -1, false, "NotWal"],
+  ]
+  it.each(cases)(
+    "busy %i, log %i, checkpointed %i, writer busy %s is %s",
+    (busy, log, checkpointed, writer, outcome) => {
+      expect(outcomeOf({ busy, log, checkpointed }, writer)).toBe(outcome)
+    },
+  )
+})
