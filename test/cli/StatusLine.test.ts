@@ -98,7 +98,7 @@ describe("the pretty format", () => {
   it.effect("shows a cause below its line", () =>
     Effect.gen(function* () {
       const text = yield* line(
-        Effect.catchCause(Effect.fail(new Error("no disk")), (cause) => Effect.logError("failed", cause)),
+        Effect.catchCause(Effect.die(new Error("no disk")), (cause) => Effect.logError("failed", cause)),
       )
       expect(text.split("\n")[0]).toMatch(/ERROR failed$/)
       expect(text).toContain("Error: no disk")

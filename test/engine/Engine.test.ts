@@ -28,7 +28,7 @@ const started = Effect.fnUntraced(function* (
         Ref.updateAndGet(count, (n) => n + 1),
         tick,
       ),
-    worth: Effect.succeed(Option.some({ starting: 100, ending: 107 })),
+    worth: Effect.succeedSome({ starting: 100, ending: 107 }),
   })
   const config = yield* EngineConfig.load({ source: "test", yaml: "" })
   const scope = yield* Scope.make()
@@ -125,7 +125,7 @@ describe("an engine", () => {
 
   for (const [name, tick] of [
     ["dies", Effect.die(new Error("no such ledger"))],
-    ["fails", Effect.fail(new Error("no such ledger"))],
+    ["fails", Effect.fail("no such ledger")],
     ["is interrupted from inside", Effect.andThen(Effect.logWarning("no such ledger"), Effect.interrupt)],
   ] as const) {
     it.effect(`halts with unhandled_exception when a tick ${name}`, () =>

@@ -17,7 +17,7 @@ const refusal = Effect.fnUntraced(function* (sources: Partial<ConfigSources>) {
 
 /** The problems as the lines of the message, in no order. */
 const problemsOf = (sources: Partial<ConfigSources>) =>
-  Effect.map(refusal(sources), ({ problems }) => problems.map(({ path, message }) => `${path}: ${message}`).sort())
+  Effect.map(refusal(sources), ({ problems }) => problems.map(({ path, message }) => `${path}: ${message}`).toSorted())
 
 const shipped = (name: string) =>
   FileSystem.FileSystem.use((fs) =>
@@ -164,7 +164,7 @@ paper:
       const error = yield* refusal({ source: "config/mine.yaml", yaml: "engine:\n  tik: 3\nbogus: 1\n" })
       const [first, ...lines] = error.message.split("\n")
       expect(first).toContain("config/mine.yaml")
-      expect(lines.map((line) => line.trim()).sort()).toEqual([
+      expect(lines.map((line) => line.trim()).toSorted()).toEqual([
         "bogus: unknown key, got 1",
         "engine.tik: unknown key, got 3",
       ])

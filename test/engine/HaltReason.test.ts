@@ -29,7 +29,7 @@ describe("the tokens", () => {
       "config_mismatch",
       "unexpected_halt",
     ]
-    expect([...HaltReason.literals].sort()).toEqual([...reference, "interrupted_sighup"].sort())
+    expect([...HaltReason.literals].toSorted()).toEqual([...reference, "interrupted_sighup"].toSorted())
   })
 })
 

@@ -6,12 +6,12 @@ const upTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
 /** The definition, word by word: the p-th percentile splits the samples, as ranks 0 to n-1, at p percent of the way. */
 const bruteForce = (samples: ReadonlyArray<number>, percent: number) => {
-  const sorted = [...samples].sort((a, b) => a - b)
+  const sorted = samples.toSorted((a, b) => a - b)
   const ranks = sorted.map((value, rank) => ({
     value,
     position: sorted.length === 1 ? 0 : (rank * 100) / (sorted.length - 1),
   }))
-  const below = ranks.filter(({ position }) => position <= percent).at(-1)!
+  const below = ranks.findLast(({ position }) => position <= percent)!
   const above = ranks.find(({ position }) => position >= percent) ?? below
   if (above.position === below.position) return below.value
   const part = (percent - below.position) / (above.position - below.position)

@@ -134,7 +134,7 @@ describe("starting", () => {
       const second = yield* Effect.forkChild(
         Effect.gen(function* () {
           yield* Layer.build(Layer.fresh(WalGuard.layer(minute)))
-          yield* Effect.never
+          return yield* Effect.never
         }).pipe(Effect.scoped),
         { startImmediately: true },
       )

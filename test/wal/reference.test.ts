@@ -49,7 +49,7 @@ describe("a guarded database on a real file", () => {
       const lines = yield* inside(logged("wal_checkpoint"))
       const modes = lines.map((line) => line.fields["mode"])
       expect(modes).toEqual(["PASSIVE", "PASSIVE", "TRUNCATE"])
-      for (const line of lines) expect(Object.keys(line.fields).sort()).toEqual(fields)
+      for (const line of lines) expect(Object.keys(line.fields).toSorted()).toEqual(fields)
       expect(lines[0]?.fields["checkpointed_frames"]).toBe(lines[0]?.fields["log_frames"])
       expect(lines[0]?.fields["log_frames"]).toBeGreaterThan(0)
 

@@ -1,0 +1,26 @@
+/** What an Effect program imports: the layers of a guarded database, and the life cycle of an engine on top of them. */
+export { Database, type DatabaseOptions } from "./sqlite/Database.ts"
+export { DatabaseOpenError, OpenReason } from "./sqlite/DatabaseOpenError.ts"
+export * as Integrity from "./sqlite/Integrity.ts"
+export { NativeReason, nativeReason } from "./sqlite/NativeError.ts"
+export { Checkpoint, CheckpointError, CheckpointMode, CheckpointOutcome, type WalFrames } from "./wal/Checkpoint.ts"
+export { Checkpointer } from "./wal/Checkpointer.ts"
+export { LatencyWindow, type LatencySummary, summarize } from "./wal/LatencyWindow.ts"
+export { WalGuard, type WalGuardOptions } from "./wal/WalGuard.ts"
+export {
+  type PaperFill,
+  type PaperTick,
+  Session as SessionRow,
+  StateManager,
+  type Worth,
+} from "./state/StateManager.ts"
+export { StateError } from "./state/StateError.ts"
+export { Engine, type EngineOptions } from "./engine/Engine.ts"
+export * as EngineConfig from "./engine/EngineConfig.ts"
+export { EngineProgram, goOn, haltWith, type TickResult } from "./engine/EngineProgram.ts"
+export { Halt, type HaltRequest } from "./engine/Halt.ts"
+export { HaltReason } from "./engine/HaltReason.ts"
+export * as Preflight from "./engine/Preflight.ts"
+export * as Session from "./engine/Session.ts"
+export * as Signals from "./engine/Signals.ts"
+export * as Shutdown from "./shutdown/Shutdown.ts"

@@ -1,0 +1,307 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, Schema, Scope } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { EngineConfig } from "../../src/engine/EngineConfig.ts"
+import { Halt } from "../../src/engine/Halt.ts"
+import * as Preflight from "../../src/engine/Preflight.ts"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { StateManager } from "../../src/state/StateManager.ts"
+import { temporaryDatabase } from "../support/files.ts"
+import { LogCapture, logged } from "../support/LogCapture.ts"
+
+const defaults = Schema.decodeSync(EngineConfig)({})
+
+type Sections = { readonly [S in keyof EngineConfig]?: Partial<EngineConfig[S]> }
+
+const configured = ({ engine, strategy, risk }: Sections): EngineConfig => ({
+  ...defaults,
+  engine: { ...defaults.engine, ...engine },
+  strategy: { ...defaults.strategy, ...strategy },
+  risk: { ...defaults.risk, ...risk },
+})
+
+/** Four invariants, each of them broken. */
+const broken = configured({
+  engine: { tick_interval_seconds: 2 },
+  strategy: { requote_interval_seconds: 5, clob_switch_threshold_bps: -1 },
+  risk: { max_xrp_exposure: 0, max_rlusd_exposure: -2.5 },
+})
+const problemsOfBroken = [
+  "expected risk.max_xrp_exposure to be greater than 0, got 0",
+  "expected risk.max_rlusd_exposure to be greater than 0, got -2.5",
+  "expected strategy.clob_switch_threshold_bps to be greater than 0, got -1",
+  "expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (2), got 5",
+]
+
+describe("the invariants of a configuration", () => {
+  it("hold for the defaults", () => {
+    expect(Preflight.violations(defaults)).toEqual([])
+  })
+
+  for (const [sections, problem] of [
+    [{ risk: { max_xrp_exposure: 0 } }, "expected risk.max_xrp_exposure to be greater than 0, got 0"],
+    [{ risk: { max_rlusd_exposure: -1 } }, "expected risk.max_rlusd_exposure to be greater than 0, got -1"],
+    [
+      { strategy: { clob_switch_threshold_bps: 0 } },
+      "expected strategy.clob_switch_threshold_bps to be greater than 0, got 0",
+    ],
+    [
+      { strategy: { requote_interval_seconds: 8 } },
+      "expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (4), got 8",
+    ],
+    [
+      { engine: { tick_interval_seconds: 8 } },
+      "expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (8), got 4",
+    ],
+  ] satisfies ReadonlyArray<readonly [Sections, string]>) {
+    it(`name what does not hold: ${problem}`, () => {
+      expect(Preflight.violations(configured(sections))).toEqual([problem])
+    })
+  }
+
+  it("are all looked at, whatever the first of them says", () => {
+    expect(Preflight.violations(broken)).toEqual(problemsOfBroken)
+  })
+
+  it("hold for the smallest limits above zero, and for equal intervals of any length", () => {
+    const smallest = configured({
+      engine: { tick_interval_seconds: 0.1 },
+      strategy: { requote_interval_seconds: 0.1, clob_switch_threshold_bps: Number.MIN_VALUE },
+      risk: { max_xrp_exposure: Number.MIN_VALUE, max_rlusd_exposure: Number.MIN_VALUE },
+    })
+    expect(Preflight.violations(smallest)).toEqual([])
+  })
+
+  it.prop("are as many as do not hold", [EngineConfig], ([config]) => {
+    const { engine, risk, strategy } = config
+    const failed = [
+      risk.max_xrp_exposure <= 0,
+      risk.max_rlusd_exposure <= 0,
+      strategy.clob_switch_threshold_bps <= 0,
+      engine.tick_interval_seconds !== strategy.requote_interval_seconds,
+    ]
+    expect(Preflight.violations(config)).toHaveLength(failed.filter(Boolean).length)
+  })
+})
+
+/** What stands below the preflight, and outlives it: the test looks at what was stored after it has closed. */
+const below = () =>
+  Layer.mergeAll(StateManager.layer, Halt.layer, Shutdown.layer()).pipe(
+    Layer.provideMerge(temporaryDatabase()),
+    Layer.provideMerge(LogCapture.layer),
+  )
+
+const fresh = Option.none<number>()
+const recovery = Option.some(1)
+
+/** Builds the preflight, with what stands above it, in a scope of its own. */
+const started = Effect.fnUntraced(function* <A, E, R>(
+  options: Preflight.PreflightOptions,
+  above: Layer.Layer<A, E, R>,
+) {
+  const scope = yield* Scope.make()
+  const built = yield* above.pipe(
+    Layer.provideMerge(Preflight.layer(options)),
+    Layer.buildWithScope(scope),
+    Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void)),
+    Effect.exit,
+  )
+  return { built, close: (exit: Exit.Exit<unknown, unknown>) => Scope.close(scope, exit) }
+})
+
+const keys = ["halt.reason", "halt.detail", "engine_status"]
+
+/** What an operator finds. */
+const stored = StateManager.use((state) =>
+  Effect.map(
+    Effect.forEach(keys, (key) => state.get(key)),
+    (values) => Object.fromEntries(values.map((value, i) => [keys[i]!, Option.getOrElse(value, () => "")])),
+  ),
+)
+
+const storedBefore = StateManager.use((state) =>
+  state.setMany({ "halt.reason": "kill_switch", "halt.detail": "by hand", engine_status: "HALTED", other: "1" }),
+)
+
+describe("a configuration that is refused", () => {
+  for (const [kind, parentSessionId] of [
+    ["a fresh session", fresh],
+    ["a recovery restart", recovery],
+  ] as const) {
+    it.effect(`of ${kind} is stored with every problem, and then fails the start`, () =>
+      Effect.gen(function* () {
+        yield* storedBefore
+        const { built } = yield* started({ config: broken, parentSessionId }, Layer.empty)
+        if (Exit.isSuccess(built)) throw new Error("expected a refusal")
+        const error = Cause.squash(built.cause)
+        if (!(error instanceof Preflight.PreflightError)) throw new Error(`expected a refusal, got ${String(error)}`)
+        expect(error.problems).toEqual(problemsOfBroken)
+        expect(error[Runtime.errorExitCode]).toBe(78)
+        for (const problem of problemsOfBroken) expect(error.message).toContain(problem)
+
+        expect(yield* stored).toEqual({
+          "halt.reason": "config_mismatch",
+          "halt.detail": problemsOfBroken.join("; "),
+          engine_status: "HALTED",
+        })
+        expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("config_mismatch"))
+      }).pipe(Effect.provide(below())),
+    )
+  }
+
+  it.effect("is stored before it fails, and starts nothing above", () =>
+    Effect.gen(function* () {
+      let reached = false
+      const above = Layer.effectDiscard(Effect.sync(() => (reached = true)))
+      const { built } = yield* started({ config: broken, parentSessionId: fresh }, above)
+      expect([Exit.isFailure(built), reached]).toEqual([true, false])
+      expect((yield* stored)["halt.reason"]).toBe("config_mismatch")
+    }).pipe(Effect.provide(below())),
+  )
+
+  it.effect("is stored as a whole or not at all", () =>
+    Effect.gen(function* () {
+      yield* storedBefore
+      yield* SqlClient.SqlClient.use((sql) =>
+        sql.unsafe(
+          `CREATE TRIGGER no_detail BEFORE UPDATE ON engine_state WHEN new.value LIKE 'expected%'
+           BEGIN SELECT RAISE(ABORT, 'no room for details'); END`,
+        ),
+      )
+      const { built } = yield* started({ config: broken, parentSessionId: recovery }, Layer.empty)
+      if (Exit.isSuccess(built)) throw new Error("expected a failure")
+      expect(String(Cause.squash(built.cause))).toContain("no room for details")
+      expect((yield* stored)["halt.reason"]).toBe("kill_switch")
+    }).pipe(Effect.provide(below())),
+  )
+})
+
+describe("a session that may start", () => {
+  it.effect("forgets how the session before it ended, when it is fresh, and nothing else", () =>
+    Effect.gen(function* () {
+      yield* storedBefore
+      const { built } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.empty)
+      expect(Exit.isSuccess(built)).toBe(true)
+      expect(yield* stored).toEqual({ "halt.reason": "", "halt.detail": "", engine_status: "HALTED" })
+      expect(yield* StateManager.use((state) => state.get("other"))).toEqual(Option.some("1"))
+    }).pipe(Effect.provide(below())),
+  )
+
+  it.effect("forgets nothing when it recovers another one", () =>
+    Effect.gen(function* () {
+      yield* storedBefore
+      const { built } = yield* started({ config: defaults, parentSessionId: recovery }, Layer.empty)
+      expect(Exit.isSuccess(built)).toBe(true)
+      expect(yield* stored).toEqual({
+        "halt.reason": "kill_switch",
+        "halt.detail": "by hand",
+        engine_status: "HALTED",
+      })
+    }).pipe(Effect.provide(below())),
+  )
+
+  it.effect("leaves what the engine has written when it closes", () =>
+    Effect.gen(function* () {
+      const { close } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.empty)
+      yield* Halt.use((halt) => halt.settle("duration_elapsed"))
+      yield* StateManager.use((state) => state.setMany({ "halt.reason": "duration_elapsed", engine_status: "HALTED" }))
+      yield* close(Exit.fail("something else"))
+      expect(yield* stored).toEqual({ "halt.reason": "duration_elapsed", "halt.detail": "", engine_status: "HALTED" })
+      expect(yield* logged("shutdown step")).toEqual([])
+    }).pipe(Effect.provide(below())),
+  )
+})
+
+describe("a start that ends before the engine ran", () => {
+  const failing = [
+    ["a failure", Effect.fail("no such market")],
+    ["a defect", Effect.die(new Error("no such thing"))],
+  ] as const
+
+  for (const [what, effect] of failing) {
+    it.effect(`with ${what} above is startup_failure and HALTED`, () =>
+      Effect.gen(function* () {
+        yield* StateManager.use((state) => state.set("engine_status", "RUNNING")) // left by a crash long ago
+        const { built } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.effectDiscard(effect))
+        expect(Exit.isFailure(built)).toBe(true)
+        expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+        expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("startup_failure"))
+        const lines = yield* logged("shutdown step")
+        expect(lines.map(({ fields }) => fields["step"])).toEqual(["halt.reason"])
+      }).pipe(Effect.provide(below())),
+    )
+  }
+
+  it.effect("is startup_failure for a recovery restart, too, whatever the session before it stored", () =>
+    Effect.gen(function* () {
+      yield* storedBefore
+      const above = Layer.effectDiscard(Effect.fail("no such market"))
+      yield* started({ config: defaults, parentSessionId: recovery }, above)
+      expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+    }).pipe(Effect.provide(below())),
+  )
+
+  /** A start that hangs above the preflight, and is interrupted there. */
+  const interrupted = Effect.fnUntraced(function* (before: Effect.Effect<unknown, never, Halt>) {
+    const reached = yield* Deferred.make<void>()
+    const hanging = Layer.effectDiscard(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
+    const starting = yield* Effect.never.pipe(
+      Effect.provide(Layer.provideMerge(hanging, Preflight.layer({ config: defaults, parentSessionId: fresh }))),
+      Effect.forkChild({ startImmediately: true }),
+    )
+    yield* Deferred.await(reached)
+    yield* before
+    yield* Fiber.interrupt(starting)
+  })
+
+  for (const token of ["interrupted_sigterm", "interrupted_sighup"] as const) {
+    it.effect(`with an interruption that was asked for is ${token}, as it was asked for`, () =>
+      Effect.gen(function* () {
+        yield* interrupted(Halt.use((halt) => halt.request({ reason: Option.some(token), detail: "" })))
+        expect(yield* stored).toEqual({ "halt.reason": token, "halt.detail": "", engine_status: "HALTED" })
+      }).pipe(Effect.provide(below())),
+    )
+  }
+
+  it.effect("with an interruption that nobody asked for is interrupted_other", () =>
+    Effect.gen(function* () {
+      yield* interrupted(Effect.void)
+      expect((yield* stored)["halt.reason"]).toBe("interrupted_other")
+    }).pipe(Effect.provide(below())),
+  )
+
+  it.effect("keeps the token of the signal when the start fails on its way down", () =>
+    Effect.gen(function* () {
+      const above = Layer.effectDiscard(
+        Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sigint"), detail: "" })).pipe(
+          Effect.andThen(Effect.fail("connection closed")),
+        ),
+      )
+      yield* started({ config: defaults, parentSessionId: fresh }, above)
+      expect((yield* stored)["halt.reason"]).toBe("interrupted_sigint")
+    }).pipe(Effect.provide(below())),
+  )
+
+  it.effect("is unexpected_halt when everything above closes without having run or failed", () =>
+    Effect.gen(function* () {
+      const { close } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.empty)
+      yield* close(Exit.void)
+      expect(yield* stored).toEqual({ "halt.reason": "unexpected_halt", "halt.detail": "", engine_status: "HALTED" })
+    }).pipe(Effect.provide(below())),
+  )
+
+  it.effect("is an ERROR, and remembered as a failed step, when it cannot be stored", () =>
+    Effect.gen(function* () {
+      yield* SqlClient.SqlClient.use((sql) => sql.unsafe("DROP TABLE engine_state"))
+      const above = Layer.effectDiscard(Effect.fail("no such market"))
+      const { built } = yield* started({ config: defaults, parentSessionId: recovery }, above)
+      expect(Exit.isFailure(built) && Cause.squash(built.cause)).toBe("no such market")
+      const [line, ...more] = yield* logged("shutdown step failed")
+      expect(more).toEqual([])
+      expect([line?.level, line?.fields["step"]]).toEqual(["Error", "halt.reason"])
+      expect(line?.cause).toContain("no such table: engine_state")
+      const shutdown = yield* Shutdown.Shutdown
+      expect(yield* shutdown.failures).toEqual(["halt.reason"])
+    }).pipe(Effect.provide(below())),
+  )
+})
