@@ -28,12 +28,18 @@ const sections = {
     tick_interval_seconds: or(Positive, 4),
     /** Seconds between two WAL checkpoints; 0 or less = off. */
     wal_checkpoint_interval_seconds: or(ZeroIfNegative, 60),
+    /** The length of the log, in frames, that is held beside the interval; 0 = off. */
+    wal_max_frames: or(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 4000),
+    /** Checkpoint on a thread, so that the event loop never waits for one. */
+    wal_checkpoint_thread: or(Schema.Boolean, true),
     /** Seconds until the session ends by itself; 0 = never. */
     duration_seconds: or(NotNegative, 7200),
     /** `quick`: check the file before the session, and refuse a damaged one. `off`: do not look. */
     integrity_check: or(Schema.Literals(["quick", "off"]), "quick"),
     /** Seconds a statement waits for another process's lock; the event loop waits with it. */
     busy_timeout_seconds: or(NotNegative, 1),
+    /** WAL over a network file system corrupts; true opens it there all the same. */
+    allow_network_file_system: or(Schema.Boolean, false),
     /** Page cache in KiB. */
     cache_size_kib: or(Schema.Int.check(Schema.isGreaterThan(0)), 2000),
   }),
@@ -98,7 +104,9 @@ type Tree = Record<string, Record<string, unknown>>
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const show = (value: unknown) => (value === undefined ? "" : `, got ${JSON.stringify(value)}`)
+/** JSON knows no infinity, and calls it null. */
+const show = (value: unknown) =>
+  value === undefined ? "" : `, got ${typeof value === "number" ? String(value) : JSON.stringify(value)}`
 
 const valueAt = (tree: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
   path.reduce<unknown>((node, key) => (Predicate.hasProperty(node, key) ? node[key] : undefined), tree)
@@ -125,6 +133,7 @@ const prefix = "SEAWALL_"
 const readEnvironment = (env: Readonly<Record<string, string | undefined>>) => {
   const tree: Tree = {}
   const problems: Array<ConfigProblem> = []
+  const names = new Map<string, string>()
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith(prefix) || value === undefined || value === "") continue
     const rest = name.slice(prefix.length).toLowerCase()
@@ -138,9 +147,10 @@ const readEnvironment = (env: Readonly<Record<string, string | undefined>>) => {
       continue
     }
     const isText = Option.isSome(Schema.decodeOption(Schema.Struct({ leaf: leaf[1] }))({ leaf: value }))
+    names.set(`${section[0]}.${key}`, name)
     tree[section[0]] = { ...tree[section[0]], [key]: isText ? value : scalar(value) }
   }
-  return { tree, problems }
+  return { tree, problems, names }
 }
 
 /** A variable is text; what stands in it is read as in the file, so that `2` is a number there too. */
@@ -186,7 +196,9 @@ export const load = Effect.fn("EngineConfig.load")(function* (sources: ConfigSou
         const keys = path.map((part) => (Predicate.isObject(part) ? part.key : part)) as ReadonlyArray<PropertyKey>
         const value = valueAt(merged, keys)
         const expected = message === "Expected no excess property" ? "unknown key" : message
-        return { path: keys.map(String).join("."), message: expected + show(value) }
+        const at = keys.map(String).join(".")
+        const variable = environment.names.get(at)
+        return { path: variable === undefined ? at : `${at} (${variable})`, message: expected + show(value) }
       }),
   })
   const all = [...environment.problems, ...problems]

@@ -68,12 +68,12 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
 
       const problems = violations(config)
       if (problems.length === 0) return
-      yield* halt.settle("config_mismatch")
       yield* state.setMany({
         "halt.reason": "config_mismatch",
         "halt.detail": problems.join("; "),
         engine_status: "HALTED",
       })
+      yield* halt.settle("config_mismatch")
       return yield* new PreflightError({ problems })
     }),
   )

@@ -5,11 +5,14 @@
  * below it; members that were merged instead of chained would close in parallel.
  */
 import { Layer, type Option } from "effect"
+import type { SqlClient } from "effect/unstable/sql"
 import { Database } from "../sqlite/Database.ts"
 import * as Integrity from "../sqlite/Integrity.ts"
+import type { UnsafeSqliteError } from "../sqlite/SqliteVersion.ts"
 import { StateManager } from "../state/StateManager.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import { LatencyWindow } from "../wal/LatencyWindow.ts"
+import * as ThreadCheckpointer from "../wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
@@ -23,6 +26,11 @@ export interface SessionOptions<E> {
   readonly program: Layer.Layer<EngineProgram, E, StateManager>
 }
 
+const checkpointer = (
+  engine: EngineConfig["engine"],
+): Layer.Layer<Checkpointer, UnsafeSqliteError, Database | SqlClient.SqlClient> =>
+  engine.wal_checkpoint_thread ? ThreadCheckpointer.layer() : Checkpointer.layerInline
+
 export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
   Engine.layer({
     tickInterval: `${engine.tick_interval_seconds} seconds`,
@@ -30,17 +38,23 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     parentSessionId,
   }).pipe(
     Layer.provideMerge(program),
-    Layer.provideMerge(WalGuard.layer({ interval: `${engine.wal_checkpoint_interval_seconds} seconds` })),
+    Layer.provideMerge(
+      WalGuard.layer({
+        interval: `${engine.wal_checkpoint_interval_seconds} seconds`,
+        maxFrames: engine.wal_max_frames,
+      }),
+    ),
     Layer.provideMerge(Preflight.layer({ config: { engine, ...config }, parentSessionId })),
     Layer.provideMerge(StateManager.layer),
     Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(Checkpointer.layerInline),
+    Layer.provideMerge(checkpointer(engine)),
     Layer.provideMerge(
       Database.layer({
         file: engine.database,
         synchronous: engine.durability,
         busyTimeout: `${engine.busy_timeout_seconds} seconds`,
         cacheSizeKib: engine.cache_size_kib,
+        allowNetworkFileSystem: engine.allow_network_file_system,
       }),
     ),
     Layer.provideMerge(Integrity.layer({ file: engine.database, check: engine.integrity_check })),

@@ -63,7 +63,7 @@ const volatility = 0.001
 const halfSpread = 0.0002
 
 const randomWalk = Effect.fnUntraced(function* ({ seed, price }: { readonly seed: number; readonly price: number }) {
-  const random = yield* Random.withSeed(Random.Random, seed)
+  const random = yield* Random.withSeed(Random.Random, String(seed)) // of a number it would take 32 bits
   let middle = price
   const next = Effect.sync(() => {
     // Box-Muller: two uniform numbers make a normal one.

@@ -74,7 +74,7 @@ const quote = (holdings: Holdings, book: Quote, { strategy, order_size }: Settin
   }
   const bid = order("buy", strategy.bid_offset_bps)
   const ask = order("sell", strategy.ask_offset_bps)
-  return [...(order_size.base_size_rlusd <= holdings.rlusd ? [bid] : []), ...(ask.xrp <= holdings.xrp ? [ask] : [])]
+  return [...(bid.xrp * bid.price <= holdings.rlusd ? [bid] : []), ...(ask.xrp <= holdings.xrp ? [ask] : [])]
 }
 
 /** The caps are strict: exactly at the cap is allowed, above it halts. */

@@ -20,6 +20,9 @@ export interface ShutdownService {
   readonly remaining: Effect.Effect<Duration.Duration>
   /** Records that a closing step did not succeed. */
   readonly recordFailure: (step: string) => Effect.Effect<void>
+  /** Records what cannot be stopped and still runs: a thread inside SQLite, for which an orderly exit would wait. */
+  readonly leaveBehind: (what: string) => Effect.Effect<void>
+  readonly leftBehind: Effect.Effect<ReadonlyArray<string>>
   /** The steps that failed or were overdue, in the order in which they ended. */
   readonly failures: Effect.Effect<ReadonlyArray<string>>
 }
@@ -34,6 +37,7 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
   Effect.gen(function* () {
     const deadline = yield* Ref.make(Option.none<bigint>())
     const failures = yield* Ref.make<ReadonlyArray<string>>([])
+    const leftBehind = yield* Ref.make<ReadonlyArray<string>>([])
 
     const begin = (input: Duration.Input = budget) =>
       Effect.flatMap(Clock.monotonicTimeNanos, (now) => {
@@ -55,6 +59,8 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
       remaining,
       recordFailure: (step) => Ref.update(failures, (all) => [...all, step]),
       failures: Ref.get(failures),
+      leaveBehind: (what) => Ref.update(leftBehind, (all) => [...all, what]),
+      leftBehind: Ref.get(leftBehind),
     }
   })
 
@@ -68,6 +74,8 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
     remaining: Effect.succeed(defaultBudget),
     recordFailure: () => Effect.void,
     failures: Effect.succeed([]),
+    leaveBehind: () => Effect.void,
+    leftBehind: Effect.succeed([]),
   }),
 })
 

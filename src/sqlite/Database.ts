@@ -9,12 +9,13 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, Duration, Effect, Exit, FileSystem, Layer, Path, type PlatformError, Scope } from "effect"
+import { Context, Duration, Effect, Exit, FileSystem, Layer, Option, Path, type PlatformError, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
 import * as Exposure from "./Exposure.ts"
+import * as NetworkFileSystem from "./NetworkFileSystem.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
 
@@ -36,6 +37,11 @@ export interface DatabaseOptions {
   readonly cacheSizeKib?: number
   /** Opens an existing database without ever writing to it; default false. Its sidecars are left as SQLite leaves them. */
   readonly readOnly?: boolean
+  /**
+   * Opens a file on a network file system all the same, with a warning; default false, because WAL mode corrupts there.
+   * https://www.sqlite.org/wal.html#overview
+   */
+  readonly allowNetworkFileSystem?: boolean
   /** Creates a missing file and its missing folders; default true. */
   readonly create?: boolean
 }
@@ -47,10 +53,10 @@ export interface DatabaseOptions {
  */
 const journalSizeLimit = 32 * 1024 * 1024
 
-export interface DatabaseService {
+export interface DatabaseService extends SafeClient.SafeClient {
   readonly file: string
-  /** The client on the one connection; also provided as `SqlClient`. */
-  readonly sql: SqlClient.SqlClient
+  /** The version of SQLite that runs. */
+  readonly version: string
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
   /** Sets `wal_autocheckpoint` (pages; 0 = off) and returns the value it had. */
@@ -119,6 +125,14 @@ const locate = Effect.fnUntraced(function* (options: DatabaseOptions) {
     yield* Effect.mapError(fs.access(file, { readable: true, writable: !readOnly }), bySystem)
   }
   if (!readOnly) yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
+  const network = yield* NetworkFileSystem.detect(folder)
+  if (Option.isNone(network)) return
+  if (options.allowNetworkFileSystem !== true) return yield* refuse("NetworkFileSystem", network.value)
+  yield* Effect.annotateLogs(Effect.logWarning("database on a network file system"), {
+    file,
+    type: network.value,
+    danger: "WAL mode is not supported there and can corrupt the database",
+  })
 })
 
 const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
@@ -165,10 +179,14 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
   const exposure = Exposure.make(synchronous === "full")
-  const sql = yield* SafeClient.make(driver, exposure)
+  const { sql, holder, gate } = yield* SafeClient.make(driver, exposure)
+  const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
   return Database.of({
     file,
+    version: String(version[0]?.[0]),
     sql,
+    holder,
+    gate,
     exposure,
     autocheckpoint: Effect.fnUntraced(function* (pages) {
       const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")

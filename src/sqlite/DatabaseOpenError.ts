@@ -15,6 +15,7 @@ export const OpenReason = Schema.Literals([
   "ReadOnlyFileSystem",
   "DiskFull",
   "WalRefused",
+  "NetworkFileSystem",
   "PragmaRefused",
   "Unknown",
 ])
@@ -33,6 +34,8 @@ const advice: Readonly<Record<OpenReason, string>> = {
     "the file system or the file is read-only; mount it writable, move the database, or open it read-only",
   DiskFull: "the disk is full; free some space and try again",
   WalRefused: "it cannot be put in WAL mode; use a local file on a file system with shared memory, not :memory:",
+  NetworkFileSystem:
+    "it lies on a network file system, where WAL mode corrupts; move it to a local disk, or allow it explicitly",
   PragmaRefused: "SQLite did not accept a setting; check the options and the SQLite version",
   Unknown: "SQLite gave an error that is none of the usual ones",
 }

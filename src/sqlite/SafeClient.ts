@@ -10,7 +10,21 @@
  * forked in cannot write into somebody else's.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
-import { Cause, Clock, Context, Effect, Option, Scope, Semaphore, Stream } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Option,
+  Scope,
+  Semaphore,
+  Stream,
+  Tracer,
+} from "effect"
 import { SqlClient, SqlError, Statement, type SqlConnection } from "effect/unstable/sql"
 import type { Exposure } from "./Exposure.ts"
 import { nativeMessage } from "./NativeError.ts"
@@ -108,18 +122,58 @@ const typedControls = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, 
     return error instanceof SqlError.SqlError ? Effect.fail(error) : Effect.failCause(cause)
   })
 
+/** Who holds the connection: a transaction, or whoever reserved it. */
+export interface Holder {
+  /** The nearest span around it that is not the transaction's own. */
+  readonly span: string
+  /** For how long, in seconds. */
+  readonly seconds: number
+}
+
+/** How long the gate waits for the permit: far longer than any transaction that does not wait for something else. */
+const gateWait = Duration.seconds(1)
+
+/** How long the gate stays closed to writers: the stall that nobody notices. Its work may go on after that. */
+const gateHold = Duration.millis(100)
+
+/** How the work under the gate ended: in time, still going on when writers were let in again, or not begun. */
+export type GateEnd<A, E> =
+  | { readonly _tag: "Done"; readonly exit: Exit.Exit<A, E> }
+  | { readonly _tag: "Overdue" }
+  | { readonly _tag: "NotClosed" }
+
+export interface SafeClient {
+  readonly sql: SqlClient.SqlClient
+  /** Who keeps everybody else waiting now. */
+  readonly holder: Effect.Effect<Option.Option<Holder>>
+  /**
+   * Runs `self` while no statement of this process runs: waits at most 1 s for its turn, and holds writers back for at
+   * most 100 ms. `self` must not use `sql`. A fiber inside a transaction would wait for itself, and is not let in.
+   */
+  readonly gate: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<GateEnd<A, E>, never, R>
+}
+
+const spanOf = (context: Context.Context<never>): string => {
+  let span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
+  while (span?._tag === "Span" && span.name === "sql.transaction") span = Option.getOrUndefined(span.parent)
+  return span?._tag === "Span" ? span.name : "unknown"
+}
+
 /** Builds the client on a connection that the caller owns, and that nobody else uses from now on. */
 export const make = Effect.fnUntraced(function* (driver: Connection, exposure: Exposure) {
   const permit = yield* Semaphore.make(1)
   const autocommit = new Lent(driver, exposure)
+  let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber) => {
       const scope = Context.getUnsafe(fiber.context, Scope.Scope)
       return Effect.flatMap(restore(permit.take(1)), () => {
         const lent = new Lent(driver, exposure)
+        held = { context: fiber.context, since: fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe() }
         const giveBack = Effect.suspend(() => {
           lent.ended = true
+          held = undefined
           return permit.release(1)
         })
         return Effect.as(Scope.addFinalizer(scope, giveBack), lent)
@@ -141,5 +195,37 @@ export const make = Effect.fnUntraced(function* (driver: Connection, exposure: E
   })
   const { withTransaction } = client
   const typed: SqlClient.SqlClient["withTransaction"] = (self) => typedControls(withTransaction(self))
-  return Object.assign(client, { withTransaction: typed })
+  const sql = Object.assign(client, { withTransaction: typed })
+
+  const holder = Effect.map(Clock.monotonicTimeNanos, (now) =>
+    Option.map(Option.fromUndefinedOr(held), ({ context, since }): Holder => ({
+      span: spanOf(context),
+      seconds: Number(now - since) / 1e9,
+    })),
+  )
+
+  const gate = Effect.fnUntraced(function* <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+  ): Effect.fn.Return<GateEnd<A, E>, never, R> {
+    if (yield* insideTransaction(sql)) return { _tag: "NotClosed" }
+    const closed = yield* Deferred.make<void>()
+    const open = yield* Deferred.make<void>()
+    // A fiber of its own holds the permit, so that giving up the wait can never lose it.
+    const keeper = yield* Deferred.succeed(closed, undefined).pipe(
+      Effect.andThen(Deferred.await(open)),
+      permit.withPermit,
+      Effect.forkDetach({ startImmediately: true }),
+    )
+    return yield* Effect.gen(function* (): Effect.fn.Return<GateEnd<A, E>, never, R> {
+      if (Option.isNone(yield* Effect.timeoutOption(Deferred.await(closed), gateWait))) return { _tag: "NotClosed" }
+      const work = yield* Effect.forkDetach(self, { startImmediately: true })
+      const exit = yield* Effect.timeoutOption(Fiber.await(work), gateHold)
+      return Option.match(exit, {
+        onNone: () => ({ _tag: "Overdue" }),
+        onSome: (ended) => ({ _tag: "Done", exit: ended }),
+      })
+    }).pipe(Effect.ensuring(Effect.andThen(Deferred.succeed(open, undefined), Fiber.interrupt(keeper))))
+  })
+
+  return { sql, holder, gate } satisfies SafeClient
 })

@@ -114,7 +114,10 @@ const make = Effect.gen(function* () {
     Effect.forEach(Object.entries(entries), (entry) => sql.unsafe(upsert, entry), { discard: true })
 
   const get = Effect.fn("StateManager.get")(function* (key: string) {
-    const rows = yield* sql.unsafe("SELECT value FROM engine_state WHERE key = ?", [key])
+    const rows = yield* sql.unsafe(
+      "SELECT CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state WHERE key = ?",
+      [key],
+    )
     const values = yield* Schema.decodeUnknownEffect(Value)(rows)
     return Option.filter(
       Option.map(Arr.head(values), ({ value }) => value),
@@ -130,7 +133,8 @@ const make = Effect.gen(function* () {
     get,
     getInt: (key) =>
       Effect.map(get(key), (value) => {
-        const parsed = Number(Option.getOrElse(value, () => "0"))
+        const text = Option.getOrElse(value, () => "0")
+        const parsed = /^\s*[+-]?\d+\s*$/.test(text) ? Number(text) : 0
         return Number.isSafeInteger(parsed) ? parsed : 0
       }),
     set: Effect.fn("StateManager.set")(function* (key, value) {

@@ -1,6 +1,6 @@
 /**
  * The schema, as numbered steps. Each one may meet a file that an older program made, so it creates what is absent and
- * adds missing columns. A step that was released is never changed; what is new gets the next number.
+ * adds missing columns (SQLite ignores their letter case). A step that was released is never changed; what is new gets the next number.
  */
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/unstable/sql"
@@ -15,17 +15,21 @@ const table = Effect.fnUntraced(function* (name: string, columns: Readonly<Recor
   yield* sql.unsafe(`CREATE TABLE IF NOT EXISTS ${name} (${definitions.join(", ")})`)
 
   const rows = yield* sql`SELECT name FROM pragma_table_info(${name})`
-  const present = new Set((yield* Schema.decodeUnknownEffect(ColumnName)(rows)).map((row) => row.name))
+  const present = new Set((yield* Schema.decodeUnknownEffect(ColumnName)(rows)).map((row) => row.name.toLowerCase()))
   for (const [column, definition] of all) {
-    if (!present.has(column)) yield* sql.unsafe(`ALTER TABLE ${name} ADD COLUMN ${column} ${definition}`)
+    if (!present.has(column.toLowerCase())) yield* sql.unsafe(`ALTER TABLE ${name} ADD COLUMN ${column} ${definition}`)
   }
 })
 
-const index = (name: string, on: string) =>
-  SqlClient.SqlClient.use((sql) => sql.unsafe(`CREATE INDEX IF NOT EXISTS ${name} ON ${on}`))
+const index = (kind: "" | "UNIQUE", name: string, on: string) =>
+  SqlClient.SqlClient.use((sql) => sql.unsafe(`CREATE ${kind} INDEX IF NOT EXISTS ${name} ON ${on}`))
 
 export const migrations = {
-  "0001_engine_state": table("engine_state", { key: "TEXT PRIMARY KEY", value: "TEXT NOT NULL DEFAULT ''" }),
+  "0001_engine_state": Effect.gen(function* () {
+    yield* table("engine_state", { key: "TEXT PRIMARY KEY", value: "TEXT NOT NULL DEFAULT ''" })
+    // What every write relies on; an older table may have been made without it.
+    yield* index("UNIQUE", "engine_state_key", "engine_state (key)")
+  }),
   "0002_sessions": table("sessions", {
     session_id: "INTEGER PRIMARY KEY AUTOINCREMENT",
     parent_session_id: "INTEGER",
@@ -38,23 +42,23 @@ export const migrations = {
   "0003_paper": Effect.gen(function* () {
     yield* table("paper_ticks", {
       tick_id: "INTEGER PRIMARY KEY",
-      session_id: "INTEGER NOT NULL",
-      recorded_at: "TEXT NOT NULL",
-      bid: "REAL NOT NULL",
-      ask: "REAL NOT NULL",
-      xrp: "REAL NOT NULL",
-      rlusd: "REAL NOT NULL",
-      value_rlusd: "REAL NOT NULL",
+      session_id: "INTEGER NOT NULL DEFAULT 0",
+      recorded_at: "TEXT NOT NULL DEFAULT ''",
+      bid: "REAL NOT NULL DEFAULT 0",
+      ask: "REAL NOT NULL DEFAULT 0",
+      xrp: "REAL NOT NULL DEFAULT 0",
+      rlusd: "REAL NOT NULL DEFAULT 0",
+      value_rlusd: "REAL NOT NULL DEFAULT 0",
     })
     yield* table("paper_fills", {
       fill_id: "INTEGER PRIMARY KEY",
-      tick_id: "INTEGER NOT NULL",
-      side: "TEXT NOT NULL",
-      price: "REAL NOT NULL",
-      xrp: "REAL NOT NULL",
-      spread_pnl_rlusd: "REAL NOT NULL",
+      tick_id: "INTEGER NOT NULL DEFAULT 0",
+      side: "TEXT NOT NULL DEFAULT ''",
+      price: "REAL NOT NULL DEFAULT 0",
+      xrp: "REAL NOT NULL DEFAULT 0",
+      spread_pnl_rlusd: "REAL NOT NULL DEFAULT 0",
     })
-    yield* index("paper_ticks_by_session", "paper_ticks (session_id)")
-    yield* index("paper_fills_by_tick", "paper_fills (tick_id)")
+    yield* index("", "paper_ticks_by_session", "paper_ticks (session_id)")
+    yield* index("", "paper_fills_by_tick", "paper_fills (tick_id)")
   }),
 }

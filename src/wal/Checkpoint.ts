@@ -7,6 +7,7 @@
  * https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
  */
 import { Clock, Duration, Effect, Metric, Schema } from "effect"
+import { Reader } from "../sqlite/Readers.ts"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
 
 /**
@@ -53,12 +54,15 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
   checkpointedFrames: Schema.Int,
   /** Milliseconds, on the monotonic clock, of the PRAGMA alone. */
   elapsedMillis: Schema.Finite,
+  /** Who keeps it from finishing, as far as that can be seen; empty means nobody or unknown. */
+  blockers: Schema.Array(Reader).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
 }) {}
 
 /** A checkpoint that failed: the disk, the file or SQLite. The log keeps every frame, and the next run tries again. */
 export class CheckpointError extends Schema.TaggedError<CheckpointError>()("CheckpointError", {
   mode: CheckpointMode,
-  reason: NativeReason,
+  /** What SQLite said; `ThreadFailed` when the checkpoint thread crashed or could not start. */
+  reason: Schema.Literals([...NativeReason.literals, "ThreadFailed"]),
   cause: Schema.Defect(),
 }) {
   override get message() {
@@ -134,7 +138,7 @@ export const run = Effect.fn("Checkpoint.run")(function* <E>(
     Effect.tapError(() => count(mode, "Failed")),
   )
   const elapsedMillis = Number((yield* Clock.monotonicTimeNanos) - start) / 1e6
-  if (answer === "Locked") return yield* counted(lockedInTransaction(mode, elapsedMillis))
+  if (answer === "Locked") return yield* counted(unanswered(mode, "LockedInTransaction", elapsedMillis))
 
   const undecided = answer.busy === 1 && answer.log >= 0 && answer.log === answer.checkpointed
   const writerBusy = undecided ? yield* Effect.orElseSucceed(statements.writerBusy, () => false) : false
@@ -150,10 +154,10 @@ export const run = Effect.fn("Checkpoint.run")(function* <E>(
   )
 })
 
-const lockedInTransaction = (mode: CheckpointMode, elapsedMillis: number) =>
+const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMillis: number) =>
   new Checkpoint({
     mode,
-    outcome: "LockedInTransaction",
+    outcome,
     busy: 1,
     logFrames: -1,
     checkpointedFrames: -1,
@@ -167,5 +171,6 @@ const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
   return checkpoint
 })
 
-/** The answer to a checkpoint that was asked for inside a transaction of its own connection, and so was not tried. */
-export const refusedInTransaction = (mode: CheckpointMode) => counted(lockedInTransaction(mode, 0))
+/** The answer to a checkpoint that was not tried, because it could only have waited. */
+export const notTried = (mode: CheckpointMode, outcome: "LockedInTransaction" | "CheckpointerBusy") =>
+  counted(unanswered(mode, outcome, 0))

@@ -18,23 +18,29 @@ export class Checkpointer extends Context.Service<
     readonly run: (mode: Checkpoint.CheckpointMode) => Effect.Effect<Checkpoint.Checkpoint, Checkpoint.CheckpointError>
     /** Frames in the log now; moves nothing. None when that is not known. */
     readonly frames: Effect.Effect<Option.Option<Checkpoint.WalFrames>>
+    /** Whether writers go on while a checkpoint runs. */
+    readonly concurrent: boolean
   }
 >()("seawall/wal/Checkpointer") {
   /** On the connection of the `SqlClient` in reach. */
   static readonly layerInline: Layer.Layer<Checkpointer, never, SqlClient.SqlClient> = Layer.effect(
     Checkpointer,
     Effect.map(SqlClient.SqlClient, (sql) => ({
-      run: inline(sql),
-      frames: Checkpoint.observe(Effect.map(sql.unsafe("PRAGMA wal_checkpoint(NOOP)"), (rows) => rows[0])).pipe(
-        Effect.option,
-      ),
+      run: runOn(sql),
+      frames: framesOf(sql),
+      concurrent: false,
     })),
   )
 }
 
-const inline = (sql: SqlClient.SqlClient) =>
-  Effect.fn("Checkpointer.inline")(function* (mode: Checkpoint.CheckpointMode) {
-    if (yield* insideTransaction(sql)) return yield* Checkpoint.refusedInTransaction(mode)
+/** Looks at the log through the main connection: microseconds, no lock. */
+export const framesOf = (sql: SqlClient.SqlClient) =>
+  Effect.option(Checkpoint.observe(Effect.map(sql.unsafe("PRAGMA wal_checkpoint(NOOP)"), (rows) => rows[0])))
+
+/** Checkpoints on the connection of this client. */
+export const runOn = (sql: SqlClient.SqlClient) =>
+  Effect.fn("Checkpointer.run")(function* (mode: Checkpoint.CheckpointMode) {
+    if (yield* insideTransaction(sql)) return yield* Checkpoint.notTried(mode, "LockedInTransaction")
     const connection = yield* Effect.mapError(
       sql.reserve,
       (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),

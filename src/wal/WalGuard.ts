@@ -8,19 +8,18 @@
  * TRUNCATE is skipped then, because two checkpoints must not overlap.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
-import { Context, Duration, Effect, Fiber, Layer, Metric, Option, Ref, Schedule, Semaphore } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Option, Ref, Schedule, Semaphore } from "effect"
 import type { SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
-import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
+import type { Checkpoint } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
-import { append, LatencyWindow, summarize } from "./LatencyWindow.ts"
+import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
+import { LatencyWindow, summarize } from "./LatencyWindow.ts"
+import * as WalBound from "./WalBound.ts"
 
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
-
-/** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
-export const slowMillis = 200
 
 /** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. */
 export const stopBound = Duration.seconds(5)
@@ -28,6 +27,12 @@ export const stopBound = Duration.seconds(5)
 export interface WalGuardOptions {
   /** Time from the end of one checkpoint to the start of the next; default 60 s, zero or less = off, no minimum. */
   readonly interval?: Duration.Input
+  /**
+   * The length of the log, in frames, that the guard holds beside its interval; default 4000, 0 = off. With a
+   * checkpointer on a thread writers wait for a few milliseconds at most; an inline one stops the event loop for about
+   * 50 ms per 4000 frames. Nothing can hold it while a reader pins the log.
+   */
+  readonly maxFrames?: number
 }
 
 export class WalGuard extends Context.Service<
@@ -48,85 +53,49 @@ export class WalGuard extends Context.Service<
     Layer.effect(WalGuard, make(options))
 }
 
-interface Loop {
-  readonly fiber: Fiber.Fiber<unknown>
+/** What runs while the guard does: the interval, which can be changed, and the bound of the log, which cannot. */
+interface Running {
+  readonly ticking: Fiber.Fiber<unknown>
+  readonly bounding: Option.Option<Fiber.Fiber<unknown>>
   readonly autocheckpoint: number
 }
 
-/** Databases with a running loop: starting twice, through one guard or two, must not make two loops. */
+/** Databases with a running guard: starting twice, through one guard or two, must not make two loops. */
 const guarded = new WeakSet<object>()
-
-const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
-  description: "Age of the oldest commit that a power cut could still take; 0 when there is none",
-})
 
 /** Negative is off; so is what is not a finite time. */
 const atLeastZero = (interval: Duration.Input) => Duration.max(Duration.fromInputUnsafe(interval), Duration.zero)
-
-const fields = (checkpoint: Checkpoint) => ({
-  mode: checkpoint.mode,
-  busy: checkpoint.busy,
-  log_frames: checkpoint.logFrames,
-  checkpointed_frames: checkpoint.checkpointedFrames,
-  elapsed_ms: checkpoint.elapsedMillis,
-})
-
-const log = Effect.fnUntraced(
-  function* (checkpoint: Checkpoint) {
-    yield* Effect.logInfo("wal_checkpoint")
-    if (checkpoint.elapsedMillis > slowMillis) yield* Effect.logWarning("wal_checkpoint slow")
-  },
-  (self, checkpoint) => Effect.annotateLogs(self, fields(checkpoint)),
-)
 
 const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
+  const checkpoint = yield* GuardedCheckpoint.make
+  const maxFrames = options.maxFrames ?? WalBound.defaultMaxFrames
   const lock = yield* Semaphore.make(1)
   const interval = yield* Ref.make(atLeastZero(options.interval ?? defaultInterval))
-  const loop = yield* Ref.make(Option.none<Loop>())
-  const last = yield* Ref.make(Option.none<Checkpoint>())
-  const failures = yield* Ref.make(0)
+  const running = yield* Ref.make(Option.none<Running>())
 
-  /** One checkpoint, its consequences for what a power cut could take, and its line. */
-  const checkpoint = Effect.fnUntraced(function* (mode: CheckpointMode) {
-    const covered = yield* database.exposure.syncing
-    const before = Option.match(yield* Ref.get(last), { onNone: () => 0, onSome: (it) => it.checkpointedFrames })
-    const done = yield* checkpointer.run(mode)
-    yield* Ref.set(last, Option.some(done))
-    // The log is synced when, and only when, there is something to copy. A reset that moved by chance to the very
-    // number it had before is taken for one that copied nothing, which errs on the side of too much exposure.
-    if (done.outcome === "Complete" || (done.checkpointedFrames > 0 && done.checkpointedFrames !== before)) {
-      yield* covered
-    }
-    yield* Metric.update(exposureSeconds, yield* database.exposure.seconds)
-    yield* log(done)
-    return done
-  })
-
-  /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
-  const failed = Effect.fnUntraced(function* (error: unknown) {
-    const count = yield* Ref.updateAndGet(failures, (n) => n + 1)
-    if (Math.log2(count) % 1 === 0) {
-      yield* Effect.annotateLogs(Effect.logError("wal_checkpoint failed", error), { failures: count })
-    }
-  })
-  const recovered = Effect.flatMap(Ref.getAndSet(failures, 0), (count) =>
-    count === 0 ? Effect.void : Effect.annotateLogs(Effect.logInfo("wal_checkpoint recovered"), { failures: count }),
-  )
-  const tick = checkpoint("PASSIVE").pipe(
-    Effect.flatMap((done) => Ref.update(window, append(done.elapsedMillis))),
-    Effect.andThen(recovered),
-    Effect.catchCause(failed),
+  const tick = checkpoint.lookForOthers.pipe(
+    Effect.andThen(checkpoint.run("PASSIVE", "interval")),
+    Effect.catchCause(checkpoint.failed),
+    checkpoint.turn.withPermit,
     Effect.uninterruptible, // the loop ends between two checkpoints, never with one in flight
   )
 
-  const launch = (every: Duration.Duration, after: Effect.Effect<unknown>) =>
+  const startTicking = (every: Duration.Duration, after: Effect.Effect<unknown>) =>
     after.pipe(
       Effect.andThen(Effect.schedule(tick, Schedule.spaced(every))),
       Effect.forkDetach({ startImmediately: true }),
     )
+  const startBounding =
+    maxFrames > 0
+      ? Effect.asSome(
+          Effect.forkDetach(WalBound.loop({ database, checkpointer, checkpoint, maxFrames }), {
+            startImmediately: true,
+          }),
+        )
+      : Effect.succeedNone
 
   const start = Effect.gen(function* () {
     const every = yield* Ref.get(interval)
@@ -136,49 +105,52 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     const autocheckpoint = yield* Effect.tapError(database.autocheckpoint(0), () =>
       Effect.sync(() => guarded.delete(database)),
     )
-    yield* Ref.set(loop, Option.some({ fiber: yield* launch(every, Effect.void), autocheckpoint }))
+    const ticking = yield* startTicking(every, Effect.void)
+    yield* Ref.set(running, Option.some({ ticking, bounding: yield* startBounding, autocheckpoint }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint started"), {
       interval_seconds: Duration.toSeconds(every),
     })
   })
 
-  const release = Effect.fnUntraced(function* (running: Loop) {
+  const stop = ({ bounding, ticking }: Running) => Fiber.interruptAll([ticking, ...Option.toArray(bounding)])
+
+  const release = Effect.fnUntraced(function* ({ autocheckpoint }: Running) {
     guarded.delete(database)
-    yield* Ref.set(loop, Option.none())
-    yield* database.autocheckpoint(running.autocheckpoint)
+    yield* Ref.set(running, Option.none())
+    yield* database.autocheckpoint(autocheckpoint)
   })
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
     const every = atLeastZero(input)
     yield* Ref.set(interval, every)
-    const running = yield* Ref.get(loop)
-    if (Option.isNone(running)) return yield* start
-    const { fiber } = running.value
-    const old = Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))
+    const current = yield* Ref.get(running)
+    if (Option.isNone(current)) return yield* start
     if (Duration.isZero(every)) {
-      yield* Effect.forkDetach(old, { startImmediately: true })
-      yield* release(running.value)
+      yield* Effect.forkDetach(stop(current.value), { startImmediately: true })
+      yield* release(current.value)
       return yield* Effect.logInfo("wal_checkpoint stopped")
     }
-    yield* Ref.set(loop, Option.some({ ...running.value, fiber: yield* launch(every, old) }))
+    const ticking = yield* startTicking(every, Fiber.interrupt(current.value.ticking))
+    yield* Ref.set(running, Option.some({ ...current.value, ticking }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint interval changed"), {
       interval_seconds: Duration.toSeconds(every),
     })
   })
 
   const stopped = yield* Ref.make<Shutdown.StepEnd>("done")
-  const whileRunning = (step: (running: Loop) => Effect.Effect<unknown>) =>
-    Effect.flatMap(Ref.get(loop), Option.match({ onNone: () => Effect.void, onSome: step }))
-  const finalizer = (step: (running: Loop) => Effect.Effect<unknown>) =>
+  const finalizer = (step: (current: Running) => Effect.Effect<unknown>) =>
     Effect.addFinalizer(() =>
-      whileRunning(step).pipe(Effect.ignoreCause({ log: "Error", message: "wal_checkpoint shutdown failed" })),
+      Effect.flatMap(Ref.get(running), Option.match({ onNone: () => Effect.void, onSome: step })).pipe(
+        Effect.ignoreCause({ log: "Error", message: "wal_checkpoint shutdown failed" }),
+      ),
     )
 
-  yield* finalizer((running) => Shutdown.step("restore autocheckpoint", release(running)))
+  // Registered in the reverse of the order in which they run.
+  yield* finalizer((current) => Shutdown.step("restore autocheckpoint", release(current)))
   yield* finalizer(() =>
     Effect.flatMap(Ref.get(stopped), (end) =>
       end === "done"
-        ? Shutdown.step("wal_checkpoint truncate", Effect.flatMap(checkpoint("TRUNCATE"), warnIfIncomplete))
+        ? Shutdown.step("wal_checkpoint truncate", Effect.flatMap(checkpoint.run("TRUNCATE", "end"), warnIfIncomplete))
         : Effect.annotateLogs(Effect.logError("wal_checkpoint truncate skipped"), {
             reason: "a checkpoint still runs",
           }),
@@ -189,8 +161,8 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
       Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), summarize(latencies)),
     ),
   )
-  yield* finalizer(({ fiber }) =>
-    Shutdown.step("stop wal_checkpoint loop", Fiber.interrupt(fiber), { atMost: stopBound }).pipe(
+  yield* finalizer((current) =>
+    Shutdown.step("stop wal_checkpoint loop", stop(current), { atMost: stopBound }).pipe(
       Effect.flatMap((end) => Ref.set(stopped, end)),
     ),
   )
@@ -199,7 +171,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   return {
     start: lock.withPermit(start),
     setInterval: (input: Duration.Input) => lock.withPermit(setInterval(input)),
-    last: Ref.get(last),
+    last: checkpoint.last,
   }
 })
 
@@ -209,5 +181,5 @@ const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
     ? Effect.void
     : Effect.annotateLogs(Effect.logWarning("wal_checkpoint truncate incomplete"), {
         outcome: checkpoint.outcome,
-        ...fields(checkpoint),
+        ...GuardedCheckpoint.fields(checkpoint),
       })

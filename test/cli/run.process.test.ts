@@ -32,6 +32,7 @@ const closing = [
   "wal_checkpoint aggregate",
   "wal_checkpoint truncate",
   "restore autocheckpoint",
+  "close checkpoint thread",
   "close database",
 ]
 

@@ -181,7 +181,7 @@ paper:
       })
       expect(problems).toEqual([
         'SEAWALL_TYPO: unknown variable, got "1"',
-        'engine.durability: Expected "full" | "normal", got "never"',
+        'engine.durability (SEAWALL_ENGINE_DURABILITY): Expected "full" | "normal", got "never"',
         "engine.duration_seconds: Expected a value greater than or equal to 0, got -2",
         "paper.starting_xrp: Expected a value greater than or equal to 0, got -1",
       ])
@@ -328,6 +328,7 @@ describe("where a setting comes from", () => {
     "SEAWALL_ENGINE_TICK",
     "SEAWALL_ENGINE_BASE_SIZE_RLUSD",
     "SEAWALL_DATABASE",
+    "SEAWALL_ENGINEXDATABASE",
     "SEAWALL_ENGINE_CONSTRUCTOR",
     "SEAWALL_ENGINE___PROTO__",
   ]) {

@@ -43,7 +43,9 @@ export const scripted = (script: Script = () => ({})) =>
           writerBusy: Effect.succeed(false),
         }).pipe(Effect.ensuring(note("end", mode)))
       })
-      return Context.make(Checkpointer, { run, frames: Effect.succeedNone }).pipe(Context.add(Recording, recording))
+      return Context.make(Checkpointer, { run, frames: Effect.succeedNone, concurrent: false }).pipe(
+        Context.add(Recording, recording),
+      )
     }),
   )
 

@@ -1,0 +1,95 @@
+/**
+ * Notices that checkpoints cannot finish, says so once with who is in the way, and says once when it is over.
+ *
+ * Two runs in a row must be blocked, and for runs by size the first of them a second ago: at full speed any query makes
+ * a few of them wait. Nothing is repeated in between.
+ */
+import { Clock, Duration, Effect, Option, Ref } from "effect"
+import type { Database } from "../sqlite/Database.ts"
+import type { Reader } from "../sqlite/Readers.ts"
+import type { Checkpoint } from "./Checkpoint.ts"
+
+/** How long size runs must have been blocked before that is worth a line. */
+const patience = Duration.toNanos(Duration.seconds(1)).pipe(Option.getOrThrow)
+
+interface Incident {
+  /** How far the log was copied: what moves is not blocked, a writer in the middle of a commit keeps its last frames. */
+  readonly checkpointed: number
+  readonly since: bigint
+  readonly runs: number
+  readonly told: boolean
+  /** When each reader was seen first, by process and slot. */
+  readonly seen: ReadonlyMap<string, bigint>
+}
+
+/** What kept a run from finishing. */
+export interface Obstacle {
+  readonly outcome: Checkpoint["outcome"]
+  readonly blockers: ReadonlyArray<Reader>
+  readonly logFrames: number
+  readonly checkpointedFrames: number
+}
+
+const key = ({ pid, slot }: Reader) => `${pid} ${slot}`
+
+const seconds = (from: bigint, to: bigint) => Number(to - from) / 1e9
+
+export const make = Effect.fnUntraced(function* (database: Database["Service"]) {
+  const incident = yield* Ref.make(Option.none<Incident>())
+
+  const describe = ({ blockers, outcome }: Obstacle, seen: Incident["seen"], now: bigint) => {
+    if (outcome !== "ReaderBlocked") return ""
+    if (blockers.length === 0) return "unknown"
+    const each = blockers.map((reader) => {
+      const since = seen.get(key(reader)) ?? now
+      return `${reader.command} (pid ${reader.pid}, slot ${reader.slot}, for ${seconds(since, now).toFixed(1)} s)`
+    })
+    return each.join(", ")
+  }
+
+  const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {
+    const holder = yield* database.holder
+    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint blocked"), {
+      outcome: obstacle.outcome,
+      blockers: describe(obstacle, seen, now),
+      ...Option.match(holder, {
+        onNone: () => ({}),
+        onSome: ({ span, seconds: held }) => ({ transaction: `${span}, for ${held.toFixed(1)} s` }),
+      }),
+      log_frames: obstacle.logFrames,
+      backlog_frames: obstacle.logFrames - obstacle.checkpointedFrames,
+      blocked_seconds: seconds(since, now),
+      exposure_seconds: yield* database.exposure.seconds,
+    })
+  })
+
+  return {
+    /** A run that could not finish. */
+    blocked: Effect.fnUntraced(function* (obstacle: Obstacle, why: "interval" | "size") {
+      const now = yield* Clock.monotonicTimeNanos
+      const { checkpointedFrames: checkpointed } = obstacle
+      const before = Option.getOrElse(
+        Option.filter(yield* Ref.get(incident), (it) => it.told || it.checkpointed === checkpointed),
+        (): Incident => ({ since: now, runs: 0, told: false, seen: new Map(), checkpointed }),
+      )
+      const seen = new Map(
+        obstacle.blockers.map((reader) => [key(reader), before.seen.get(key(reader)) ?? now] as const),
+      )
+      const due = before.runs >= 1 && (why === "interval" || now - before.since >= patience)
+      const after: Incident = { ...before, checkpointed, runs: before.runs + 1, told: before.told || due, seen }
+      yield* Ref.set(incident, Option.some(after))
+      if (due && !before.told) yield* tell(obstacle, after, now)
+    }),
+
+    /** A run that finished. */
+    finished: Effect.gen(function* () {
+      const before = yield* Ref.getAndSet(incident, Option.none())
+      if (Option.isNone(before) || !before.value.told) return
+      const now = yield* Clock.monotonicTimeNanos
+      yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint unblocked"), {
+        runs: before.value.runs,
+        blocked_seconds: seconds(before.value.since, now),
+      })
+    }),
+  }
+})

@@ -1,0 +1,132 @@
+/**
+ * One checkpoint of a guard, with everything that follows from it: what a power cut could still take, who is in the
+ * way, the lines of log, the latency window.
+ *
+ * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
+ * Whoever runs one holds `turn`: two checkpoints of a guard never overlap.
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { Effect, Metric, Option, Ref, Semaphore } from "effect"
+import { Database } from "../sqlite/Database.ts"
+import { readers } from "../sqlite/Readers.ts"
+import * as BlockedWatch from "./BlockedWatch.ts"
+import { Checkpoint, type CheckpointMode } from "./Checkpoint.ts"
+import { Checkpointer } from "./Checkpointer.ts"
+import { append, LatencyWindow } from "./LatencyWindow.ts"
+
+/** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
+export const slowMillis = 200
+
+/** How long a look at the log may wait for its turn on the connection. */
+const lookBound = "100 millis"
+
+export type Why = "interval" | "size" | "end"
+
+const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
+  description: "Age of the oldest commit that a power cut could still take; 0 when there is none",
+})
+
+export const fields = (checkpoint: Checkpoint) => ({
+  mode: checkpoint.mode,
+  busy: checkpoint.busy,
+  log_frames: checkpoint.logFrames,
+  checkpointed_frames: checkpoint.checkpointedFrames,
+  elapsed_ms: checkpoint.elapsedMillis,
+})
+
+const log = Effect.fnUntraced(
+  function* (checkpoint: Checkpoint, why: Why) {
+    if (why !== "size") yield* Effect.logInfo("wal_checkpoint")
+    if (checkpoint.elapsedMillis > slowMillis) yield* Effect.logWarning("wal_checkpoint slow")
+  },
+  (self, checkpoint) => Effect.annotateLogs(self, fields(checkpoint)),
+)
+
+export const make = Effect.gen(function* () {
+  const database = yield* Database
+  const checkpointer = yield* Checkpointer
+  const window = yield* LatencyWindow
+  const watch = yield* BlockedWatch.make(database)
+  const turn = yield* Semaphore.make(1)
+  const last = yield* Ref.make(Option.none<Checkpoint>())
+  const foreign = yield* Ref.make(false)
+  const failures = yield* Ref.make(0)
+
+  /** What the log holds; none when that is unknown, or the connection is not free within the bound. */
+  const look = Effect.map(Effect.timeoutOption(checkpointer.frames, lookBound), Option.flatten)
+
+  /** Frames that are copied although we have not copied them: somebody else checkpoints this database. */
+  const lookForOthers = Effect.gen(function* () {
+    const frames = yield* look
+    const known = yield* Ref.get(last)
+    if (Option.isNone(frames) || Option.isNone(known) || known.value.checkpointedFrames < 0) return
+    const { log: length, checkpointed } = frames.value
+    const ours = length >= known.value.logFrames ? known.value.checkpointedFrames : 0
+    if (checkpointed <= ours || (yield* Ref.getAndSet(foreign, true))) return
+    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint by somebody else"), {
+      checkpointed_frames: checkpointed,
+      ours,
+      advice: "another connection checkpoints this database, by itself or by its autocheckpoint",
+    })
+  })
+
+  const withBlockers = (done: Checkpoint) =>
+    done.outcome === "ReaderBlocked"
+      ? Effect.map(
+          readers(database.file).pipe(Effect.provide(NodeFileSystem.layer)),
+          (blockers) => new Checkpoint({ ...done, blockers }),
+        )
+      : Effect.succeed(done)
+
+  /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
+  const failed = Effect.fnUntraced(function* (error: unknown) {
+    const count = yield* Ref.updateAndGet(failures, (n) => n + 1)
+    if (Math.log2(count) % 1 === 0) {
+      yield* Effect.annotateLogs(Effect.logError("wal_checkpoint failed", error), { failures: count })
+    }
+  })
+  const recovered = Effect.flatMap(Ref.getAndSet(failures, 0), (count) =>
+    count === 0 ? Effect.void : Effect.annotateLogs(Effect.logInfo("wal_checkpoint recovered"), { failures: count }),
+  )
+
+  /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
+  const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
+    const covered = yield* database.exposure.syncing
+    const before = Option.match(yield* Ref.get(last), { onNone: () => 0, onSome: (it) => it.checkpointedFrames })
+    const done = yield* Effect.flatMap(checkpointer.run(mode), withBlockers)
+    yield* Ref.set(last, Option.some(done))
+    // The log is synced when, and only when, there is something to copy. A reset that moved by chance to the very
+    // number it had before is taken for one that copied nothing, which errs on the side of too much exposure.
+    if (done.outcome === "Complete" || (done.checkpointedFrames > 0 && done.checkpointedFrames !== before)) {
+      yield* covered
+    }
+    yield* Metric.update(exposureSeconds, yield* database.exposure.seconds)
+    yield* log(done, why)
+    if (why === "interval") yield* Ref.update(window, append(done.elapsedMillis))
+    if (why === "end") return done
+    yield* done.outcome === "Complete" ? watch.finished : watch.blocked(done, why)
+    yield* recovered
+    return done
+  })
+
+  return {
+    turn,
+    run,
+    failed,
+    look,
+    lookForOthers,
+    last: Ref.get(last),
+    /** A run that did not even begin, because a transaction does not let go of the connection. */
+    notBegun: Effect.gen(function* () {
+      if (Option.isNone(yield* database.holder)) return
+      const known = Option.map(yield* Ref.get(last), ({ checkpointedFrames, logFrames }) => ({
+        checkpointedFrames,
+        logFrames,
+      }))
+      const frames = Option.getOrElse(known, () => ({ checkpointedFrames: -1, logFrames: -1 }))
+      yield* watch.blocked({ outcome: "WriterBusy", blockers: [], ...frames }, "size")
+    }),
+  }
+})
+
+export type GuardedCheckpoint = Effect.Success<typeof make>

@@ -1,0 +1,122 @@
+/**
+ * Holds the length of the log, however fast it is written.
+ *
+ * Wakes on commits, never by the clock alone: an idle database costs nothing. It observes with NOOP; copies with PASSIVE,
+ * on a thread, while writers go on; and when the log is too long and only a small residue is left, it closes the write
+ * gate for the flush of that residue, because the log starts anew only when a write finds it wholly copied. Fibers wait
+ * for these few milliseconds, the event loop does not. FULL and RESTART, which block writers inside SQLite, are never used.
+ * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
+ */
+import { Cause, Deferred, Duration, Effect, Option, Ref } from "effect"
+import * as FileSync from "../sqlite/FileSync.ts"
+import type { Database } from "../sqlite/Database.ts"
+import type { WalFrames } from "./Checkpoint.ts"
+import type { Checkpointer } from "./Checkpointer.ts"
+import type { GuardedCheckpoint } from "./GuardedCheckpoint.ts"
+
+/** 4000 frames: 16 MB at the default page size; recovery after a kill stays far below a second. */
+export const defaultMaxFrames = 4000
+
+/** From a commit to the look at the log: a look costs about 15 microseconds, so this is 0.3 % of one core at most. */
+const lookPause = Duration.millis(5)
+
+/**
+ * What may be left for the flush under the gate: a few milliseconds of work. A writer that outruns two passes is faster
+ * than the disk, and from then on waits for twice as much each time, up to the bound of the gate itself.
+ */
+const residueFrames = (passes: number) => 200 * 2 ** Math.max(0, passes - 1)
+
+/** After these the residue is 6400 frames: the log is then flushed as it is. */
+const mostPasses = 7
+
+/** Between two attempts while a reader pins the log: doubles from the first to the last. */
+const firstBackoff = Duration.millis(50)
+const lastBackoff = Duration.seconds(1)
+
+const backlogOf = ({ checkpointed, log }: WalFrames) => log - checkpointed
+
+export interface WalBoundOptions {
+  readonly database: Database["Service"]
+  readonly checkpointer: Checkpointer["Service"]
+  readonly checkpoint: GuardedCheckpoint
+  readonly maxFrames: number
+}
+
+/** The loop; it ends only by interruption, between two checkpoints. */
+export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
+  const backoff = yield* Ref.make(Option.none<Duration.Duration>())
+  // On a thread a pass at half of the length spreads the work; inline each pass stops the program, so there are fewer.
+  const threshold = checkpointer.concurrent ? Math.ceil(maxFrames / 2) : maxFrames
+  let seen = 0
+
+  const blocked = Ref.update(backoff, (before) =>
+    Option.some(
+      Option.match(before, {
+        onNone: () => firstBackoff,
+        onSome: (it) => Duration.min(Duration.times(it, 2), lastBackoff),
+      }),
+    ),
+  )
+
+  const notBegun = Effect.andThen(checkpoint.notBegun, blocked)
+
+  /** Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. */
+  const syncDatabase = Effect.catch(FileSync.sync(database.file), (error) =>
+    Effect.logWarning("database sync failed", Cause.fail(error)),
+  )
+
+  /** The flush of a residue, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
+  const flush = Effect.gen(function* () {
+    const ended = yield* Deferred.make<void>()
+    const end = yield* database.gate(
+      checkpoint.run("PASSIVE", "size").pipe(Effect.ensuring(Deferred.succeed(ended, undefined))),
+    )
+    switch (end._tag) {
+      case "NotClosed":
+        return yield* notBegun
+      case "Overdue":
+        return yield* Deferred.await(ended)
+      case "Done": {
+        const done = yield* end.exit
+        return yield* done.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
+      }
+    }
+  })
+
+  const shorten = Effect.gen(function* () {
+    yield* checkpoint.lookForOthers
+    for (let passes = 0; passes < mostPasses; passes++) {
+      const looked = yield* checkpoint.look
+      if (Option.isNone(looked)) return yield* notBegun
+      const frames = looked.value
+      if (backlogOf(frames) === 0) return
+      const isLong = checkpointer.concurrent && frames.log >= maxFrames
+      if (isLong && backlogOf(frames) <= residueFrames(passes)) return yield* flush
+      const done = yield* checkpoint.run("PASSIVE", "size")
+      // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
+      if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
+      yield* Ref.set(backoff, Option.none())
+      if (!checkpointer.concurrent) return
+      yield* syncDatabase
+      if (!isLong) return
+    }
+  })
+
+  const tooLong = (frames: WalFrames) =>
+    backlogOf(frames) >= threshold || (checkpointer.concurrent && frames.log >= maxFrames && backlogOf(frames) > 0)
+
+  const turn = Effect.gen(function* () {
+    yield* database.exposure.commitAfter(seen)
+    yield* Effect.sleep(Option.getOrElse(yield* Ref.get(backoff), () => lookPause))
+    seen = database.exposure.commits()
+    const frames = yield* checkpoint.look
+    if (Option.isNone(frames)) return yield* notBegun
+    if (tooLong(frames.value)) {
+      yield* shorten.pipe(checkpoint.turn.withPermit, Effect.uninterruptible)
+    }
+  })
+  return yield* turn.pipe(
+    Effect.catchCause((cause) => Effect.andThen(checkpoint.failed(cause), blocked)),
+    Effect.forever,
+  )
+})

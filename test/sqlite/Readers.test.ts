@@ -1,0 +1,62 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as fs from "node:fs"
+import { Database } from "../../src/sqlite/Database.ts"
+import { readers, readersIn } from "../../src/sqlite/Readers.ts"
+import { foreignReader } from "../support/ForeignReader.ts"
+import { temporaryDatabase } from "../support/files.ts"
+
+const table = `1: POSIX  ADVISORY  READ 100 fe:00:77 128 128
+2: POSIX  ADVISORY  READ 200 fe:00:77 124 126
+3: POSIX  ADVISORY  READ 200 fe:00:77 128 128
+4: POSIX  ADVISORY  WRITE 300 fe:00:77 120 120
+5: POSIX  ADVISORY  READ 300 fe:00:77 123 123
+6: POSIX  ADVISORY  READ 400 fd:01:77 124 124
+7: POSIX  ADVISORY  READ 500 fe:00:78 124 124
+8: POSIX  ADVISORY  READ 600 fe:00:77 128 128
+9: FLOCK  ADVISORY  WRITE 700 fe:00:77 0 EOF
+10: POSIX  ADVISORY  READ 100 fe:00:77 125 125
+11: -> POSIX  ADVISORY  WRITE 800 fe:00:77 124 124
+12: POSIX  ADVISORY  WRITE 900 fe:00:77 0 EOF
+`
+
+describe("the table of locks", () => {
+  it("names who holds which read slot, with neighbouring locks as one line", () => {
+    expect(readersIn(table, "77", 100)).toEqual([
+      { pid: 200, slot: 1 },
+      { pid: 200, slot: 2 },
+      { pid: 200, slot: 3 },
+      { pid: 300, slot: 0 },
+    ])
+  })
+
+  it("says nothing when our own line is not in it, for then nothing can be told apart", () => {
+    expect(readersIn(table, "77", 999)).toEqual([])
+    expect(readersIn("", "77", 100)).toEqual([])
+  })
+})
+
+const ownLocks = Effect.sync(() =>
+  fs
+    .readFileSync("/proc/locks", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(` ${process.pid} `))
+    .map((line) => line.replace(/^\d+: /, ""))
+    .toSorted(),
+)
+
+describe.runIf(process.platform === "linux")("a foreign reader", () => {
+  it.live("is named by pid, command and slot, and the look leaves our own locks as they were", () =>
+    Effect.gen(function* () {
+      const { file, sql } = yield* Database
+      yield* sql`CREATE TABLE t (a)`
+      const before = yield* ownLocks
+      expect(before.length).toBeGreaterThan(0)
+      expect(yield* readers(file)).toEqual([])
+      const pid = yield* foreignReader(file)
+      expect(yield* readers(file)).toEqual([{ pid, command: "python3", slot: 1 }])
+      expect(yield* ownLocks).toEqual(before)
+    }).pipe(Effect.provide([temporaryDatabase(), NodeFileSystem.layer]), Effect.scoped),
+  )
+})

@@ -1,0 +1,220 @@
+/** The checkpoint thread, with the real thread unless a test needs one that fails. Waits for events, never for the clock. */
+import { describe, expect, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { SqlClient } from "effect/unstable/sql"
+import { Worker } from "node:worker_threads"
+import { Database } from "../../src/sqlite/Database.ts"
+import type { CheckpointMode } from "../../src/wal/Checkpoint.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
+import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
+import { list, temporaryDatabase, temporaryFolder } from "../support/files.ts"
+import { LogCapture, logged } from "../support/LogCapture.ts"
+
+const thread = (options?: ThreadCheckpointer.ThreadCheckpointerOptions) =>
+  ThreadCheckpointer.layer(options).pipe(
+    Layer.provideMerge(temporaryDatabase({ busyTimeout: "20 seconds" })),
+    Layer.provideMerge(LogCapture.layer),
+  )
+
+const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
+
+const write = SqlClient.SqlClient.use((sql) =>
+  Effect.andThen(sql`CREATE TABLE IF NOT EXISTS t (a)`, sql`INSERT INTO t (a) VALUES (1)`),
+)
+
+const real = () => new Worker(new URL("../../src/wal/checkpointThread.ts", import.meta.url))
+const crashing = () => new Worker("process.exit(7)", { eval: true })
+const missing = () => new Worker(new URL("./no-such-thread.ts", import.meta.url))
+/** Says that it is ready, as the real one does, and answers nothing but the order to end. */
+const hanging = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     parentPort.on("message", ([kind]) => { if (kind === 1) process.exit() })
+     parentPort.postMessage([0])`,
+    { eval: true },
+  )
+
+/** The n-th thread that is started is the n-th of these, the last one again and again. */
+const oneAfterAnother = (...spawns: ReadonlyArray<() => Worker>) => {
+  let started = 0
+  const spawn = () => spawns[Math.min(started++, spawns.length - 1)]!()
+  return { spawn, started: () => started }
+}
+
+describe("a checkpoint on a thread", () => {
+  it.effect("copies every frame, and empties the log with TRUNCATE", () =>
+    Effect.gen(function* () {
+      yield* write
+      const passive = yield* run("PASSIVE")
+      expect(passive.outcome).toBe("Complete")
+      expect(passive.checkpointedFrames).toBeGreaterThan(0)
+      const truncate = yield* run("TRUNCATE")
+      expect([truncate.outcome, truncate.logFrames]).toEqual(["Complete", 0])
+    }).pipe(Effect.provide(thread())),
+  )
+
+  it.effect("goes on while a fiber of this program is inside a transaction", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* write
+      const inside = yield* Deferred.make<void>()
+      const checkpoint = yield* Effect.forkChild(Effect.andThen(Deferred.await(inside), run("PASSIVE")))
+      const done = yield* sql.withTransaction(
+        write.pipe(Effect.andThen(Deferred.succeed(inside, undefined)), Effect.andThen(Fiber.join(checkpoint))),
+      )
+      expect(done.outcome).toBe("Complete")
+      expect(done.checkpointedFrames).toBeGreaterThan(0)
+    }).pipe(Effect.provide(thread())),
+  )
+
+  it.effect("is LockedInTransaction, at once, for a fiber inside a transaction", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* write
+      const [own, forked] = yield* sql.withTransaction(
+        Effect.all([run("PASSIVE"), Effect.flatMap(Effect.forkChild(run("PASSIVE")), Fiber.join)]),
+      )
+      expect([own.outcome, forked.outcome]).toEqual(["LockedInTransaction", "LockedInTransaction"])
+    }).pipe(Effect.provide(thread())),
+  )
+
+  it.effect("is ReaderBlocked under a foreign reader, and WriterBusy under a foreign writer", () =>
+    Effect.gen(function* () {
+      const { file } = yield* Database
+      yield* write
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* foreignReader(file)
+          yield* write
+          expect((yield* run("PASSIVE")).outcome).toBe("ReaderBlocked")
+          expect((yield* run("TRUNCATE")).outcome).toBe("ReaderBlocked")
+        }),
+      )
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* foreignConnection(file, ["BEGIN IMMEDIATE"])
+          expect((yield* run("TRUNCATE")).outcome).toBe("WriterBusy")
+        }),
+      )
+      expect((yield* run("TRUNCATE")).outcome).toBe("Complete")
+    }).pipe(Effect.provide(thread())),
+  )
+
+  it.effect("leaves nothing behind when it closes", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const log = yield* Layer.build(LogCapture.layer)
+      yield* Effect.andThen(write, run("PASSIVE")).pipe(
+        Effect.provide(
+          ThreadCheckpointer.layer().pipe(Layer.provideMerge(Database.layer({ file: `${folder}/test.db` }))),
+        ),
+        Effect.provideContext(log),
+      )
+      expect(yield* list(folder)).toEqual(["test.db"])
+      const steps = yield* Effect.provideContext(logged("shutdown step"), log)
+      expect(steps.map(({ fields }) => fields["step"])).toEqual(["close checkpoint thread", "close database"])
+    }),
+  )
+
+  it.effect("refuses a SQLite that could corrupt the database, and says which versions are safe", () =>
+    Effect.gen(function* () {
+      const database = yield* Database
+      const result = yield* Layer.build(ThreadCheckpointer.layer()).pipe(
+        Effect.provideService(Database, { ...database, version: "3.51.2" }),
+        Effect.result,
+      )
+      expect(Result.isFailure(result) && result.failure.message).toContain("3.51.3 or later")
+    }).pipe(Effect.scoped, Effect.provide(temporaryDatabase())),
+  )
+})
+
+describe("a thread that fails", () => {
+  const failure = Effect.map(Effect.result(run("PASSIVE")), (result) =>
+    Result.isFailure(result) ? result.failure.reason : result.success.outcome,
+  )
+
+  for (const [name, broken] of [
+    ["crashes", crashing],
+    ["cannot start", missing],
+  ] as const) {
+    it.effect(`because it ${name} is a typed error, logged, and is started once more`, () => {
+      const { spawn, started } = oneAfterAnother(broken, real)
+      return Effect.gen(function* () {
+        yield* write
+        expect(yield* failure).toBe("ThreadFailed")
+        expect(yield* failure).toBe("Complete")
+        expect(started()).toBe(2)
+        const lines = yield* logged("checkpoint thread failed")
+        expect(lines.map(({ level, fields }) => [level, fields["next"]])).toEqual([
+          ["Error", "the thread is started once more"],
+        ])
+      }).pipe(Effect.provide(thread({ spawn })))
+    })
+
+    it.effect(`because it ${name} twice leaves checkpoints to run inline, and says so`, () => {
+      const { spawn, started } = oneAfterAnother(broken)
+      return Effect.gen(function* () {
+        yield* write
+        expect([yield* failure, yield* failure, yield* failure]).toEqual(["ThreadFailed", "ThreadFailed", "Complete"])
+        expect((yield* run("TRUNCATE")).outcome).toBe("Complete")
+        expect(started()).toBe(2)
+        const lines = yield* logged("checkpoint thread failed")
+        expect(lines.map(({ fields }) => fields["next"])).toEqual([
+          "the thread is started once more",
+          "checkpoints run inline until the program restarts",
+        ])
+      }).pipe(Effect.provide(thread({ spawn })))
+    })
+  }
+
+  it.effect("in the middle of its life is noticed without being asked", () => {
+    let worker: Worker | undefined
+    const spawn = () => (worker = real())
+    return Effect.gen(function* () {
+      yield* write
+      yield* run("PASSIVE")
+      const first = worker
+      yield* Effect.promise(() => first!.terminate())
+      expect(yield* logged("checkpoint thread failed")).toHaveLength(1)
+      yield* write
+      expect((yield* run("PASSIVE")).outcome).toBe("Complete")
+      expect(worker).not.toBe(first)
+    }).pipe(Effect.provide(thread({ spawn })))
+  })
+
+  it.effect("by hanging keeps everybody else out: nothing runs inline while it may hold the lock", () =>
+    Effect.gen(function* () {
+      yield* write
+      const first = yield* Effect.forkChild(run("PASSIVE"), { startImmediately: true })
+      expect((yield* run("PASSIVE")).outcome).toBe("CheckpointerBusy")
+      yield* TestClock.adjust("30 seconds")
+      expect((yield* Fiber.join(first)).outcome).toBe("CheckpointerBusy")
+      expect(yield* logged("checkpoint thread hangs")).toHaveLength(1)
+      expect((yield* run("TRUNCATE")).outcome).toBe("CheckpointerBusy")
+    }).pipe(Effect.provide(thread({ spawn: hanging }))),
+  )
+
+  it.live("and was terminated leaves a database that closes cleanly", () => {
+    let worker: Worker | undefined
+    const spawn = () => (worker = real())
+    return Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* Effect.gen(function* () {
+        yield* write
+        yield* run("PASSIVE")
+        yield* write
+        yield* Effect.promise(() => worker!.terminate())
+      }).pipe(
+        Effect.provide(
+          ThreadCheckpointer.layer({ spawn }).pipe(
+            Layer.provideMerge(Database.layer({ file: `${folder}/test.db` })),
+            Layer.provideMerge(LogCapture.layer),
+          ),
+        ),
+      )
+      expect(yield* list(folder)).toEqual(["test.db"])
+    })
+  })
+})
