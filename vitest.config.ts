@@ -7,5 +7,6 @@ export default defineConfig({
     testTimeout: 30_000,
     // Of the processes that a file starts; there are other files beside it.
     maxConcurrency: 3,
+    maxWorkers: 2,
   },
 })

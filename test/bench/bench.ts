@@ -1,0 +1,235 @@
+/**
+ * The benchmark: every subject on every case, in processes of their own, in interleaved rounds, medians of the rounds.
+ *
+ *     npm run bench                  everything: about half an hour
+ *     npm run bench -- --quick       the case of the first table alone, once: under a minute
+ *     npm run bench -- --rounds 5    more rounds
+ *     npm run bench -- --only reader cases whose name contains this
+ *
+ * Prints Markdown and writes bench.json beside it (`--json FILE`). Absolute times belong to the machine and its load:
+ * compare rows of one run, and look at "no checkpoint" first, which is what the disk does by itself.
+ */
+import { execFileSync, spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import type { Case, Figures, Spread, Subject } from "./case.ts"
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    only: { type: "string", default: "" },
+    json: { type: "string", default: "bench.json" },
+  },
+})
+
+const here = path.dirname(fileURLToPath(import.meta.url))
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-bench-"))
+process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }))
+process.on("SIGINT", () => process.exit(130))
+
+/** Rows of about a kilobyte: five megabytes fit every cache, five hundred fit none of SQLite's. */
+const sizes = { "5 MB": 5_000, "500 MB": 480_000 } as const
+type Size = keyof typeof sizes
+
+const templates = new Map<Size, string>()
+
+/** A database of this size, made once and copied for each case. */
+const template = (size: Size) => {
+  const known = templates.get(size)
+  if (known !== undefined) return known
+  const file = path.join(folder, `${sizes[size]}.db`)
+  const database = new DatabaseSync(file)
+  database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
+    CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, text TEXT);
+    WITH RECURSIVE i (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < ${sizes[size]})
+    INSERT INTO t SELECT x, 0, hex(zeroblob(450)) FROM i`)
+  database.close()
+  templates.set(size, file)
+  return file
+}
+
+const all: ReadonlyArray<Subject> = [
+  "seawall thread",
+  "seawall inline",
+  "sqlite default",
+  "better-sqlite3 recipe",
+  "reference design",
+  "no checkpoint",
+]
+
+interface Planned extends Omit<Case, "file" | "subject" | "rows"> {
+  readonly size: Size
+  readonly subjects: ReadonlyArray<Subject>
+}
+
+const seconds = values.quick ? 4 : 10
+const base = { seconds, intervalSeconds: 1, subjects: all } as const
+
+const openLoop = (["normal", "full"] as const).flatMap((synchronous) =>
+  (["500 MB", "5 MB"] as const).flatMap((size) =>
+    [10_000, 2_000].map((rate): Planned => ({
+      ...base,
+      name: `${size}, ${rate} commits/s, ${synchronous}`,
+      size,
+      rate,
+      synchronous,
+    })),
+  ),
+)
+
+const closedLoop: Planned = {
+  ...base,
+  name: "500 MB, closed loop, normal",
+  size: "500 MB",
+  rate: 0,
+  synchronous: "normal",
+}
+
+/** A foreign reader from second 3 to second 33; then ten seconds of catching up. */
+const held: Planned = {
+  ...base,
+  name: "foreign reader for 30 s, 500 MB, 2000 commits/s, normal",
+  size: "500 MB",
+  rate: 2_000,
+  synchronous: "normal",
+  seconds: 45,
+  reader: [3, 33],
+  windows: { held: [4, 33], "10 s after": [33, 43] },
+}
+
+const planned = (values.quick ? openLoop.slice(0, 1) : [...openLoop, closedLoop, held]).filter(({ name }) =>
+  name.includes(values.only),
+)
+const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
+
+const runCase = (plan: Planned, subject: Subject): Figures => {
+  const file = path.join(folder, "case.db")
+  for (const suffix of ["", "-wal", "-shm"]) fs.rmSync(`${file}${suffix}`, { force: true })
+  fs.copyFileSync(template(plan.size), file)
+  execFileSync("sync")
+  const { size, subjects: _, ...rest } = plan
+  const it: Case = { ...rest, subject, file, rows: sizes[size] }
+  const ended = spawnSync(process.execPath, [path.join(here, "case.ts"), JSON.stringify(it)], {
+    encoding: "utf8",
+    maxBuffer: 1e9,
+    timeout: (plan.seconds + 120) * 1000,
+  })
+  if (ended.status !== 0) throw new Error(`${plan.name}, ${subject}: ${ended.stderr}`)
+  return JSON.parse(ended.stdout) as Figures
+}
+
+const median = (numbers: ReadonlyArray<number>) =>
+  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
+
+/** The median of each figure by itself. */
+const medians = (runs: ReadonlyArray<Figures>): Figures => {
+  const of = (get: (run: Figures) => number) => median(runs.map(get))
+  const spread = (get: (run: Figures) => Spread): Spread => ({
+    p50: of((run) => get(run).p50),
+    p99: of((run) => get(run).p99),
+    p999: of((run) => get(run).p999),
+    max: of((run) => get(run).max),
+  })
+  return {
+    commitsPerSecond: of((run) => run.commitsPerSecond),
+    commitsPerCpuSecond: of((run) => run.commitsPerCpuSecond),
+    commit: spread((run) => run.commit),
+    loop: spread((run) => run.loop),
+    windows: Object.fromEntries(
+      Object.keys(runs[0]?.windows ?? {}).map((name) => [
+        name,
+        { commit: spread((run) => run.windows[name]!.commit), loop: spread((run) => run.windows[name]!.loop) },
+      ]),
+    ),
+    walPeakMb: of((run) => run.walPeakMb),
+    checkpoints: {
+      n: of((run) => run.checkpoints.n),
+      p50: of((run) => run.checkpoints.p50),
+      max: of((run) => run.checkpoints.max),
+    },
+    shutdownMs: of((run) => run.shutdownMs),
+    sound: runs.every(({ sound }) => sound),
+    lines: runs.flatMap(({ lines }) => lines),
+  }
+}
+
+const ms = (value: number) => (value < 10 ? value.toFixed(2) : value.toFixed(0))
+const cells = ({ max, p50, p99, p999 }: Spread) => [p50, p99, p999, max].map(ms).join(" / ")
+
+const columns = [
+  "who checkpoints",
+  "commit p50 / p99 / p99.9 / max ms",
+  "event loop p50 / p99 / p99.9 / max ms",
+  "WAL peak MB",
+  "checkpoint p50 / max ms",
+  "commits/s",
+  "commits per CPU s",
+  "shutdown ms",
+  "sound",
+]
+const row = (words: ReadonlyArray<string | number>) => `| ${words.join(" | ")} |`
+
+const table = (results: ReadonlyArray<readonly [Subject, Figures]>) => [
+  row(columns),
+  row(columns.map(() => "---")),
+  ...results.flatMap(([subject, it]) => [
+    row([
+      subject,
+      cells(it.commit),
+      cells(it.loop),
+      it.walPeakMb.toFixed(1),
+      it.checkpoints.n === 0 ? "" : `${ms(it.checkpoints.p50)} / ${ms(it.checkpoints.max)}`,
+      Math.round(it.commitsPerSecond),
+      Math.round(it.commitsPerCpuSecond),
+      ms(it.shutdownMs),
+      it.sound ? "yes" : "NO",
+    ]),
+    ...Object.entries(it.windows).map(([name, window]) =>
+      row([`… ${name}`, cells(window.commit), cells(window.loop), "", "", "", "", "", ""]),
+    ),
+  ]),
+]
+
+if (planned.length > 0 && !fs.existsSync(path.join(here, "peers/node_modules"))) {
+  process.stderr.write("installing the peers of the benchmark\n")
+  execFileSync("npm", ["ci"], { cwd: path.join(here, "peers"), stdio: ["ignore", "ignore", "inherit"] })
+}
+
+const collected: Array<{ readonly name: string; readonly results: ReadonlyArray<readonly [Subject, Figures]> }> = []
+for (const plan of planned) {
+  const runs = new Map<Subject, Array<Figures>>(plan.subjects.map((subject) => [subject, []]))
+  for (let round = 1; round <= rounds; round++) {
+    for (const [subject, figures] of runs) {
+      process.stderr.write(`${plan.name}: ${subject}, round ${round} of ${rounds}\n`)
+      figures.push(runCase(plan, subject))
+    }
+  }
+  const results = [...runs].map(([subject, figures]) => [subject, medians(figures)] as const)
+  collected.push({ name: plan.name, results })
+  process.stdout.write(`\n### ${plan.name}\n\n${table(results).join("\n")}\n`)
+}
+
+/** A thousand idle guards in one process: what each costs in memory, and whether anything wakes. */
+const idle = (): { readonly guards: number; readonly kilobytesEach: number; readonly cpuMillisPerSecond: number } => {
+  const ended = spawnSync(process.execPath, ["--expose-gc", path.join(here, "idle.ts")], { encoding: "utf8" })
+  if (ended.status !== 0) throw new Error(ended.stderr)
+  return JSON.parse(ended.stdout) as ReturnType<typeof idle>
+}
+const idleGuards = !values.quick && "idle guards".includes(values.only) ? idle() : undefined
+if (idleGuards !== undefined) {
+  const { cpuMillisPerSecond, guards, kilobytesEach } = idleGuards
+  process.stdout.write(
+    `\n### ${guards} idle guards\n\n${kilobytesEach.toFixed(0)} KB and ${(cpuMillisPerSecond / guards).toFixed(4)} ms of CPU a second each\n`,
+  )
+}
+
+fs.writeFileSync(
+  values.json,
+  `${JSON.stringify({ node: process.version, cpus: os.cpus().length, rounds, collected, idleGuards }, null, 2)}\n`,
+)
+if (collected.some(({ results }) => results.some(([, { sound }]) => !sound))) process.exitCode = 1
