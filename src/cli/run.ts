@@ -159,6 +159,12 @@ const sessionExitCode = Effect.fnUntraced(function* (input: Input) {
     ),
     Effect.catchCause((cause: Cause.Cause<never>) => Effect.as(Effect.logFatal("run failed", cause), ExitCode.failed)),
   )
+  const leftBehind = yield* shutdown.leftBehind
+  if (leftBehind.length > 0) {
+    yield* Effect.annotateLogs(Effect.logFatal("hard end"), { still_running: leftBehind.join(", ") })
+    // An orderly exit would wait for a thread that is inside SQLite, for as long as that takes.
+    process.kill(process.pid, "SIGKILL")
+  }
   const failures = yield* shutdown.failures
   if (failures.length === 0) return code
   yield* Effect.annotateLogs(Effect.logError("shutdown incomplete"), { steps: failures.join(", ") })

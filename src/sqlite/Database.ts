@@ -9,7 +9,19 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, Duration, Effect, Exit, FileSystem, Layer, Option, Path, type PlatformError, Scope } from "effect"
+import {
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  FileSystem,
+  Layer,
+  Option,
+  Path,
+  type PlatformError,
+  Ref,
+  Scope,
+} from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -53,6 +65,9 @@ export interface DatabaseOptions {
  */
 const journalSizeLimit = 32 * 1024 * 1024
 
+/** 16 MiB: cutting a file takes about 3 ms for so much, on the thread that commits (and 40 ms for 250 MB at once). */
+const cutAtOnce = 16 * 1024 * 1024
+
 export interface DatabaseService extends SafeClient.SafeClient {
   readonly file: string
   /** The version of SQLite that runs. */
@@ -61,6 +76,11 @@ export interface DatabaseService extends SafeClient.SafeClient {
   readonly exposure: Exposure.Exposure
   /** Sets `wal_autocheckpoint` (pages; 0 = off) and returns the value it had. */
   readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
+  /**
+   * Call before the log starts anew. The first commit after that cuts an overgrown log file back to its limit; this lets
+   * it cut only a part each time, so that no commit pays for all of it.
+   */
+  readonly cutGently: Effect.Effect<void, SqlError.SqlError>
 }
 
 export class Database extends Context.Service<Database, DatabaseService>()("seawall/sqlite/Database") {
@@ -181,8 +201,19 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const exposure = Exposure.make(synchronous === "full")
   const { sql, holder, gate } = yield* SafeClient.make(driver, exposure)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
+  const fs = yield* FileSystem.FileSystem
+  const limit = yield* Ref.make(journalSizeLimit)
   return Database.of({
     file,
+    cutGently: Effect.gen(function* () {
+      const size = yield* fs.stat(`${file}-wal`).pipe(
+        Effect.map((info) => Number(info.size)),
+        Effect.orElseSucceed(() => 0),
+      )
+      const wanted = Math.max(journalSizeLimit, size - cutAtOnce)
+      if ((yield* Ref.getAndSet(limit, wanted)) === wanted) return
+      yield* sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`)
+    }),
     version: String(version[0]?.[0]),
     sql,
     holder,

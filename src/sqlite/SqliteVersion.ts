@@ -21,6 +21,12 @@ export const verdict = (version: string): Verdict => {
   return fixed ? "Safe" : "Unsafe"
 }
 
+/** Whether `wal_checkpoint(NOOP)` exists, from 3.51.0 on; before that, an unknown word silently runs PASSIVE. */
+export const hasNoop = (version: string): boolean => {
+  const [major = 0, minor = 0] = version.split(".").map(Number)
+  return major > 3 || (major === 3 && minor >= 51)
+}
+
 /** A second connection was refused, because this SQLite could corrupt the database with it. */
 export class UnsafeSqliteError extends Schema.TaggedError<UnsafeSqliteError>()("UnsafeSqliteError", {
   version: Schema.String,

@@ -1,15 +1,15 @@
 /**
  * Notices that checkpoints cannot finish, says so once with who is in the way, and says once when it is over.
  *
- * Two runs in a row must be blocked, and for runs by size the first of them a second ago: at full speed any query makes
- * a few of them wait. Nothing is repeated in between.
+ * Two runs in a row must be blocked without any progress between them, the first of them at least a second ago: at full
+ * speed any query makes a few runs wait. Nothing is repeated in between.
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
 import type { Reader } from "../sqlite/Readers.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 
-/** How long size runs must have been blocked before that is worth a line. */
+/** How long runs must have been blocked before that is worth a line. */
 const patience = Duration.toNanos(Duration.seconds(1)).pipe(Option.getOrThrow)
 
 interface Incident {
@@ -65,7 +65,7 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
 
   return {
     /** A run that could not finish. */
-    blocked: Effect.fnUntraced(function* (obstacle: Obstacle, why: "interval" | "size") {
+    blocked: Effect.fnUntraced(function* (obstacle: Obstacle) {
       const now = yield* Clock.monotonicTimeNanos
       const { checkpointedFrames: checkpointed } = obstacle
       const before = Option.getOrElse(
@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
       const seen = new Map(
         obstacle.blockers.map((reader) => [key(reader), before.seen.get(key(reader)) ?? now] as const),
       )
-      const due = before.runs >= 1 && (why === "interval" || now - before.since >= patience)
+      const due = before.runs >= 1 && now - before.since >= patience
       const after: Incident = { ...before, checkpointed, runs: before.runs + 1, told: before.told || due, seen }
       yield* Ref.set(incident, Option.some(after))
       if (due && !before.told) yield* tell(obstacle, after, now)

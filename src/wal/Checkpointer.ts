@@ -5,10 +5,13 @@
  * is inside one is answered at once instead of waiting for itself. A native call cannot be cut: a large log blocks the
  * event loop for as long as it takes to copy (10 to 16 ms per 1,000 frames).
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
+import { openedBy } from "../sqlite/Sidecars.ts"
+import { hasNoop, safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 
 export class Checkpointer extends Context.Service<
@@ -25,17 +28,40 @@ export class Checkpointer extends Context.Service<
   /** On the connection of the `SqlClient` in reach. */
   static readonly layerInline: Layer.Layer<Checkpointer, never, SqlClient.SqlClient> = Layer.effect(
     Checkpointer,
-    Effect.map(SqlClient.SqlClient, (sql) => ({
-      run: runOn(sql),
-      frames: framesOf(sql),
-      concurrent: false,
-    })),
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const version = yield* one(sql, "SELECT sqlite_version()")
+      const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+      yield* warnOfOthers(version, file)
+      return { run: runOn(sql), frames: framesOf(sql, version), concurrent: false }
+    }),
   )
 }
 
-/** Looks at the log through the main connection: microseconds, no lock. */
-export const framesOf = (sql: SqlClient.SqlClient) =>
-  Effect.option(Checkpoint.observe(Effect.map(sql.unsafe("PRAGMA wal_checkpoint(NOOP)"), (rows) => rows[0])))
+const one = (sql: SqlClient.SqlClient, query: string) =>
+  sql.unsafe(query).values.pipe(
+    Effect.map((rows) => String(rows[0]?.[0])),
+    Effect.orElseSucceed(() => "unknown"),
+  )
+
+/** One connection cannot meet the WAL-reset bug by itself; together with another process it can. */
+export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: string) {
+  if (verdict(version) !== "Unsafe") return
+  const others = yield* openedBy(file)
+  if (others.length === 0) return
+  yield* Effect.annotateLogs(Effect.logWarning("sqlite version unsafe"), {
+    version,
+    danger: "two processes that write and checkpoint at the same instant can corrupt the database",
+    others: others.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "),
+    safe: safeVersions,
+  })
+}, Effect.provide(NodeFileSystem.layer))
+
+/** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. */
+export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
+  hasNoop(version)
+    ? Effect.option(Checkpoint.observe(Effect.map(sql.unsafe("PRAGMA wal_checkpoint(NOOP)"), (rows) => rows[0])))
+    : Effect.succeedNone
 
 /** Checkpoints on the connection of this client. */
 export const runOn = (sql: SqlClient.SqlClient) =>

@@ -104,7 +104,7 @@ export const make = Effect.gen(function* () {
     yield* log(done, why)
     if (why === "interval") yield* Ref.update(window, append(done.elapsedMillis))
     if (why === "end") return done
-    yield* done.outcome === "Complete" ? watch.finished : watch.blocked(done, why)
+    yield* done.outcome === "Complete" ? watch.finished : watch.blocked(done)
     yield* recovered
     return done
   })
@@ -124,7 +124,7 @@ export const make = Effect.gen(function* () {
         logFrames,
       }))
       const frames = Option.getOrElse(known, () => ({ checkpointedFrames: -1, logFrames: -1 }))
-      yield* watch.blocked({ outcome: "WriterBusy", blockers: [], ...frames }, "size")
+      yield* watch.blocked({ outcome: "WriterBusy", blockers: [], ...frames })
     }),
   }
 })

@@ -133,7 +133,7 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
 
   yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
   yield* Effect.addFinalizer(() => close(thread, underWay))
-  return Checkpointer.of({ run, frames: framesOf(database.sql), concurrent: true })
+  return Checkpointer.of({ run, frames: framesOf(database.sql, database.version), concurrent: true })
 })
 
 const close = Effect.fnUntraced(

@@ -21,13 +21,14 @@ export const defaultMaxFrames = 4000
 const lookPause = Duration.millis(5)
 
 /**
- * What may be left for the flush under the gate: a few milliseconds of work. A writer that outruns two passes is faster
- * than the disk, and from then on waits for twice as much each time, up to the bound of the gate itself.
+ * What may be left for the flush under the gate: two milliseconds of work, most of it the sync of these pages. A writer
+ * that outruns a few passes is faster than the disk, and from then on waits for twice as much each time, up to the bound
+ * of the gate itself.
  */
-const residueFrames = (passes: number) => 200 * 2 ** Math.max(0, passes - 1)
+const residueFrames = (passes: number) => 64 * 2 ** Math.max(0, passes - 3)
 
-/** After these the residue is 6400 frames: the log is then flushed as it is. */
-const mostPasses = 7
+/** After these the residue is 4096 frames: the log is then flushed as it is. */
+const mostPasses = 10
 
 /** Between two attempts while a reader pins the log: doubles from the first to the last. */
 const firstBackoff = Duration.millis(50)
@@ -67,6 +68,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
 
   /** The flush of a residue, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
   const flush = Effect.gen(function* () {
+    yield* database.cutGently
     const ended = yield* Deferred.make<void>()
     const end = yield* database.gate(
       checkpoint.run("PASSIVE", "size").pipe(Effect.ensuring(Deferred.succeed(ended, undefined))),

@@ -195,6 +195,7 @@ c.close()`,
 
 const measure = Effect.fnUntraced(function* (it: Case) {
   const subject = yield* open(it)
+  yield* Effect.sleep("1 second") // a program that has started: the thread of the one that has a thread is up
   const commits: Array<Sample> = []
   const lags: Array<Sample> = []
   let walPeak = 0

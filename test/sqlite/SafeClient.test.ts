@@ -1,8 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Result } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Result } from "effect"
+import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
+import { Database } from "../../src/sqlite/Database.ts"
 import { temporaryDatabase } from "../support/files.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`)
@@ -197,6 +199,97 @@ describe("what throws in the driver", () => {
           Effect.result(sql.unsafe("no sql at all").values),
         ])
         expect(results.map(Result.isFailure)).toEqual([true, true, true])
+      }),
+    ),
+  )
+})
+
+describe("the write gate", () => {
+  const onGate = <A, E>(self: Effect.Effect<A, E, Database | SqlClient.SqlClient>) =>
+    Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" })))
+
+  it.effect("holds writers back for as long as the work takes", () =>
+    onGate(
+      Effect.gen(function* () {
+        const { gate } = yield* Database
+        const gated = yield* Effect.forkChild(gate(Effect.sleep("50 millis")), { startImmediately: true })
+        const writer = yield* Effect.forkChild(insert(1), { startImmediately: true })
+        yield* TestClock.adjust("49 millis")
+        expect(writer.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust("1 millis")
+        expect(yield* Fiber.join(gated)).toEqual({ _tag: "Done", exit: Exit.void })
+        yield* Fiber.join(writer)
+        expect(yield* rows).toEqual([1])
+      }),
+    ),
+  )
+
+  it.effect("opens after 100 ms although the work hangs, and the work goes on", () =>
+    onGate(
+      Effect.gen(function* () {
+        const { gate } = yield* Database
+        const goOn = yield* Deferred.make<void>()
+        const ended = yield* Deferred.make<void>()
+        const work = Effect.andThen(Deferred.await(goOn), Deferred.succeed(ended, undefined))
+        const gated = yield* Effect.forkChild(gate(work), { startImmediately: true })
+        const writer = yield* Effect.forkChild(insert(1), { startImmediately: true })
+        yield* TestClock.adjust("99 millis")
+        expect(writer.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust("1 millis")
+        expect(yield* Fiber.join(gated)).toEqual({ _tag: "Overdue" })
+        yield* Fiber.join(writer)
+        yield* Deferred.succeed(goOn, undefined)
+        yield* Deferred.await(ended)
+      }),
+    ),
+  )
+
+  it.effect("gives up after 1 s behind a transaction that does not end, and names it by its span", () =>
+    onGate(
+      Effect.gen(function* () {
+        const { gate, holder, sql } = yield* Database
+        const inside = yield* Deferred.make<void>()
+        const transaction = yield* Deferred.succeed(inside, undefined).pipe(
+          Effect.andThen(Effect.never),
+          sql.withTransaction,
+          Effect.withSpan("Orders.settle"),
+          Effect.forkChild,
+        )
+        yield* Deferred.await(inside)
+        const gated = yield* Effect.forkChild(gate(Effect.void), { startImmediately: true })
+        yield* TestClock.adjust("999 millis")
+        expect(gated.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust("1 millis")
+        expect(yield* Fiber.join(gated)).toEqual({ _tag: "NotClosed" })
+        expect(yield* holder).toEqual(Option.some({ span: "Orders.settle", seconds: 1 }))
+        yield* Fiber.interrupt(transaction)
+        expect(yield* holder).toEqual(Option.none())
+        yield* insert(1) // the wait that was given up has not kept the permit
+      }),
+    ),
+  )
+
+  it.effect("does not let a fiber inside a transaction wait for itself, nor one that was forked there", () =>
+    onGate(
+      Effect.gen(function* () {
+        const { gate, sql } = yield* Database
+        const ends = yield* sql.withTransaction(
+          Effect.all([gate(Effect.void), Effect.flatMap(Effect.forkChild(gate(Effect.void)), Fiber.join)]),
+        )
+        expect(ends).toEqual([{ _tag: "NotClosed" }, { _tag: "NotClosed" }])
+        expect(yield* gate(Effect.succeed(7))).toEqual({ _tag: "Done", exit: Exit.succeed(7) })
+      }),
+    ),
+  )
+
+  it.effect("opens when whoever closed it is interrupted", () =>
+    onGate(
+      Effect.gen(function* () {
+        const { gate } = yield* Database
+        const gated = yield* Effect.forkChild(gate(Effect.never), { startImmediately: true })
+        yield* Fiber.interrupt(gated)
+        yield* insert(1)
+        expect(yield* rows).toEqual([1])
       }),
     ),
   )
