@@ -27,7 +27,9 @@ import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
 import * as Exposure from "./Exposure.ts"
+import * as FileSync from "./FileSync.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
+import * as Readers from "./Readers.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
 
@@ -81,6 +83,10 @@ export interface DatabaseService extends SafeClient.SafeClient {
    * it cut only a part each time, so that no commit pays for all of it.
    */
   readonly cutGently: Effect.Effect<void, SqlError.SqlError>
+  /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. */
+  readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
+  /** The other processes that hold a snapshot of this database, as far as that can be seen. */
+  readonly readers: Effect.Effect<ReadonlyArray<Readers.Reader>>
 }
 
 export class Database extends Context.Service<Database, DatabaseService>()("seawall/sqlite/Database") {
@@ -205,6 +211,8 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const limit = yield* Ref.make(journalSizeLimit)
   return Database.of({
     file,
+    syncFile: FileSync.sync(file),
+    readers: Effect.provideService(Readers.readers(file), FileSystem.FileSystem, fs),
     cutGently: Effect.gen(function* () {
       const size = yield* fs.stat(`${file}-wal`).pipe(
         Effect.map((info) => Number(info.size)),

@@ -48,14 +48,9 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
   }
 
   const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {
-    const holder = yield* database.holder
     yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint blocked"), {
       outcome: obstacle.outcome,
       blockers: describe(obstacle, seen, now),
-      ...Option.match(holder, {
-        onNone: () => ({}),
-        onSome: ({ span, seconds: held }) => ({ transaction: `${span}, for ${held.toFixed(1)} s` }),
-      }),
       log_frames: obstacle.logFrames,
       backlog_frames: obstacle.logFrames - obstacle.checkpointedFrames,
       blocked_seconds: seconds(since, now),

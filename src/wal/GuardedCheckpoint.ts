@@ -5,10 +5,8 @@
  * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
  * Whoever runs one holds `turn`: two checkpoints of a guard never overlap.
  */
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
-import { readers } from "../sqlite/Readers.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
 import { Checkpoint, type CheckpointMode } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
@@ -50,6 +48,7 @@ export const make = Effect.gen(function* () {
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
   const foreign = yield* Ref.make(false)
+  const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
 
   /** What the log holds; none when that is unknown, or the connection is not free within the bound. */
@@ -72,10 +71,7 @@ export const make = Effect.gen(function* () {
 
   const withBlockers = (done: Checkpoint) =>
     done.outcome === "ReaderBlocked"
-      ? Effect.map(
-          readers(database.file).pipe(Effect.provide(NodeFileSystem.layer)),
-          (blockers) => new Checkpoint({ ...done, blockers }),
-        )
+      ? Effect.map(database.readers, (blockers) => new Checkpoint({ ...done, blockers }))
       : Effect.succeed(done)
 
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
@@ -116,16 +112,18 @@ export const make = Effect.gen(function* () {
     look,
     lookForOthers,
     last: Ref.get(last),
-    /** A run that did not even begin, because a transaction does not let go of the connection. */
-    notBegun: Effect.gen(function* () {
-      if (Option.isNone(yield* database.holder)) return
-      const known = Option.map(yield* Ref.get(last), ({ checkpointedFrames, logFrames }) => ({
-        checkpointedFrames,
-        logFrames,
-      }))
-      const frames = Option.getOrElse(known, () => ({ checkpointedFrames: -1, logFrames: -1 }))
-      yield* watch.blocked({ outcome: "WriterBusy", blockers: [], ...frames })
+    /** A transaction does not let go of the connection, so that nothing can be flushed: said once, by its span. */
+    heldUp: Effect.gen(function* () {
+      const holder = yield* database.holder
+      if (Option.isNone(holder) || (yield* Ref.getAndSet(isHeldUp, true))) return
+      yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint held up"), {
+        transaction: holder.value.span,
+        seconds: holder.value.seconds,
+        advice: "do not wait for anything else inside a transaction",
+      })
     }),
+    /** Writers could be held back again. */
+    notHeldUp: Ref.set(isHeldUp, false),
   }
 })
 

@@ -8,7 +8,6 @@
  * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
  */
 import { Cause, Deferred, Duration, Effect, Option, Ref } from "effect"
-import * as FileSync from "../sqlite/FileSync.ts"
 import type { Database } from "../sqlite/Database.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
@@ -59,10 +58,10 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     ),
   )
 
-  const notBegun = Effect.andThen(checkpoint.notBegun, blocked)
+  const heldUp = Effect.andThen(checkpoint.heldUp, blocked)
 
   /** Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. */
-  const syncDatabase = Effect.catch(FileSync.sync(database.file), (error) =>
+  const syncDatabase = Effect.catch(database.syncFile, (error) =>
     Effect.logWarning("database sync failed", Cause.fail(error)),
   )
 
@@ -75,10 +74,11 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     )
     switch (end._tag) {
       case "NotClosed":
-        return yield* notBegun
+        return yield* heldUp
       case "Overdue":
         return yield* Deferred.await(ended)
       case "Done": {
+        yield* checkpoint.notHeldUp
         const done = yield* end.exit
         return yield* done.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
       }
@@ -89,7 +89,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     yield* checkpoint.lookForOthers
     for (let passes = 0; passes < mostPasses; passes++) {
       const looked = yield* checkpoint.look
-      if (Option.isNone(looked)) return yield* notBegun
+      if (Option.isNone(looked)) return yield* heldUp
       const frames = looked.value
       if (backlogOf(frames) === 0) return
       const isLong = checkpointer.concurrent && frames.log >= maxFrames
@@ -112,7 +112,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     yield* Effect.sleep(Option.getOrElse(yield* Ref.get(backoff), () => lookPause))
     seen = database.exposure.commits()
     const frames = yield* checkpoint.look
-    if (Option.isNone(frames)) return yield* notBegun
+    if (Option.isNone(frames)) return yield* heldUp
     if (tooLong(frames.value)) {
       yield* shorten.pipe(checkpoint.turn.withPermit, Effect.uninterruptible)
     }

@@ -1,0 +1,204 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Clock, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Database } from "../../src/sqlite/Database.ts"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import { events, LogCapture, logged } from "../support/LogCapture.ts"
+import * as Simulated from "../support/SimulatedLog.ts"
+
+const { SimulatedLog } = Simulated
+
+const good: Simulated.Behaviour = { millisPerThousandFrames: 10, next: () => "copies" }
+
+const guarded = (options: WalGuardOptions, behaviour = good) =>
+  WalGuard.layer(options).pipe(
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(Simulated.layer(behaviour)),
+    Layer.provideMerge(Shutdown.layer()),
+    Layer.provideMerge(LogCapture.layer),
+  )
+
+/** Commits so many frames every millisecond, for so long. */
+const writing = (framesPerMilli: number, millis: number) =>
+  SimulatedLog.use(({ commit }) =>
+    Effect.gen(function* () {
+      const writer = yield* commit(framesPerMilli).pipe(
+        Effect.andThen(Effect.sleep("1 millis")),
+        Effect.repeat({ times: millis - 1 }),
+        Effect.forkChild({ startImmediately: true }),
+      )
+      yield* TestClock.adjust(`${millis} millis`)
+      yield* TestClock.adjust("1 second") // what was held back by the gate comes after
+      yield* Fiber.join(writer)
+    }),
+  )
+
+const log = SimulatedLog.use((simulated) => simulated.log)
+const runs = SimulatedLog.use((simulated) => simulated.runs)
+
+const hourly: WalGuardOptions = { interval: "1 hour", maxFrames: 1000 }
+
+describe("the bound of the log", () => {
+  it.effect("holds while writes keep coming, without a line", () =>
+    Effect.gen(function* () {
+      yield* writing(10, 5000)
+      const { longest } = yield* log
+      expect(longest).toBeGreaterThan(1000)
+      expect(longest).toBeLessThan(2000)
+      expect(yield* events).toEqual(["wal_checkpoint started"])
+    }).pipe(Effect.provide(guarded(hourly))),
+  )
+
+  it.effect("is off at 0 frames", () =>
+    Effect.gen(function* () {
+      yield* writing(10, 2000)
+      expect((yield* log).longest).toBe(20_000)
+      expect(yield* runs).toEqual([])
+    }).pipe(Effect.provide(guarded({ ...hourly, maxFrames: 0 }))),
+  )
+
+  it.effect("is off when the interval is", () =>
+    Effect.gen(function* () {
+      yield* writing(10, 2000)
+      expect((yield* log).longest).toBe(20_000)
+      expect(yield* events).toEqual([])
+    }).pipe(Effect.provide(guarded({ ...hourly, interval: 0 }))),
+  )
+
+  it.effect("does not wake an idle guard: only the interval does", () =>
+    Effect.gen(function* () {
+      yield* SimulatedLog.use(({ commit }) => commit(10))
+      yield* TestClock.adjust("59 minutes")
+      expect(yield* runs).toEqual([])
+      yield* TestClock.adjust("61 seconds")
+      expect(yield* runs).toHaveLength(1)
+    }).pipe(Effect.provide(guarded(hourly))),
+  )
+
+  it.effect("goes on after a failure, and logs it", () => {
+    let run = 0
+    const behaviour: Simulated.Behaviour = { ...good, next: () => (run++ === 0 ? "fails" : "copies") }
+    return Effect.gen(function* () {
+      yield* writing(10, 3000)
+      expect((yield* log).longest).toBeLessThan(3000)
+      expect(yield* events).toEqual(["wal_checkpoint started", "wal_checkpoint failed", "wal_checkpoint recovered"])
+    }).pipe(Effect.provide(guarded(hourly, behaviour)))
+  })
+
+  it.effect("tries ever more rarely while a reader pins the log, says so once, and once that it is over", () =>
+    Effect.gen(function* () {
+      const { pin, unpin } = yield* SimulatedLog
+      yield* writing(1, 100)
+      yield* pin
+      yield* writing(1, 30_000)
+      const blocked = yield* logged("wal_checkpoint blocked")
+      expect(blocked).toHaveLength(1)
+      expect(blocked[0]?.level).toBe("Warn")
+      expect(blocked[0]?.fields).toMatchObject({ outcome: "ReaderBlocked" })
+      expect(blocked[0]?.fields["blockers"]).toMatch(/^reporter \(pid 4711, slot 1, for [\d.]+ s\)$/)
+      expect(blocked[0]?.fields["exposure_seconds"]).toBeGreaterThan(0)
+      expect((yield* runs).length).toBeLessThan(50)
+      yield* unpin
+      yield* writing(1, 3000)
+      const unblocked = yield* logged("wal_checkpoint unblocked")
+      expect(unblocked.map(({ level }) => level)).toEqual(["Info"])
+      expect(yield* logged("wal_checkpoint blocked")).toHaveLength(1)
+      expect((yield* log).length).toBeLessThan(2000)
+    }).pipe(Effect.provide(guarded(hourly))),
+  )
+
+  it.effect("names the transaction that keeps the gate open, and does not wait for it", () =>
+    Effect.gen(function* () {
+      const { commit } = yield* SimulatedLog
+      const { sql } = yield* Database
+      const held = yield* commit(10).pipe(
+        Effect.andThen(Effect.sleep("1 millis")),
+        Effect.forever,
+        sql.withTransaction,
+        Effect.withSpan("Orders.settle"),
+        Effect.forkChild({ startImmediately: true }),
+      )
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.interrupt(held)
+      yield* TestClock.adjust("5 seconds")
+      const [line, ...more] = yield* logged("wal_checkpoint held up")
+      expect(more).toEqual([])
+      expect([line?.level, line?.fields["transaction"]]).toEqual(["Warn", "Orders.settle"])
+      expect(line?.fields["seconds"]).toBeGreaterThanOrEqual(1)
+    }).pipe(Effect.provide(guarded({ interval: "1 hour", maxFrames: 500 }))),
+  )
+})
+
+/** A small generator, so that a failing case can be repeated by its seed alone. */
+const randomOf = (seed: number) => {
+  let state = seed
+  return (below: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+
+describe("a guard under anything that can happen, in any order", () => {
+  const kinds = ["copies", "copies", "copies", "fails", "dies", "is busy", "hangs"] as const
+
+  it.effect.prop(
+    "never overlaps two checkpoints, starts none after its stop, and ends within its bounds",
+    [Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 31 }))],
+    ([seed]) =>
+      Effect.gen(function* () {
+        const random = randomOf(seed)
+        const behaviour: Simulated.Behaviour = {
+          millisPerThousandFrames: random(300),
+          next: () => kinds[random(kinds.length)]!,
+        }
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(
+          guarded({ interval: "2 seconds", maxFrames: 500 }, behaviour),
+          scope,
+        )
+        const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
+        const simulated = yield* inside(SimulatedLog)
+        const guard = yield* inside(WalGuard)
+        const writers: Array<Fiber.Fiber<unknown, unknown>> = []
+        for (let action = 0; action < 30; action++) {
+          switch (random(5)) {
+            case 0:
+              yield* simulated.pin
+              break
+            case 1:
+              yield* simulated.unpin
+              break
+            case 2:
+              yield* Effect.ignore(guard.setInterval(`${1 + random(3)} seconds`))
+              break
+            default:
+              writers.push(yield* Effect.forkDetach(simulated.commit(random(800)), { startImmediately: true }))
+          }
+          yield* TestClock.adjust(`${random(1500)} millis`)
+        }
+        const stop = yield* Clock.currentTimeMillis
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+        yield* TestClock.adjust("10 seconds")
+        yield* Fiber.join(closing) // nothing moves the clock any more: within its bounds, or never
+        yield* TestClock.adjust("1 hour")
+
+        const seen = yield* inside(runs)
+        const ends = seen.map(({ end }) => Option.getOrElse(end, () => Infinity))
+        for (const [index, run] of seen.entries()) {
+          if (index > 0) expect(run.start, `seed ${seed}: overlap`).toBeGreaterThanOrEqual(ends[index - 1]!)
+          if (run.mode === "TRUNCATE") expect(index, `seed ${seed}: TRUNCATE is the last`).toBe(seen.length - 1)
+          if (run.start > stop + 5000) expect(run.mode, `seed ${seed}: after the stop`).toBe("TRUNCATE")
+        }
+        const truncated = seen.some(({ mode }) => mode === "TRUNCATE")
+        const skipped = (yield* inside(logged("wal_checkpoint truncate skipped"))).length
+        expect(truncated ? 0 : 1, `seed ${seed}: TRUNCATE runs or is skipped aloud`).toBe(skipped)
+        expect(yield* inside(logged("wal_checkpoint aggregate"))).toHaveLength(1)
+        const steps = yield* inside(logged("shutdown step"))
+        expect(steps.at(-1)?.fields["step"], `seed ${seed}: closes`).toBe("close database")
+        for (const writer of writers) yield* Effect.forkDetach(Fiber.interrupt(writer))
+      }),
+    { arbitrary: { runs: 100 } },
+  )
+})
