@@ -22,7 +22,7 @@ export class Checkpointer extends Context.Service<
     /** Frames in the log now; moves nothing. None when that is not known. */
     readonly frames: Effect.Effect<Option.Option<Checkpoint.WalFrames>>
     /** Whether writers go on while a checkpoint runs. */
-    readonly concurrent: boolean
+    readonly concurrent: Effect.Effect<boolean>
   }
 >()("seawall/wal/Checkpointer") {
   /** On the connection of the `SqlClient` in reach. */
@@ -33,7 +33,7 @@ export class Checkpointer extends Context.Service<
       const version = yield* one(sql, "SELECT sqlite_version()")
       const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
       yield* warnOfOthers(version, file)
-      return { run: runOn(sql), frames: framesOf(sql, version), concurrent: false }
+      return { run: runOn(sql), frames: framesOf(sql, version), concurrent: Effect.succeed(false) }
     }),
   )
 }

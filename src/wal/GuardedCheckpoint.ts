@@ -48,6 +48,8 @@ export const make = Effect.gen(function* () {
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
   const foreign = yield* Ref.make(false)
+  const isStandingIn = yield* Ref.make(false)
+  const autocheckpoint = yield* Ref.make(0)
   const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
 
@@ -85,12 +87,24 @@ export const make = Effect.gen(function* () {
     count === 0 ? Effect.void : Effect.annotateLogs(Effect.logInfo("wal_checkpoint recovered"), { failures: count }),
   )
 
+  /**
+   * While a checkpointer hangs, nobody checkpoints: SQLite's own autocheckpoint stands in until it answers. In a fiber of
+   * its own, because whoever runs a checkpoint may hold the permit that this needs.
+   */
+  const letStandIn = Effect.fnUntraced(function* (isNeeded: boolean) {
+    if ((yield* Ref.getAndSet(isStandingIn, isNeeded)) === isNeeded) return
+    yield* database
+      .autocheckpoint(isNeeded ? yield* Ref.get(autocheckpoint) : 0)
+      .pipe(Effect.ignoreCause({ log: "Error", message: "wal_autocheckpoint failed" }), Effect.forkDetach)
+  })
+
   /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
     const covered = yield* database.exposure.syncing
     const before = Option.match(yield* Ref.get(last), { onNone: () => 0, onSome: (it) => it.checkpointedFrames })
     const done = yield* Effect.flatMap(checkpointer.run(mode), withBlockers)
     yield* Ref.set(last, Option.some(done))
+    if (why !== "end") yield* letStandIn(done.outcome === "CheckpointerBusy")
     // The log is synced when, and only when, there is something to copy. A reset that moved by chance to the very
     // number it had before is taken for one that copied nothing, which errs on the side of too much exposure.
     if (done.outcome === "Complete" || (done.checkpointedFrames > 0 && done.checkpointedFrames !== before)) {
@@ -109,6 +123,8 @@ export const make = Effect.gen(function* () {
     turn,
     run,
     failed,
+    /** The setting of `wal_autocheckpoint` that the guard found, in pages. */
+    autocheckpoint,
     look,
     lookForOthers,
     last: Ref.get(last),

@@ -133,15 +133,23 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
 
   yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
   yield* Effect.addFinalizer(() => close(thread, underWay))
-  return Checkpointer.of({ run, frames: framesOf(database.sql, database.version), concurrent: true })
+  return Checkpointer.of({
+    run,
+    frames: framesOf(database.sql, database.version),
+    concurrent: Effect.map(
+      Effect.all([Ref.get(thread), Ref.get(starts)]),
+      ([alive, started]) => Option.isSome(alive) || started < mostStarts,
+    ),
+  })
 })
 
 const close = Effect.fnUntraced(
   function* (thread: Ref.Ref<Option.Option<Thread>>, underWay: Ref.Ref<Option.Option<Deferred.Deferred<void>>>) {
     const running = yield* Ref.getAndSet(thread, Option.none())
     if (Option.isNone(running)) return
+    const hangs = Option.isSome(yield* Ref.get(underWay)) // closing forgets what was asked
     const end = yield* Shutdown.step("close checkpoint thread", Scope.close(running.value.scope, Exit.void))
-    if (end === "done" || Option.isNone(yield* Ref.get(underWay))) return
+    if (end === "done" || !hangs) return
     const shutdown = yield* Shutdown.Shutdown
     yield* shutdown.leaveBehind("checkpoint thread")
   },

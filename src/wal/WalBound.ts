@@ -45,8 +45,6 @@ export interface WalBoundOptions {
 /** The loop; it ends only by interruption, between two checkpoints. */
 export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
-  // On a thread a pass at half of the length spreads the work; inline each pass stops the program, so there are fewer.
-  const threshold = checkpointer.concurrent ? Math.ceil(maxFrames / 2) : maxFrames
   let seen = 0
 
   const blocked = Ref.update(backoff, (before) =>
@@ -86,26 +84,32 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   })
 
   const shorten = Effect.gen(function* () {
+    const concurrent = yield* checkpointer.concurrent
     yield* checkpoint.lookForOthers
     for (let passes = 0; passes < mostPasses; passes++) {
       const looked = yield* checkpoint.look
       if (Option.isNone(looked)) return yield* heldUp
       const frames = looked.value
       if (backlogOf(frames) === 0) return
-      const isLong = checkpointer.concurrent && frames.log >= maxFrames
+      const isLong = concurrent && frames.log >= maxFrames
       if (isLong && backlogOf(frames) <= residueFrames(passes)) return yield* flush
       const done = yield* checkpoint.run("PASSIVE", "size")
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
       yield* Ref.set(backoff, Option.none())
-      if (!checkpointer.concurrent) return
+      if (!concurrent) return
       yield* syncDatabase
       if (!isLong) return
     }
   })
 
+  /** On a thread a pass at half of the length spreads the work; inline each pass stops the program, so there are fewer. */
   const tooLong = (frames: WalFrames) =>
-    backlogOf(frames) >= threshold || (checkpointer.concurrent && frames.log >= maxFrames && backlogOf(frames) > 0)
+    Effect.map(checkpointer.concurrent, (concurrent) =>
+      concurrent
+        ? backlogOf(frames) >= maxFrames / 2 || (frames.log >= maxFrames && backlogOf(frames) > 0)
+        : backlogOf(frames) >= maxFrames,
+    )
 
   const turn = Effect.gen(function* () {
     yield* database.exposure.commitAfter(seen)
@@ -113,7 +117,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     seen = database.exposure.commits()
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return yield* heldUp
-    if (tooLong(frames.value)) {
+    if (yield* tooLong(frames.value)) {
       yield* shorten.pipe(checkpoint.turn.withPermit, Effect.uninterruptible)
     }
   })

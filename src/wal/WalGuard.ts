@@ -57,7 +57,6 @@ export class WalGuard extends Context.Service<
 interface Running {
   readonly ticking: Fiber.Fiber<unknown>
   readonly bounding: Option.Option<Fiber.Fiber<unknown>>
-  readonly autocheckpoint: number
 }
 
 /** Databases with a running guard: starting twice, through one guard or two, must not make two loops. */
@@ -102,11 +101,10 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     if (Duration.isZero(every)) return
     if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
     guarded.add(database)
-    const autocheckpoint = yield* Effect.tapError(database.autocheckpoint(0), () =>
-      Effect.sync(() => guarded.delete(database)),
-    )
+    const found = yield* Effect.tapError(database.autocheckpoint(0), () => Effect.sync(() => guarded.delete(database)))
+    yield* Ref.set(checkpoint.autocheckpoint, found)
     const ticking = yield* startTicking(every, Effect.void)
-    yield* Ref.set(running, Option.some({ ticking, bounding: yield* startBounding, autocheckpoint }))
+    yield* Ref.set(running, Option.some({ ticking, bounding: yield* startBounding }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint started"), {
       interval_seconds: Duration.toSeconds(every),
     })
@@ -114,10 +112,10 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
 
   const stop = ({ bounding, ticking }: Running) => Fiber.interruptAll([ticking, ...Option.toArray(bounding)])
 
-  const release = Effect.fnUntraced(function* ({ autocheckpoint }: Running) {
+  const release = Effect.gen(function* () {
     guarded.delete(database)
     yield* Ref.set(running, Option.none())
-    yield* database.autocheckpoint(autocheckpoint)
+    yield* database.autocheckpoint(yield* Ref.get(checkpoint.autocheckpoint))
   })
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
@@ -127,7 +125,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     if (Option.isNone(current)) return yield* start
     if (Duration.isZero(every)) {
       yield* Effect.forkDetach(stop(current.value), { startImmediately: true })
-      yield* release(current.value)
+      yield* release
       return yield* Effect.logInfo("wal_checkpoint stopped")
     }
     const ticking = yield* startTicking(every, Fiber.interrupt(current.value.ticking))
@@ -146,7 +144,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     )
 
   // Registered in the reverse of the order in which they run.
-  yield* finalizer((current) => Shutdown.step("restore autocheckpoint", release(current)))
+  yield* finalizer(() => Shutdown.step("restore autocheckpoint", release))
   yield* finalizer(() =>
     Effect.flatMap(Ref.get(stopped), (end) =>
       end === "done"

@@ -43,7 +43,7 @@ export const scripted = (script: Script = () => ({})) =>
           writerBusy: Effect.succeed(false),
         }).pipe(Effect.ensuring(note("end", mode)))
       })
-      return Context.make(Checkpointer, { run, frames: Effect.succeedNone, concurrent: false }).pipe(
+      return Context.make(Checkpointer, { run, frames: Effect.succeedNone, concurrent: Effect.succeed(false) }).pipe(
         Context.add(Recording, recording),
       )
     }),

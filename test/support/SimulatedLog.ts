@@ -115,7 +115,7 @@ export const layer = (behaviour: Behaviour) =>
       const frames = Effect.map(Ref.get(log), ({ copied, length }) =>
         Option.some({ log: length, checkpointed: copied }),
       )
-      return Context.make(Checkpointer, { run, frames, concurrent: true }).pipe(
+      return Context.make(Checkpointer, { run, frames, concurrent: Effect.succeed(true) }).pipe(
         Context.add(SimulatedLog, {
           log: Ref.get(log),
           runs: Ref.get(runs),

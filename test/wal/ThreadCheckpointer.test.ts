@@ -1,13 +1,16 @@
 /** The checkpoint thread, with the real thread unless a test needs one that fails. Waits for events, never for the clock. */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Result } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { Worker } from "node:worker_threads"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import type { CheckpointMode } from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
+import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { list, temporaryDatabase, temporaryFolder } from "../support/files.ts"
 import { LogCapture, logged } from "../support/LogCapture.ts"
@@ -32,6 +35,15 @@ const hanging = () =>
   new Worker(
     `const { parentPort } = require("node:worker_threads")
      parentPort.on("message", ([kind]) => { if (kind === 1) process.exit() })
+     parentPort.postMessage([0])`,
+    { eval: true },
+  )
+
+/** Does not even end when it is told to. */
+const deaf = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     parentPort.on("message", () => {})
      parentPort.postMessage([0])`,
     { eval: true },
   )
@@ -217,4 +229,34 @@ describe("a thread that fails", () => {
       expect(yield* list(folder)).toEqual(["test.db"])
     })
   })
+})
+
+describe("a guard with a thread that hangs", () => {
+  it.effect("lets SQLite's autocheckpoint stand in, and leaves the thread behind within the budget", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const context = yield* WalGuard.layer({ interval: "1 second" }).pipe(
+        Layer.provideMerge(LatencyWindow.layer),
+        Layer.provideMerge(thread({ spawn: deaf })),
+        Layer.provideMerge(Shutdown.layer("4 seconds")),
+        Layer.buildWithScope(scope),
+      )
+      const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
+      const { sql } = yield* inside(Database)
+      const pages = Effect.map(sql.unsafe("PRAGMA wal_autocheckpoint").values, (rows) => rows[0]?.[0])
+      yield* inside(write)
+      yield* TestClock.adjust("1 second")
+      expect(yield* pages).toBe(0)
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* pages).toBe(1000)
+
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* TestClock.adjust("4 seconds")
+      yield* Fiber.join(closing)
+      const shutdown = yield* inside(Shutdown.Shutdown)
+      expect(yield* shutdown.leftBehind).toEqual(["checkpoint thread"])
+      expect(yield* shutdown.failures).toContain("close checkpoint thread")
+      yield* TestClock.adjust("5 seconds") // the thread is terminated after all
+    }),
+  )
 })
