@@ -1,0 +1,118 @@
+/** The guard with its real thread, real files and other programs. Real time, and waits for the event. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Option, Scope } from "effect"
+import * as fs from "node:fs"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { Database } from "../../src/sqlite/Database.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
+import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
+import { sizeOf, temporaryFolder } from "../support/files.ts"
+import { LogCapture, logged } from "../support/LogCapture.ts"
+
+const opened = Effect.fnUntraced(function* (options: WalGuardOptions) {
+  const folder = yield* temporaryFolder
+  const file = `${folder}/test.db`
+  const scope = yield* Scope.make()
+  const context = yield* WalGuard.layer(options).pipe(
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(ThreadCheckpointer.layer()),
+    Layer.provideMerge(Database.layer({ file, synchronous: "normal" })),
+    Layer.provideMerge(Shutdown.layer()),
+    Layer.provideMerge(LogCapture.layer),
+    Layer.buildWithScope(scope),
+  )
+  const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
+  const { sql } = yield* inside(Database)
+  yield* sql`CREATE TABLE t (id INTEGER PRIMARY KEY, text BLOB)`
+  const write = (bytes: number) => sql.unsafe("INSERT INTO t (text) VALUES (zeroblob(?))", [bytes])
+  /** Writes on until there is such a line. */
+  const untilLogged = (event: string) =>
+    write(100).pipe(
+      Effect.andThen(Effect.sleep("20 millis")),
+      Effect.andThen(inside(logged(event))),
+      Effect.repeat({ until: (lines) => lines.length > 0 }),
+      Effect.timeout("15 seconds"),
+    )
+  return { folder, file, sql, write, inside, untilLogged, close: Scope.close(scope, Exit.void) }
+})
+
+describe("a guard with a thread", () => {
+  it.live("names a foreign reader, goes on, and says when it is over", () =>
+    Effect.gen(function* () {
+      const { close, file, untilLogged } = yield* opened({ interval: "500 millis" })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const pid = yield* foreignReader(file)
+          const [line, ...more] = yield* untilLogged("wal_checkpoint blocked")
+          expect(more).toEqual([])
+          expect(line?.fields["outcome"]).toBe("ReaderBlocked")
+          expect(line?.fields["blockers"]).toContain(`python3 (pid ${pid}, slot `)
+          expect(line?.fields["backlog_frames"]).toBeGreaterThan(0)
+          expect(line?.fields["exposure_seconds"]).toBeGreaterThan(0)
+        }),
+      )
+      expect(yield* untilLogged("wal_checkpoint unblocked")).toHaveLength(1)
+      yield* close
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("notices another program that checkpoints the same database", () =>
+    Effect.gen(function* () {
+      const { close, file, untilLogged, write } = yield* opened({ interval: "200 millis" })
+      yield* untilLogged("wal_checkpoint")
+      const checkpoints = write(100).pipe(
+        Effect.andThen(Effect.scoped(foreignConnection(file, ["PRAGMA wal_checkpoint(PASSIVE)"]))),
+        Effect.forever,
+        Effect.forkScoped,
+      )
+      yield* checkpoints
+      const [line, ...more] = yield* untilLogged("wal_checkpoint by somebody else")
+      expect([line?.level, more]).toEqual(["Warn", []])
+      yield* close
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("starts the log anew again and again under a writer that does not pause, and loses nothing", () =>
+    Effect.gen(function* () {
+      const { close, folder, inside, sql, untilLogged, write } = yield* opened({ interval: "1 second", maxFrames: 500 })
+      yield* untilLogged("wal_checkpoint") // the thread is up
+      const { frames } = yield* inside(Checkpointer)
+      const before = (yield* sql.unsafe<{ n: number }>("SELECT count(*) AS n FROM t"))[0]?.n ?? 0
+      let written = 0
+      let length = 0
+      let restarts = 0
+      yield* Effect.gen(function* () {
+        for (let n = 0; n < 50; n++) yield* write(100)
+        written += 50
+        const { log } = Option.getOrThrow(yield* frames)
+        if (log < length) restarts++
+        length = log
+        yield* Effect.yieldNow
+      }).pipe(Effect.repeat({ until: () => restarts >= 5 }), Effect.timeout("15 seconds"))
+      expect(yield* sql.unsafe("SELECT count(*) FROM t").values).toEqual([[before + written]])
+      expect(yield* sql.unsafe("PRAGMA integrity_check").values).toEqual([["ok"]])
+      yield* close
+      expect(fs.readdirSync(folder)).toEqual(["test.db"])
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("closes over a log of 100 MB with the event loop alive", () =>
+    Effect.gen(function* () {
+      const { close, file, folder, inside, write } = yield* opened({ interval: "1 hour", maxFrames: 0 })
+      for (let n = 0; n < 100; n++) yield* write(1_000_000)
+      expect(yield* sizeOf(`${file}-wal`)).toBeGreaterThan(100e6)
+      let turns = 0
+      const timer = setInterval(() => turns++, 5)
+      yield* close
+      clearInterval(timer)
+      expect(turns).toBeGreaterThan(3)
+      expect(fs.readdirSync(folder)).toEqual(["test.db"])
+      const [line] = yield* inside(logged("wal_checkpoint"))
+      expect(line?.fields).toMatchObject({ mode: "TRUNCATE", busy: 0, log_frames: 0 })
+      expect(yield* inside(Effect.flatMap(Shutdown.Shutdown, ({ failures }) => failures))).toEqual([])
+    }).pipe(Effect.scoped),
+  )
+})
