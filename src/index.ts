@@ -6,6 +6,8 @@ export { NativeReason, nativeReason } from "./sqlite/NativeError.ts"
 export { Checkpoint, CheckpointError, CheckpointMode, CheckpointOutcome, type WalFrames } from "./wal/Checkpoint.ts"
 export { Checkpointer } from "./wal/Checkpointer.ts"
 export { LatencyWindow, type LatencySummary, summarize } from "./wal/LatencyWindow.ts"
+export * as ThreadCheckpointer from "./wal/ThreadCheckpointer.ts"
+export { UnsafeSqliteError } from "./sqlite/SqliteVersion.ts"
 export { WalGuard, type WalGuardOptions } from "./wal/WalGuard.ts"
 export {
   type PaperFill,
