@@ -9,26 +9,14 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import {
-  Context,
-  Duration,
-  Effect,
-  Exit,
-  FileSystem,
-  Layer,
-  Option,
-  Path,
-  type PlatformError,
-  Ref,
-  Scope,
-} from "effect"
+import { Context, Duration, Effect, Exit, FileSystem, Layer, Ref, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
+import { locate } from "./DatabasePath.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import * as NetworkFileSystem from "./NetworkFileSystem.ts"
 import * as Readers from "./Readers.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
@@ -98,68 +86,6 @@ export class Database extends Context.Service<Database, DatabaseService>()("seaw
       ),
     ).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
 }
-
-/** Node gives the system's own code; the platform's error keeps it in its cause. */
-const systemReason = (error: PlatformError.PlatformError): OpenReason => {
-  const cause = error.reason.cause
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
-  switch (code) {
-    case "EACCES":
-    case "EPERM":
-      return "NoPermission"
-    case "EROFS":
-      return "ReadOnlyFileSystem"
-    case "ENOSPC":
-    case "EDQUOT":
-      return "DiskFull"
-    case "ENOTDIR":
-    case "EEXIST":
-      return "NotAFile"
-    default:
-      return "Unknown"
-  }
-}
-
-/** What SQLite would report as a bare CANTOPEN, told apart before it is asked. Touches nothing but folders it may create. */
-const locate = Effect.fnUntraced(function* (options: DatabaseOptions) {
-  const { file, create = true, readOnly = false } = options
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
-  const bySystem = (cause: PlatformError.PlatformError) =>
-    new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause })
-  const stat = (target: string) =>
-    fs.stat(target).pipe(
-      Effect.map((info) => info.type),
-      Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("Missing" as const)),
-      Effect.mapError(bySystem),
-    )
-
-  if (file === "" || file.startsWith(":memory:") || file.startsWith("file:")) {
-    return yield* refuse("WalRefused", "expected the path of a file")
-  }
-  const folder = path.dirname(path.resolve(file))
-  const mayCreate = create && !readOnly
-  if ((yield* stat(folder)) === "Missing") {
-    if (!mayCreate) return yield* refuse("FolderMissing", folder)
-    yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), bySystem)
-  }
-  const found = yield* stat(file)
-  if (found === "Missing" && !mayCreate) return yield* refuse("FileMissing")
-  if (found !== "Missing" && found !== "File") return yield* refuse("NotAFile", `it is a ${found}`)
-  if (found === "File") {
-    yield* Effect.mapError(fs.access(file, { readable: true, writable: !readOnly }), bySystem)
-  }
-  if (!readOnly) yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
-  const network = yield* NetworkFileSystem.detect(folder)
-  if (Option.isNone(network)) return
-  if (options.allowNetworkFileSystem !== true) return yield* refuse("NetworkFileSystem", network.value)
-  yield* Effect.annotateLogs(Effect.logWarning("database on a network file system"), {
-    file,
-    type: network.value,
-    danger: "WAL mode is not supported there and can corrupt the database",
-  })
-})
 
 const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const { file, synchronous = "full", busyTimeout = "1 second", cacheSizeKib = 2000, readOnly = false } = options
