@@ -27,8 +27,11 @@ export const layer = Layer.effectDiscard(
     const halt = yield* Halt
     const shutdown = yield* Shutdown.Shutdown
     const run = Effect.runForkWith(yield* Effect.context())
+    let heard = false
     const listen = (signal: Signal) => {
       const listener = () => {
+        if (heard) return
+        heard = true
         run(
           shutdown
             .begin(signal === "SIGHUP" ? Shutdown.hangupBudget : undefined)

@@ -26,6 +26,9 @@ const handlers = CheckpointRpcs.toLayer(
     for (const setting of ["busy_timeout = 0", "wal_autocheckpoint = 0", "synchronous = NORMAL"]) {
       yield* sql.unsafe(`PRAGMA ${setting}`)
     }
+    // Without a sync before it copies, a checkpoint could leave a corrupt database after a power cut.
+    const [level] = yield* sql.unsafe("PRAGMA synchronous").values
+    if (!(Number(level?.[0]) >= 1)) return yield* Effect.die(new Error("the checkpoint connection does not sync"))
     const run = runOn(sql)
     return { Run: ({ mode }) => run(mode) }
   }),

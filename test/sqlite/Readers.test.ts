@@ -3,8 +3,12 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import { Database } from "../../src/sqlite/Database.ts"
+import * as FileSync from "../../src/sqlite/FileSync.ts"
+import { detect } from "../../src/sqlite/NetworkFileSystem.ts"
+import * as Sidecars from "../../src/sqlite/Sidecars.ts"
 import { readers, readersIn } from "../../src/sqlite/Readers.ts"
 import { foreignReader } from "../support/ForeignReader.ts"
+import { LogCapture } from "../support/LogCapture.ts"
 import { temporaryDatabase } from "../support/files.ts"
 
 const table = `1: POSIX  ADVISORY  READ 100 fe:00:77 128 128
@@ -49,7 +53,8 @@ const ownLocks = Effect.sync(() =>
 describe.runIf(process.platform === "linux")("a foreign reader", () => {
   it.live("is named by pid, command and slot, and the look leaves our own locks as they were", () =>
     Effect.gen(function* () {
-      const { file, sql } = yield* Database
+      const database = yield* Database
+      const { file, sql } = database
       yield* sql`CREATE TABLE t (a)`
       const before = yield* ownLocks
       expect(before.length).toBeGreaterThan(0)
@@ -57,6 +62,20 @@ describe.runIf(process.platform === "linux")("a foreign reader", () => {
       const pid = yield* foreignReader(file)
       expect(yield* readers(file)).toEqual([{ pid, command: "python3", slot: 1 }])
       expect(yield* ownLocks).toEqual(before)
-    }).pipe(Effect.provide([temporaryDatabase(), NodeFileSystem.layer]), Effect.scoped),
+      // Everything else that looks at the files, or holds a descriptor, beside an open connection.
+      yield* FileSync.sync(file)
+      yield* FileSync.sync(file)
+      yield* Sidecars.present(file)
+      expect(yield* Sidecars.openedBy(file)).toEqual([{ pid, command: "python3" }])
+      yield* detect(file.slice(0, file.lastIndexOf("/")))
+      yield* database.readers
+      yield* database.cutGently
+      yield* sql`PRAGMA wal_checkpoint(NOOP)`
+      expect(yield* ownLocks).toEqual(before)
+    }).pipe(
+      Effect.provide([temporaryDatabase(), NodeFileSystem.layer]),
+      Effect.scoped,
+      Effect.provide(LogCapture.layer),
+    ),
   )
 })
