@@ -59,6 +59,7 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
     const child = yield* ChildProcess.make(process.execPath, [yield* path.fromFileUrl(script), path.resolve(file)], {
       stdin: "ignore",
       stderr: "ignore",
+      killSignal: "SIGKILL", // it holds nothing that it would have to put in order
     })
     yield* Effect.forkScoped(progress(file, child.pid, size))
     const output = yield* child.stdout.pipe(Stream.decodeText(), Stream.mkString)

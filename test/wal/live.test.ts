@@ -4,7 +4,7 @@ import { Effect, Exit, Layer, Option, Scope } from "effect"
 import * as fs from "node:fs"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { Checkpointer, warnOfOthers } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
@@ -37,6 +37,23 @@ const opened = Effect.fnUntraced(function* (options: WalGuardOptions) {
       Effect.timeout("15 seconds"),
     )
   return { folder, file, sql, write, inside, untilLogged, close: Scope.close(scope, Exit.void) }
+})
+
+describe("an inline checkpointer on an unsafe SQLite", () => {
+  it.live("warns when another process has the file open, and only then", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const file = `${folder}/test.db`
+      const pid = yield* foreignConnection(file, ["PRAGMA journal_mode = WAL", "CREATE TABLE t (a)"])
+      yield* warnOfOthers("3.51.2", `${folder}/other.db`)
+      yield* warnOfOthers("3.53.0", file)
+      expect(yield* logged("sqlite version unsafe")).toEqual([])
+      yield* warnOfOthers("3.51.2", file)
+      const [line] = yield* logged("sqlite version unsafe")
+      expect(line?.fields).toMatchObject({ version: "3.51.2", others: `python3 (pid ${pid})` })
+      expect(line?.fields["safe"]).toContain("3.51.3 or later")
+    }).pipe(Effect.scoped, Effect.provide(LogCapture.layer)),
+  )
 })
 
 describe("a guard with a thread", () => {
