@@ -41,9 +41,11 @@ export const readersIn = (table: string, inode: string, self: number): ReadonlyA
   const own = locks.find((lock) => lock.pid === self && lock.inode === inode && covers(lock, deadMansSwitch))
   if (own === undefined) return []
   const slots = Array.from({ length: readSlots }, (_, slot) => slot)
-  return locks
+  const found = locks
     .filter((lock) => lock.file === own.file && lock.pid !== self)
     .flatMap((lock) => slots.filter((slot) => covers(lock, read0 + slot)).map((slot) => ({ pid: lock.pid, slot })))
+  // The table is no snapshot: a lock can be in it twice when others come and go while it is read.
+  return [...new Map(found.map((reader) => [`${reader.pid} ${reader.slot}`, reader])).values()]
 }
 
 /** The processes that read this database now, without this one. This process must have it open. */
