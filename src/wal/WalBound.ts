@@ -20,14 +20,14 @@ export const defaultMaxFrames = 4000
 const lookPause = Duration.millis(5)
 
 /**
- * What may be left for the flush under the gate: two milliseconds of work, most of it the sync of these pages. A writer
- * that outruns a few passes is faster than the disk, and from then on waits for twice as much each time, up to the bound
- * of the gate itself.
+ * What may be left for the flush under the gate: a millisecond of work, most of it the sync of these pages. A writer that
+ * outruns a few passes is faster than the disk, and from then on waits for twice as much each time, up to the bound of
+ * the gate itself.
  */
-const residueFrames = (passes: number) => 64 * 2 ** Math.max(0, passes - 3)
+const residueFrames = (passes: number) => 24 * 2 ** Math.max(0, passes - 3)
 
-/** After these the residue is 4096 frames: the log is then flushed as it is. */
-const mostPasses = 10
+/** After these the residue is 6144 frames: the log is then flushed as it is. */
+const mostPasses = 12
 
 /** Between two attempts while a reader pins the log: doubles from the first to the last. */
 const firstBackoff = Duration.millis(50)

@@ -92,7 +92,7 @@ describe("the bound of the log", () => {
       const { pin, unpin } = yield* SimulatedLog
       yield* writing(1, 100)
       yield* pin
-      yield* writing(1, 30_000)
+      yield* writing(1, 10_000)
       const blocked = yield* logged("wal_checkpoint blocked")
       expect(blocked).toHaveLength(1)
       expect(blocked[0]?.level).toBe("Warn")
