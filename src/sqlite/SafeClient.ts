@@ -115,6 +115,7 @@ export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boole
     Option.match({ onNone: () => false, onSome: ([lent]) => !(lent instanceof Lent && lent.ended) }),
   )
 
+/** A COMMIT that failed is a failure of whoever asked for the transaction, not a defect. */
 const typedControls = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
   Effect.catchCause(self, (cause): Effect.Effect<never, E | SqlError.SqlError> => {
     const defects = cause.reasons.filter(Cause.isDieReason).map(({ defect }) => defect)

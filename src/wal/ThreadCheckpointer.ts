@@ -9,7 +9,7 @@
  * does not end. A thread inside SQLite cannot be cut at all; the shutdown is told that it was left behind.
  */
 import * as NodeWorker from "@effect/platform-node/NodeWorker"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
 import { RpcClient, type RpcClientError, RpcWorker } from "effect/unstable/rpc"
 import { Worker } from "node:worker_threads"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -34,6 +34,8 @@ const script = new URL(
 type Client = RpcClient.FromGroup<typeof CheckpointRpcs, RpcClientError.RpcClientError>
 
 interface Thread {
+  /** The how-manieth it is: what is heard of an earlier one must not be taken for news of this. */
+  readonly number: number
   readonly client: Client
   readonly scope: Scope.Closeable
 }
@@ -43,7 +45,7 @@ export interface ThreadCheckpointerOptions {
   readonly spawn?: () => Worker
 }
 
-const open = Effect.fnUntraced(function* (file: string, spawn: () => Worker) {
+const open = Effect.fnUntraced(function* (file: string, number: number, spawn: () => Worker) {
   const scope = yield* Scope.make()
   const protocol = RpcClient.layerProtocolWorker({ size: 1, concurrency: 1 }).pipe(
     Layer.provide(RpcWorker.layerInitialMessage(ThreadOptions, Effect.succeed({ file }))),
@@ -54,7 +56,7 @@ const open = Effect.fnUntraced(function* (file: string, spawn: () => Worker) {
     Effect.provideContext(context),
     Scope.provide(scope),
   )
-  return { client, scope } satisfies Thread
+  return { number, client, scope } satisfies Thread
 })
 
 const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
@@ -69,13 +71,14 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
   const inline = runOn(database.sql)
   const starts = yield* Ref.make(0)
   const thread = yield* Ref.make(Option.none<Thread>())
-  /** The request that is not answered yet, if there is one. */
-  const underWay = yield* Ref.make(Option.none<Deferred.Deferred<void>>())
+  /** Whether there is a request that is not answered yet. */
+  const underWay = yield* Ref.make(false)
 
   /** Lets a thread that is lost go, without waiting for it, and says so: once, however many notice. */
-  const lost = Effect.fnUntraced(function* (cause: unknown) {
-    const gone = yield* Ref.getAndSet(thread, Option.none())
+  const lost = Effect.fnUntraced(function* (number: number, cause: unknown) {
+    const gone = Option.filter(yield* Ref.get(thread), (it) => it.number === number)
     if (Option.isNone(gone)) return
+    yield* Ref.set(thread, Option.none())
     yield* Effect.forkDetach(Scope.close(gone.value.scope, Exit.void))
     const last = (yield* Ref.get(starts)) >= mostStarts
     yield* Effect.annotateLogs(Effect.logError("checkpoint thread failed", Cause.fail(cause)), {
@@ -83,38 +86,34 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
     })
   })
 
-  const spawn = () => {
+  const spawn = (number: number) => () => {
     const worker = (options.spawn ?? (() => new Worker(script)))()
     // Noticed at once even when nothing was asked of it; after the layer has closed it there is nothing to lose.
-    worker.once("exit", (code) => fork(lost(new Error(`the thread has ended with code ${code}`))))
+    worker.once("exit", (code) => fork(lost(number, new Error(`the thread has ended with code ${code}`))))
     return worker
   }
   const start = Effect.gen(function* () {
-    yield* Ref.update(starts, (n) => n + 1)
-    yield* Ref.set(thread, Option.some(yield* open(database.file, spawn)))
+    const number = yield* Ref.updateAndGet(starts, (n) => n + 1)
+    yield* Ref.set(thread, Option.some(yield* open(database.file, number, spawn(number))))
   })
 
   /** Runs on in a fiber of its own when the caller gives up, so that an answer that comes late is still noticed. */
   const request = Effect.fnUntraced(function* (client: Client, mode: CheckpointMode) {
-    const answered = yield* Deferred.make<void>()
-    yield* Ref.set(underWay, Option.some(answered))
+    yield* Ref.set(underWay, true)
     return yield* client
       .Run({ mode })
-      .pipe(
-        Effect.ensuring(Effect.andThen(Ref.set(underWay, Option.none()), Deferred.succeed(answered, undefined))),
-        Effect.forkDetach({ startImmediately: true }),
-      )
+      .pipe(Effect.ensuring(Ref.set(underWay, false)), Effect.forkDetach({ startImmediately: true }))
   })
 
   const run = Effect.fn("Checkpointer.run")(function* (
     mode: CheckpointMode,
   ): Effect.fn.Return<Checkpoint, CheckpointError> {
     if (yield* insideTransaction(database.sql)) return yield* notTried(mode, "LockedInTransaction")
-    if (Option.isSome(yield* Ref.get(underWay))) return yield* notTried(mode, "CheckpointerBusy")
-    const failed = (cause: unknown) =>
-      Effect.andThen(lost(cause), Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })))
+    if (yield* Ref.get(underWay)) return yield* notTried(mode, "CheckpointerBusy")
+    const failed = (cause: unknown, number: number) =>
+      Effect.andThen(lost(number, cause), Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })))
     if (Option.isNone(yield* Ref.get(thread)) && (yield* Ref.get(starts)) < mostStarts) {
-      yield* Effect.catch(start, failed)
+      yield* Effect.catch(start, (cause) => failed(cause, 0))
     }
     const running = yield* Ref.get(thread)
     if (Option.isNone(running)) return yield* inline(mode)
@@ -128,7 +127,8 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
       })
       return yield* notTried(mode, "CheckpointerBusy")
     }
-    return yield* Effect.catchTag(answer.value, "RpcClientError", failed)
+    const { number } = running.value
+    return yield* Effect.catchTag(answer.value, "RpcClientError", (cause) => failed(cause, number))
   })
 
   yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
@@ -144,10 +144,10 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
 })
 
 const close = Effect.fnUntraced(
-  function* (thread: Ref.Ref<Option.Option<Thread>>, underWay: Ref.Ref<Option.Option<Deferred.Deferred<void>>>) {
+  function* (thread: Ref.Ref<Option.Option<Thread>>, underWay: Ref.Ref<boolean>) {
     const running = yield* Ref.getAndSet(thread, Option.none())
     if (Option.isNone(running)) return
-    const hangs = Option.isSome(yield* Ref.get(underWay)) // closing forgets what was asked
+    const hangs = yield* Ref.get(underWay) // closing forgets what was asked
     const end = yield* Shutdown.step("close checkpoint thread", Scope.close(running.value.scope, Exit.void))
     if (end === "done" || !hangs) return
     const shutdown = yield* Shutdown.Shutdown

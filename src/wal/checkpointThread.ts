@@ -2,7 +2,7 @@
  * The checkpoint thread: a connection of its own that does nothing but checkpoint, on request.
  *
  * Its connection never waits for a lock, never checkpoints on its own account, and syncs. It ends when its parent says
- * so, and closes its connection then. Imports single modules: it starts in a fraction of the time that all of Effect takes.
+ * so, and closes its connection then.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeWorkerRunner from "@effect/platform-node/NodeWorkerRunner"
