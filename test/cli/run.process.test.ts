@@ -280,10 +280,11 @@ describe.concurrent("a terminal", () => {
   it.runIf(fs.existsSync("/usr/bin/script"))(
     "shows one status line below a log that does not tear, and ends with Ctrl+C",
     async ({ at }) => {
-      const command = [process.execPath, main, "run"].map((word) => `'${word}'`).join(" ")
+      // With `exec` the shell of `script` is gone: some shells would hear Ctrl+C too, and end before their child.
+      const command = `exec ${[process.execPath, main, "run"].map((word) => `'${word}'`).join(" ")}`
       const terminal = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
         cwd: at.folder,
-        env: { ...process.env, ...quick, NO_COLOR: "1" },
+        env: { ...process.env, ...quick, NO_COLOR: "1", SHELL: "/bin/sh" },
       })
       const ended = once(terminal, "close")
       let screen = ""
