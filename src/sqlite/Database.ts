@@ -17,7 +17,7 @@ import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenEr
 import { locate } from "./DatabasePath.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import * as Readers from "./Readers.ts"
+import { type LockHolder, lockHolders } from "./LockHolders.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
 
@@ -55,8 +55,8 @@ export interface DatabaseOptions {
  */
 const journalSizeLimit = 32 * 1024 * 1024
 
-/** 16 MiB: cutting a file takes about 3 ms for so much, on the thread that commits (and 40 ms for 250 MB at once). */
-const cutAtOnce = 16 * 1024 * 1024
+/** 4 MiB: cutting a file takes about a millisecond for so much, on the thread that commits (and 40 ms for 250 MB at once). */
+const cutAtOnce = 4 * 1024 * 1024
 
 export interface DatabaseService extends SafeClient.SafeClient {
   readonly file: string
@@ -73,8 +73,8 @@ export interface DatabaseService extends SafeClient.SafeClient {
   readonly cutGently: Effect.Effect<void, SqlError.SqlError>
   /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. */
   readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
-  /** The other processes that hold a snapshot of this database, as far as that can be seen. */
-  readonly readers: Effect.Effect<ReadonlyArray<Readers.Reader>>
+  /** The other processes that hold a lock of the log now (readers, a writer, a checkpointer), as far as that can be seen. */
+  readonly lockHolders: Effect.Effect<ReadonlyArray<LockHolder>>
 }
 
 export class Database extends Context.Service<Database, DatabaseService>()("seawall/sqlite/Database") {
@@ -138,7 +138,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   return Database.of({
     file,
     syncFile: FileSync.sync(file),
-    readers: Effect.provideService(Readers.readers(file), FileSystem.FileSystem, fs),
+    lockHolders: Effect.provideService(lockHolders(file), FileSystem.FileSystem, fs),
     cutGently: Effect.gen(function* () {
       const size = yield* fs.stat(`${file}-wal`).pipe(
         Effect.map((info) => Number(info.size)),
@@ -171,12 +171,10 @@ const openConnection = Effect.fnUntraced(function* (file: string, readOnly: bool
     const left = yield* Sidecars.present(file)
     if (left.length === 0) return
     const others = yield* Sidecars.openedBy(file)
-    const reason =
-      end !== "done"
-        ? "the connection did not close"
-        : others.length > 0
-          ? `still open in ${others.map(({ pid, command }) => `${command} (pid ${pid})`).join(", ")}`
-          : "unknown"
+    const shutdown = yield* Shutdown.Shutdown
+    const holders = [...(yield* shutdown.leftBehind), ...others.map(({ command, pid }) => `${command} (pid ${pid})`)]
+    const stillOpen = holders.length > 0 ? `still open in ${holders.join(", ")}` : "unknown"
+    const reason = end === "done" ? stillOpen : "the connection did not close"
     yield* Effect.annotateLogs(Effect.logWarning("database sidecars left"), { files: left.join(" "), reason })
   })
   yield* Effect.addFinalizer(() =>

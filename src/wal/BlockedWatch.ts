@@ -6,7 +6,7 @@
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
-import type { Reader } from "../sqlite/Readers.ts"
+import type { LockHolder } from "../sqlite/LockHolders.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 
 /** How long runs must have been blocked before that is worth a line. */
@@ -18,31 +18,30 @@ interface Incident {
   readonly since: bigint
   readonly runs: number
   readonly told: boolean
-  /** When each reader was seen first, by process and slot. */
+  /** When each of them was seen first, by process and lock. */
   readonly seen: ReadonlyMap<string, bigint>
 }
 
 /** What kept a run from finishing. */
 export interface Obstacle {
   readonly outcome: Checkpoint["outcome"]
-  readonly blockers: ReadonlyArray<Reader>
+  readonly blockers: ReadonlyArray<LockHolder>
   readonly logFrames: number
   readonly checkpointedFrames: number
 }
 
-const key = ({ pid, slot }: Reader) => `${pid} ${slot}`
+const key = ({ lock, pid }: LockHolder) => `${pid} ${lock}`
 
 const seconds = (from: bigint, to: bigint) => Number(to - from) / 1e9
 
 export const make = Effect.fnUntraced(function* (database: Database["Service"]) {
   const incident = yield* Ref.make(Option.none<Incident>())
 
-  const describe = ({ blockers, outcome }: Obstacle, seen: Incident["seen"], now: bigint) => {
-    if (outcome !== "ReaderBlocked") return ""
+  const describe = ({ blockers }: Obstacle, seen: Incident["seen"], now: bigint) => {
     if (blockers.length === 0) return "unknown"
-    const each = blockers.map((reader) => {
-      const since = seen.get(key(reader)) ?? now
-      return `${reader.command} (pid ${reader.pid}, slot ${reader.slot}, for ${seconds(since, now).toFixed(1)} s)`
+    const each = blockers.map((holder) => {
+      const since = seen.get(key(holder)) ?? now
+      return `${holder.command} (pid ${holder.pid}, ${holder.lock}, for ${seconds(since, now).toFixed(1)} s)`
     })
     return each.join(", ")
   }
@@ -68,7 +67,7 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
         (): Incident => ({ since: now, runs: 0, told: false, seen: new Map(), checkpointed }),
       )
       const seen = new Map(
-        obstacle.blockers.map((reader) => [key(reader), before.seen.get(key(reader)) ?? now] as const),
+        obstacle.blockers.map((holder) => [key(holder), before.seen.get(key(holder)) ?? now] as const),
       )
       const due = before.runs >= 1 && now - before.since >= patience
       const after: Incident = { ...before, checkpointed, runs: before.runs + 1, told: before.told || due, seen }

@@ -7,7 +7,7 @@
  * https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
  */
 import { Clock, Duration, Effect, Metric, Schema } from "effect"
-import { Reader } from "../sqlite/Readers.ts"
+import { LockHolder, type WalLock } from "../sqlite/LockHolders.ts"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
 
 /**
@@ -35,6 +35,22 @@ export const CheckpointOutcome = Schema.Literals([
 ])
 export type CheckpointOutcome = typeof CheckpointOutcome.Type
 
+/** Whether a lock that somebody else holds is what an outcome is about. */
+export const isInTheWay = (outcome: CheckpointOutcome, lock: WalLock): boolean => {
+  switch (outcome) {
+    case "ReaderBlocked":
+      return lock.startsWith("read")
+    case "WriterBusy":
+      return lock === "write"
+    case "CheckpointerBusy":
+      return lock === "checkpoint" || lock === "recover"
+    case "Complete":
+    case "LockedInTransaction":
+    case "NotWal":
+      return false
+  }
+}
+
 /** What the PRAGMA answers. `log` and `checkpointed` are -1 when SQLite did not get as far as looking at the log. */
 export const CheckpointRow = Schema.Struct({
   busy: Schema.Literals([0, 1]),
@@ -55,7 +71,7 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
   /** Milliseconds, on the monotonic clock, of the PRAGMA alone. */
   elapsedMillis: Schema.Finite,
   /** Who keeps it from finishing, as far as that can be seen; empty means nobody or unknown. */
-  blockers: Schema.Array(Reader).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
+  blockers: Schema.Array(LockHolder).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
 }) {}
 
 /** A checkpoint that failed: the disk, the file or SQLite. The log keeps every frame, and the next run tries again. */

@@ -8,7 +8,7 @@
 import { Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
-import { Checkpoint, type CheckpointMode } from "./Checkpoint.ts"
+import { Checkpoint, type CheckpointMode, isInTheWay } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow } from "./LatencyWindow.ts"
 
@@ -72,9 +72,13 @@ export const make = Effect.gen(function* () {
   })
 
   const withBlockers = (done: Checkpoint) =>
-    done.outcome === "ReaderBlocked"
-      ? Effect.map(database.readers, (blockers) => new Checkpoint({ ...done, blockers }))
-      : Effect.succeed(done)
+    done.outcome === "Complete"
+      ? Effect.succeed(done)
+      : Effect.map(
+          database.lockHolders,
+          (holders) =>
+            new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) }),
+        )
 
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
   const failed = Effect.fnUntraced(function* (error: unknown) {
@@ -102,9 +106,10 @@ export const make = Effect.gen(function* () {
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
     const covered = yield* database.exposure.syncing
     const before = Option.match(yield* Ref.get(last), { onNone: () => 0, onSome: (it) => it.checkpointedFrames })
-    const done = yield* Effect.flatMap(checkpointer.run(mode), withBlockers)
+    const answer = yield* checkpointer.run(mode)
+    if (why !== "end") yield* letStandIn(answer.outcome === "CheckpointerBusy")
+    const done = yield* withBlockers(answer)
     yield* Ref.set(last, Option.some(done))
-    if (why !== "end") yield* letStandIn(done.outcome === "CheckpointerBusy")
     // The log is synced when, and only when, there is something to copy. A reset that moved by chance to the very
     // number it had before is taken for one that copied nothing, which errs on the side of too much exposure.
     if (done.outcome === "Complete" || (done.checkpointedFrames > 0 && done.checkpointedFrames !== before)) {

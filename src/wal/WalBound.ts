@@ -20,13 +20,13 @@ export const defaultMaxFrames = 4000
 const lookPause = Duration.millis(5)
 
 /**
- * What may be left for the flush under the gate: a millisecond of work, most of it the sync of these pages. A writer that
- * outruns a few passes is faster than the disk, and from then on waits for twice as much each time, up to the bound of
- * the gate itself.
+ * What may be left for the flush under the gate: a millisecond of work, most of it the sync of these pages. A pass that
+ * did not halve what was left has met a writer as fast as the disk, which from then on waits for four times as much.
  */
-const residueFrames = (passes: number) => 24 * 2 ** Math.max(0, passes - 3)
+const residueFrames = 24
+const residueGrowth = 4
 
-/** After these the residue is 6144 frames: the log is then flushed as it is. */
+/** In one go; then the next look at the log decides. Four passes that do not halve it make the residue a whole log. */
 const mostPasses = 12
 
 /** Between two attempts while a reader pins the log: doubles from the first to the last. */
@@ -86,13 +86,17 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   const shorten = Effect.gen(function* () {
     const concurrent = yield* checkpointer.concurrent
     yield* checkpoint.lookForOthers
+    let residue = residueFrames
+    let previous = Infinity
     for (let passes = 0; passes < mostPasses; passes++) {
       const looked = yield* checkpoint.look
       if (Option.isNone(looked)) return yield* heldUp
       const frames = looked.value
       if (backlogOf(frames) === 0) return
+      if (backlogOf(frames) > previous / 2) residue *= residueGrowth
+      previous = backlogOf(frames)
       const isLong = concurrent && frames.log >= maxFrames
-      if (isLong && backlogOf(frames) <= residueFrames(passes)) return yield* flush
+      if (isLong && backlogOf(frames) <= residue) return yield* flush
       const done = yield* checkpoint.run("PASSIVE", "size")
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked

@@ -179,5 +179,6 @@ const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
     ? Effect.void
     : Effect.annotateLogs(Effect.logWarning("wal_checkpoint truncate incomplete"), {
         outcome: checkpoint.outcome,
+        blockers: checkpoint.blockers.map(({ command, lock, pid }) => `${command} (pid ${pid}, ${lock})`).join(", "),
         ...GuardedCheckpoint.fields(checkpoint),
       })

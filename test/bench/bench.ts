@@ -84,6 +84,7 @@ const openLoop = (["normal", "full"] as const).flatMap((synchronous) =>
 
 const closedLoop: Planned = {
   ...base,
+  subjects: [...all, "no checkpoint, Seawall's client"],
   name: "500 MB, closed loop, normal",
   size: "500 MB",
   rate: 0,

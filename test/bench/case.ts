@@ -24,6 +24,7 @@ export type Subject =
   | "better-sqlite3 recipe"
   | "reference design"
   | "no checkpoint"
+  | "no checkpoint, Seawall's client"
 
 export interface Case {
   readonly name: string
@@ -100,6 +101,20 @@ const plain = (it: Case, driver: Driver, autocheckpoint: number, checkpoint?: ()
   }
 }
 
+/** What the client costs without any checkpoint: the difference to the raw driver is not the guard's. */
+const unguarded = Effect.fnUntraced(function* (it: Case) {
+  const scope = yield* Scope.make()
+  const context = yield* Layer.buildWithScope(Database.layer({ file: it.file, synchronous: it.synchronous }), scope)
+  const { autocheckpoint, sql } = yield* Effect.provideContext(Database, context)
+  yield* autocheckpoint(0)
+  return {
+    commit: (row: number) => sql.unsafe(statement, [text, row]),
+    close: Scope.close(scope, Exit.void),
+    checkpointMillis: [],
+    lines: [],
+  } satisfies Subjected
+})
+
 const seawall = Effect.fnUntraced(function* (it: Case, thread: boolean) {
   const checkpointMillis: Array<number> = []
   const lines: Array<string> = []
@@ -138,6 +153,8 @@ const open = (it: Case): Effect.Effect<Subjected, unknown> => {
       return seawall(it, true)
     case "seawall inline":
       return seawall(it, false)
+    case "no checkpoint, Seawall's client":
+      return unguarded(it)
     case "sqlite default":
       return Effect.sync(() => plain(it, new DatabaseSync(it.file), 1000))
     case "no checkpoint":

@@ -252,6 +252,32 @@ describe.concurrent("a signal", () => {
   })
 })
 
+describe.concurrent("a thread that is stuck", () => {
+  it("at the end of the budget is one FATAL line and a hard end, and nothing that was committed is lost", async ({
+    at,
+  }) => {
+    const fifo = path.join(at.folder, "fifo")
+    execFileSync("mkfifo", [fifo])
+    const hanging = fileURLToPath(new URL("../support/hangCheckpoint.ts", import.meta.url))
+    const env = { ...quick, STUCK_AT_FIFO: fifo, NODE_OPTIONS: `--import=${hanging}` }
+    const session = start(json, { cwd: at.folder, env })
+    await session.says("stuck")
+    session.kill("SIGHUP") // 4 s to close
+    const ended = await session.ended
+    expect(ended.signal).toBe("SIGKILL")
+    const [end] = lines(ended, "hard end")
+    expect(end).toMatchObject({ level: "FATAL", annotations: { still_running: "checkpoint thread" } })
+    expect(lines(ended, "shutdown step overdue").map(({ annotations }) => annotations["step"])).toEqual([
+      "stop wal_checkpoint loop",
+      "close checkpoint thread",
+    ])
+    expect(lines(ended, "wal_checkpoint truncate skipped")).toHaveLength(1)
+    expect(lines(ended, "database sidecars left")[0]?.annotations["reason"]).toBe("still open in checkpoint thread")
+    expect(at.query("PRAGMA quick_check")).toEqual([["ok"]])
+    expect(at.state()).toMatchObject({ engine_status: "HALTED", "halt.reason": "interrupted_sighup" })
+  })
+})
+
 describe.concurrent("a terminal", () => {
   it("sees Ctrl+C through npm start end in a clean database", async ({ at }) => {
     // A terminal sends the signal to the whole group: to npm, to its shell and to the engine.

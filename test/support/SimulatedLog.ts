@@ -6,7 +6,7 @@
 import { Clock, Context, Effect, Layer, Option, Ref } from "effect"
 import { SqlClient } from "effect/unstable/sql"
 import { Database } from "../../src/sqlite/Database.ts"
-import type { Reader } from "../../src/sqlite/Readers.ts"
+import type { LockHolder } from "../../src/sqlite/LockHolders.ts"
 import * as Checkpoint from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { temporaryDatabase } from "./files.ts"
@@ -43,7 +43,7 @@ export class SimulatedLog extends Context.Service<
   }
 >()("test/SimulatedLog") {}
 
-export const pinnedReader: Reader = { pid: 4711, command: "reporter", slot: 1 }
+export const pinnedReader: LockHolder = { pid: 4711, command: "reporter", lock: "read1" }
 
 /** Replaces what waits for the real disk. */
 const pretended = Layer.effect(
@@ -52,7 +52,7 @@ const pretended = Layer.effect(
     ...database,
     syncFile: Effect.void,
     cutGently: Effect.void,
-    readers: Effect.succeed([pinnedReader]),
+    lockHolders: Effect.succeed([pinnedReader]),
   })),
 ).pipe(Layer.provideMerge(temporaryDatabase({ synchronous: "normal" })))
 

@@ -48,6 +48,15 @@ const deaf = () =>
     { eval: true },
   )
 
+/** Is ready, and ends at the first request. */
+const failing = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     parentPort.on("message", ([kind]) => process.exit(kind === 1 ? 0 : 9))
+     parentPort.postMessage([0])`,
+    { eval: true },
+  )
+
 /** The n-th thread that is started is the n-th of these, the last one again and again. */
 const oneAfterAnother = (...spawns: ReadonlyArray<() => Worker>) => {
   let started = 0
@@ -150,6 +159,7 @@ describe("a thread that fails", () => {
   for (const [name, broken] of [
     ["crashes", crashing],
     ["cannot start", missing],
+    ["crashes in the middle of a request", failing],
   ] as const) {
     it.effect(`because it ${name} is a typed error, logged, and is started once more`, () => {
       const { spawn, started } = oneAfterAnother(broken, real)

@@ -97,7 +97,7 @@ describe("the bound of the log", () => {
       expect(blocked).toHaveLength(1)
       expect(blocked[0]?.level).toBe("Warn")
       expect(blocked[0]?.fields).toMatchObject({ outcome: "ReaderBlocked" })
-      expect(blocked[0]?.fields["blockers"]).toMatch(/^reporter \(pid 4711, slot 1, for [\d.]+ s\)$/)
+      expect(blocked[0]?.fields["blockers"]).toMatch(/^reporter \(pid 4711, read1, for [\d.]+ s\)$/)
       expect(blocked[0]?.fields["exposure_seconds"]).toBeGreaterThan(0)
       expect((yield* runs).length).toBeLessThan(50)
       yield* unpin

@@ -66,13 +66,24 @@ describe("a guard with a thread", () => {
           const [line, ...more] = yield* untilLogged("wal_checkpoint blocked")
           expect(more).toEqual([])
           expect(line?.fields["outcome"]).toBe("ReaderBlocked")
-          expect(line?.fields["blockers"]).toContain(`python3 (pid ${pid}, slot `)
+          expect(line?.fields["blockers"]).toContain(`python3 (pid ${pid}, read`)
           expect(line?.fields["backlog_frames"]).toBeGreaterThan(0)
           expect(line?.fields["exposure_seconds"]).toBeGreaterThan(0)
         }),
       )
       expect(yield* untilLogged("wal_checkpoint unblocked")).toHaveLength(1)
       yield* close
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("names a foreign writer that keeps the log from being emptied at the end", () =>
+    Effect.gen(function* () {
+      const { close, file, inside, untilLogged } = yield* opened({ interval: "200 millis" })
+      yield* untilLogged("wal_checkpoint")
+      const pid = yield* foreignConnection(file, ["BEGIN IMMEDIATE"])
+      yield* close
+      const [line] = yield* inside(logged("wal_checkpoint truncate incomplete"))
+      expect(line?.fields).toMatchObject({ outcome: "WriterBusy", blockers: `python3 (pid ${pid}, write)` })
     }).pipe(Effect.scoped),
   )
 

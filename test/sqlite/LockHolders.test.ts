@@ -6,7 +6,7 @@ import { Database } from "../../src/sqlite/Database.ts"
 import * as FileSync from "../../src/sqlite/FileSync.ts"
 import { detect } from "../../src/sqlite/NetworkFileSystem.ts"
 import * as Sidecars from "../../src/sqlite/Sidecars.ts"
-import { readers, readersIn } from "../../src/sqlite/Readers.ts"
+import { holdersIn, lockHolders } from "../../src/sqlite/LockHolders.ts"
 import { foreignReader } from "../support/ForeignReader.ts"
 import { LogCapture } from "../support/LogCapture.ts"
 import { temporaryDatabase } from "../support/files.ts"
@@ -27,18 +27,19 @@ const table = `1: POSIX  ADVISORY  READ 100 fe:00:77 128 128
 `
 
 describe("the table of locks", () => {
-  it("names who holds which read slot, with neighbouring locks as one line", () => {
-    expect(readersIn(table, "77", 100)).toEqual([
-      { pid: 200, slot: 1 },
-      { pid: 200, slot: 2 },
-      { pid: 200, slot: 3 },
-      { pid: 300, slot: 0 },
+  it("names who holds which lock, with neighbouring locks as one line", () => {
+    expect(holdersIn(table, "77", 100)).toEqual([
+      { pid: 200, lock: "read1" },
+      { pid: 200, lock: "read2" },
+      { pid: 200, lock: "read3" },
+      { pid: 300, lock: "write" },
+      { pid: 300, lock: "read0" },
     ])
   })
 
   it("says nothing when our own line is not in it, for then nothing can be told apart", () => {
-    expect(readersIn(table, "77", 999)).toEqual([])
-    expect(readersIn("", "77", 100)).toEqual([])
+    expect(holdersIn(table, "77", 999)).toEqual([])
+    expect(holdersIn("", "77", 100)).toEqual([])
   })
 })
 
@@ -56,16 +57,16 @@ const stillThere = (locks: ReadonlyArray<string>) =>
   )
 
 describe.runIf(process.platform === "linux")("a foreign reader", () => {
-  it.live("is named by pid, command and slot, and the look leaves our own locks as they were", () =>
+  it.live("is named by pid, command and lock, and the look leaves our own locks as they were", () =>
     Effect.gen(function* () {
       const database = yield* Database
       const { file, sql } = database
       yield* sql`CREATE TABLE t (a)`
       const before = yield* ownLocks
       expect(before.length).toBeGreaterThan(0)
-      expect(yield* readers(file)).toEqual([])
+      expect(yield* lockHolders(file)).toEqual([])
       const pid = yield* foreignReader(file)
-      expect(yield* readers(file)).toEqual([{ pid, command: "python3", slot: 1 }])
+      expect(yield* lockHolders(file)).toEqual([{ pid, command: "python3", lock: "read1" }])
       yield* stillThere(before)
       // Everything else that looks at the files, or holds a descriptor, beside an open connection.
       yield* FileSync.sync(file)
@@ -73,7 +74,7 @@ describe.runIf(process.platform === "linux")("a foreign reader", () => {
       yield* Sidecars.present(file)
       expect(yield* Sidecars.openedBy(file)).toEqual([{ pid, command: "python3" }])
       yield* detect(file.slice(0, file.lastIndexOf("/")))
-      yield* database.readers
+      yield* database.lockHolders
       yield* database.cutGently
       yield* sql`PRAGMA wal_checkpoint(NOOP)`
       yield* stillThere(before)

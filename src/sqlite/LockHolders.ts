@@ -1,0 +1,77 @@
+/**
+ * Who holds which lock of a database's log: the other processes with a lock on its `-shm`, from `/proc/locks` (Linux).
+ *
+ * Reading `/proc/locks` and `stat` touch no file of SQLite. A mark in `-shm` is no proof of a live reader; the lock is.
+ * Locks of other PID namespaces may be invisible, so an empty answer is "unknown", never "nobody".
+ * https://www.sqlite.org/walformat.html#wal_locks
+ */
+import { Effect, FileSystem, Option, Schema } from "effect"
+
+/** The locks by their bytes in the `-shm` file. A reader in slot 0 reads the database file alone. */
+const byByte = {
+  120: "write",
+  121: "checkpoint",
+  122: "recover",
+  123: "read0",
+  124: "read1",
+  125: "read2",
+  126: "read3",
+  127: "read4",
+} as const
+
+/** Held by everybody who has the database open. */
+const deadMansSwitch = 128
+
+export const WalLock = Schema.Literals(Object.values(byByte))
+export type WalLock = typeof WalLock.Type
+
+export const LockHolder = Schema.Struct({ pid: Schema.Int, command: Schema.String, lock: WalLock })
+export type LockHolder = typeof LockHolder.Type
+
+interface Line {
+  readonly pid: number
+  readonly file: string
+  readonly inode: string
+  readonly start: number
+  readonly end: number
+}
+
+const parse = (line: string): ReadonlyArray<Line> => {
+  const found = /^\d+: POSIX +\S+ +(?:READ|WRITE) +(\d+) +([\da-f]+:[\da-f]+:(\d+)) +(\d+) +(\d+)$/.exec(line)
+  if (found === null) return []
+  const [, pid = "", file = "", inode = "", start = "", end = ""] = found
+  return [{ pid: Number(pid), file, inode, start: Number(start), end: Number(end) }]
+}
+
+/**
+ * The holders in a table of locks, without this process. The file is recognised by this process's own line, because
+ * `major:minor` there is not what `stat` says on every file system. Neighbouring locks of a process are one line.
+ */
+export const holdersIn = (table: string, inode: string, self: number): ReadonlyArray<Omit<LockHolder, "command">> => {
+  const lines = table.split("\n").flatMap(parse)
+  const covers = ({ start, end }: Line, byte: number) => start <= byte && byte <= end
+  const own = lines.find((line) => line.pid === self && line.inode === inode && covers(line, deadMansSwitch))
+  if (own === undefined) return []
+  const found = lines
+    .filter((line) => line.file === own.file && line.pid !== self)
+    .flatMap((line) =>
+      Object.entries(byByte).flatMap(([byte, lock]) => (covers(line, Number(byte)) ? [{ pid: line.pid, lock }] : [])),
+    )
+  // The table is no snapshot: a lock can be in it twice when others come and go while it is read.
+  return [...new Map(found.map((holder) => [`${holder.pid} ${holder.lock}`, holder])).values()]
+}
+
+/** The processes that hold a lock of this database's log now, without this one. This process must have it open. */
+export const lockHolders = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const shm = yield* Effect.option(fs.stat(`${file}-shm`))
+  const inode = Option.flatMap(shm, ({ ino }) => ino)
+  if (Option.isNone(inode)) return []
+  const table = yield* Effect.orElseSucceed(fs.readFileString("/proc/locks"), () => "")
+  return yield* Effect.forEach(holdersIn(table, String(inode.value), process.pid), (holder) =>
+    Effect.map(
+      Effect.orElseSucceed(fs.readFileString(`/proc/${holder.pid}/comm`), () => "unknown"),
+      (command): LockHolder => ({ ...holder, command: command.trim() }),
+    ),
+  )
+})
