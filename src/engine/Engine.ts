@@ -37,6 +37,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   const state = yield* StateManager
   const program = yield* EngineProgram
   const halt = yield* Halt
+  const shutdown = yield* Shutdown.Shutdown
   const running = yield* Ref.make(false)
   const ticks = yield* Ref.make(0)
 
@@ -109,7 +110,12 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     duration_seconds: Duration.toSeconds(options.duration),
   })
   const loop = yield* Effect.forkDetach(ticking)
-  yield* Effect.addFinalizer(() => Shutdown.step("stop ticking", Fiber.interrupt(loop)))
+  // A tick that does not end leaves half of the time to those who write how the session ended.
+  yield* Effect.addFinalizer(() =>
+    Effect.flatMap(shutdown.remaining, (left) =>
+      Shutdown.step("stop ticking", Fiber.interrupt(loop), { atMost: Duration.divideUnsafe(left, 2) }),
+    ),
+  )
   if (Duration.isPositive(Duration.fromInputUnsafe(options.duration))) {
     yield* halt
       .request({ reason: Option.some("duration_elapsed"), detail: "" })

@@ -7,6 +7,7 @@
  */
 import { Effect, Option, Predicate, Result, Runtime, Schema, SchemaGetter, SchemaIssue } from "effect"
 import { Yaml } from "effect/unstable/encoding"
+import { Durability } from "../sqlite/Durability.ts"
 
 const or = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]) =>
   Schema.withDecodingDefaultKey<S>(Effect.succeed(value))(schema)
@@ -22,8 +23,8 @@ const sections = {
   engine: Schema.Struct({
     /** Path of the SQLite file; created with its folder when missing. */
     database: or(Schema.NonEmptyString, "data/seawall.db"),
-    /** `full`: an acknowledged write survives a power cut. `normal`: one may lose what came after the last checkpoint. */
-    durability: or(Schema.Literals(["full", "normal"]), "full"),
+    /** `durable`: acknowledged = on disk, synced off the event loop; `full`: the same, blocking; `normal`: committed. */
+    durability: or(Durability, "durable"),
     /** Seconds from the end of one tick to the start of the next. */
     tick_interval_seconds: or(Positive, 4),
     /** Seconds between two WAL checkpoints; 0 or less = off. */

@@ -4,7 +4,7 @@
  * This is the specification of both orders, and the only place where they are written. Each layer closes before the one
  * below it; members that were merged instead of chained would close in parallel.
  */
-import { Layer, type Option } from "effect"
+import { Cause, Effect, Layer, Option } from "effect"
 import type { SqlClient } from "effect/unstable/sql"
 import { Database } from "../sqlite/Database.ts"
 import * as Integrity from "../sqlite/Integrity.ts"
@@ -17,6 +17,7 @@ import { WalGuard } from "../wal/WalGuard.ts"
 import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
+import { Halt } from "./Halt.ts"
 import * as Preflight from "./Preflight.ts"
 
 export interface SessionOptions<E> {
@@ -25,6 +26,20 @@ export interface SessionOptions<E> {
   /** What the engine does, on top of its memory. */
   readonly program: Layer.Layer<EngineProgram, E, StateManager>
 }
+
+/** A database that cannot keep its word ends the session. */
+const haltWhenDurabilityIsLost = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const { durabilityLost } = yield* Database
+    const halt = yield* Halt
+    yield* Effect.flatMap(durabilityLost, (error) =>
+      Effect.andThen(
+        Effect.logError("durability lost", Cause.fail(error)),
+        halt.request({ reason: Option.some("unhandled_exception"), detail: error.message }),
+      ),
+    ).pipe(Effect.forkScoped)
+  }),
+)
 
 const checkpointer = (
   engine: EngineConfig["engine"],
@@ -44,6 +59,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
         maxFrames: engine.wal_max_frames,
       }),
     ),
+    Layer.provideMerge(haltWhenDurabilityIsLost),
     Layer.provideMerge(Preflight.layer({ config: { engine, ...config }, parentSessionId })),
     Layer.provideMerge(StateManager.layer),
     Layer.provideMerge(LatencyWindow.layer),
@@ -51,7 +67,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     Layer.provideMerge(
       Database.layer({
         file: engine.database,
-        synchronous: engine.durability,
+        durability: engine.durability,
         busyTimeout: `${engine.busy_timeout_seconds} seconds`,
         cacheSizeKib: engine.cache_size_kib,
         allowNetworkFileSystem: engine.allow_network_file_system,

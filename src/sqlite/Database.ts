@@ -9,27 +9,32 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, Duration, Effect, Exit, FileSystem, Layer, Ref, Scope } from "effect"
+import { Context, Duration, Effect, Exit, FileSystem, Layer, Option, Ref, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
 import { locate } from "./DatabasePath.ts"
+import type { Durability, DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import { type LockHolder, lockHolders } from "./LockHolders.ts"
+import * as LogSync from "./LogSync.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
+import * as Writer from "./Writer.ts"
 
 export interface DatabaseOptions {
   /** Path of the database file. `:memory:` is refused, it has no log. */
   readonly file: string
+  /** What an acknowledged write survives; default `durable`. */
+  readonly durability?: Durability
   /**
-   * `full` (default): each commit syncs the log, so an acknowledged write survives a power cut.
-   * `normal`: only a checkpoint syncs it; a power cut loses at most what was committed since the last one that did
-   * started. A killed process loses nothing in either. https://www.sqlite.org/pragma.html#pragma_synchronous
+   * What follows a sync of the log that failed. `refuse` (default): nothing is written until the program has restarted.
+   * `resume`: the guard's next checkpoint by interval runs with writers held back; when it copied every frame, and the
+   * database file was synced, writes are taken again.
    */
-  readonly synchronous?: "full" | "normal"
+  readonly afterFailedSync?: "refuse" | "resume"
   /**
    * How long a statement waits for another process's lock; default 1 s. The wait blocks the event loop, which is why
    * it is short. https://www.sqlite.org/pragma.html#pragma_busy_timeout
@@ -62,6 +67,15 @@ export interface DatabaseService extends SafeClient.SafeClient {
   readonly file: string
   /** The version of SQLite that runs. */
   readonly version: string
+  readonly durability: Durability
+  /** Everything that was committed before this starts is on disk when it succeeds. For use after any statement. */
+  readonly durable: Effect.Effect<void, DurabilityError>
+  /** Succeeds, with the cause, when a sync of the log failed; from then on nothing is written or acknowledged. */
+  readonly durabilityLost: Effect.Effect<DurabilityError>
+  /** How writes are taken again after that: run it when every frame is in the synced database. None: by a restart. */
+  readonly resume: Effect.Effect<Option.Option<Effect.Effect<void>>>
+  /** Lets the `Writer` finish what it has taken and take nothing more; bounded, once, never fails. */
+  readonly quiesce: Effect.Effect<void>
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
   /** Sets `wal_autocheckpoint` (pages; 0 = off) and returns the value it had. */
@@ -79,16 +93,14 @@ export interface DatabaseService extends SafeClient.SafeClient {
 
 export class Database extends Context.Service<Database, DatabaseService>()("seawall/sqlite/Database") {
   /** Opens the file for the life of the layer. */
-  static readonly layer = (options: DatabaseOptions): Layer.Layer<Database | SqlClient.SqlClient, DatabaseOpenError> =>
-    Layer.effectContext(
-      Effect.map(make(options), (database) =>
-        Context.make(Database, database).pipe(Context.add(SqlClient.SqlClient, database.sql)),
-      ),
-    ).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
+  static readonly layer = (
+    options: DatabaseOptions,
+  ): Layer.Layer<Database | SqlClient.SqlClient | Writer.Writer, DatabaseOpenError> =>
+    Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
 }
 
 const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
-  const { file, synchronous = "full", busyTimeout = "1 second", cacheSizeKib = 2000, readOnly = false } = options
+  const { file, durability = "durable", busyTimeout = "1 second", cacheSizeKib = 2000, readOnly = false } = options
   yield* locate(options)
   const typed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     self.pipe(
@@ -124,19 +136,42 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   yield* settle("cache_size", -cacheSizeKib, -cacheSizeKib)
   if (!readOnly) {
     yield* settle("journal_mode", "WAL", "wal", "WalRefused")
-    yield* settle("synchronous", synchronous.toUpperCase(), synchronous === "full" ? 2 : 1)
+    yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
     yield* settle("journal_size_limit", journalSizeLimit, journalSizeLimit)
   }
   // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
-  const exposure = Exposure.make(synchronous === "full")
-  const { sql, holder, gate } = yield* SafeClient.make(driver, exposure)
+  const exposure = Exposure.make()
+  const logSync = readOnly ? LogSync.none : yield* typed(LogSync.make(file, exposure))
+  const client = yield* SafeClient.make(driver, {
+    everyCommitSyncs: durability !== "normal",
+    committed: exposure.committed,
+    refusal: logSync.refusal,
+  })
+  const { sql } = client
+  const { quiesce, writer } = yield* Writer.make({ client, durability, logSync })
+  const rested = yield* Ref.make(false)
+  const quiesceOnce = Effect.gen(function* () {
+    if (yield* Ref.getAndSet(rested, true)) return
+    yield* Shutdown.step("drain writes", quiesce)
+  })
+  yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
   const fs = yield* FileSystem.FileSystem
   const limit = yield* Ref.make(journalSizeLimit)
-  return Database.of({
+  const database = Database.of({
+    ...client,
     file,
+    durability,
+    durable: logSync.durable,
+    durabilityLost: logSync.failed,
+    resume: Effect.sync(() =>
+      options.afterFailedSync === "resume" && logSync.refusal() !== undefined
+        ? Option.some(Effect.sync(logSync.resume))
+        : Option.none(),
+    ),
+    quiesce: quiesceOnce,
     syncFile: FileSync.sync(file),
     lockHolders: Effect.provideService(lockHolders(file), FileSystem.FileSystem, fs),
     cutGently: Effect.gen(function* () {
@@ -149,9 +184,6 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
       yield* sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`)
     }),
     version: String(version[0]?.[0]),
-    sql,
-    holder,
-    gate,
     exposure,
     autocheckpoint: Effect.fnUntraced(function* (pages) {
       const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")
@@ -159,6 +191,10 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
       return before[0]?.wal_autocheckpoint ?? 0
     }),
   })
+  return Context.make(Database, database).pipe(
+    Context.add(SqlClient.SqlClient, sql),
+    Context.add(Writer.Writer, writer),
+  )
 })
 
 /** The scope of the driver's connection, closed and verified with the layer's own. `close()` is a native call: it is not bounded. */

@@ -1,8 +1,8 @@
 /**
  * Which commits a power cut could still take: the age of the oldest one that no sync has covered.
  *
- * At `synchronous=FULL` each commit syncs the log itself and nothing is ever exposed. At `NORMAL` only a checkpoint
- * syncs it, at its start: a commit made while the checkpoint runs is not covered by it.
+ * A commit at `synchronous=FULL` syncs the log itself and is never exposed. One at `NORMAL` is, until the log is synced:
+ * by a checkpoint, at its start, or by `Database.durable`. A sync covers what was committed before it started.
  * https://www.sqlite.org/pragma.html#pragma_synchronous
  */
 import { Clock, Effect } from "effect"
@@ -10,30 +10,44 @@ import { constVoid } from "effect/Function"
 
 export interface Exposure {
   /** A statement that may have committed has returned. Called by the connection for each one, hence not an effect. */
-  readonly committed: (clock: Clock.Clock) => void
+  readonly committed: (clock: Clock.Clock, synced: boolean) => void
   /** How often `committed` was called. */
   readonly commits: () => number
   /** Waits, without a timer, until there was a commit after this many. For one waiter at a time. */
   readonly commitAfter: (commits: number) => Effect.Effect<void>
-  /** Call before a sync starts; run the result once that sync has succeeded. */
+  /** Whether there is a commit that no sync has covered. */
+  readonly isExposed: () => boolean
+  /** Call before a sync starts; run the result once that sync has succeeded. Syncs may overlap. */
   readonly syncing: Effect.Effect<Effect.Effect<void>>
   /** Seconds since the oldest commit that is not on disk; 0 when there is none. */
   readonly seconds: Effect.Effect<number>
 }
 
-export const make = (everyCommitSyncs: boolean): Exposure => {
+/** The first exposed commit after the start of a sync, or of all. */
+interface Mark {
+  readonly commit: number
+  readonly at: bigint
+}
+
+/** Syncs that fail leave their marks; beyond these, the last one stands for all that come, with its age. */
+const mostMarks = 64
+
+export const make = (): Exposure => {
   let commits = 0
   let wake = constVoid
-  let oldest: bigint | undefined
-  let oldestSinceSync: bigint | undefined
+  let marks: ReadonlyArray<Mark> = []
+  /** How many commits there were when the last sync started. */
+  let lastSync = 0
   return {
-    committed: (clock) => {
+    committed: (clock, synced) => {
       commits++
       wake()
-      if (everyCommitSyncs || (oldest !== undefined && oldestSinceSync !== undefined)) return
-      const now = clock.monotonicTimeNanosUnsafe()
-      oldest ??= now
-      oldestSinceSync ??= now
+      const last = marks.at(-1)
+      if (synced || (last !== undefined && last.commit > lastSync)) return
+      marks =
+        last !== undefined && marks.length === mostMarks
+          ? [...marks.slice(0, -1), { commit: commits, at: last.at }]
+          : [...marks, { commit: commits, at: clock.monotonicTimeNanosUnsafe() }]
     },
     commits: () => commits,
     commitAfter: (seen) =>
@@ -47,12 +61,17 @@ export const make = (everyCommitSyncs: boolean): Exposure => {
           wake = constVoid
         })
       }),
+    isExposed: () => marks.length > 0,
     syncing: Effect.sync(() => {
-      oldestSinceSync = undefined
+      const covered = commits
+      lastSync = covered
       return Effect.sync(() => {
-        oldest = oldestSinceSync
+        marks = marks.filter(({ commit }) => commit > covered)
       })
     }),
-    seconds: Effect.map(Clock.monotonicTimeNanos, (now) => (oldest === undefined ? 0 : Number(now - oldest) / 1e9)),
+    seconds: Effect.map(Clock.monotonicTimeNanos, (now) => {
+      const oldest = marks[0]
+      return oldest === undefined ? 0 : Number(now - oldest.at) / 1e9
+    }),
   }
 }

@@ -26,7 +26,7 @@ import {
   Tracer,
 } from "effect"
 import { SqlClient, SqlError, Statement, type SqlConnection } from "effect/unstable/sql"
-import type { Exposure } from "./Exposure.ts"
+import type { DurabilityError } from "./Durability.ts"
 import { nativeMessage } from "./NativeError.ts"
 
 type Connection = SqlConnection.Connection
@@ -50,6 +50,22 @@ const isControl = /^(?:commit$|rollback|release)/i
 
 const isNoTransaction = (error: unknown) => nativeMessage(error).includes("no transaction is active")
 
+/** What the connection must know of the durability of its commits. */
+export interface CommitLog {
+  /** Whether the connection itself syncs each commit (`synchronous=FULL`). */
+  readonly everyCommitSyncs: boolean
+  /** A statement that may have committed has returned, synced or not. */
+  readonly committed: (clock: Clock.Clock, synced: boolean) => void
+  /** Why nothing may commit any more, if so. */
+  readonly refusal: () => DurabilityError | undefined
+}
+
+/**
+ * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
+ * anybody is told of them. Nobody else commits at that level.
+ */
+export const Unsynced = Context.Reference<boolean>("seawall/sqlite/Unsynced", { defaultValue: () => false })
+
 /** The connection as it is lent: the driver's, with defects made failures and commits noted. */
 class Lent implements Connection {
   ended = false
@@ -59,7 +75,7 @@ class Lent implements Connection {
   readonly executeValuesUnprepared: Connection["executeValuesUnprepared"]
   readonly executeUnprepared: Connection["executeUnprepared"]
 
-  constructor(driver: Connection, exposure: Exposure) {
+  constructor(driver: Connection, log: CommitLog, synced: boolean) {
     const run = <A>(sql: string, statement: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
       Effect.withFiber((fiber) => {
         if (this.ended) {
@@ -67,8 +83,10 @@ class Lent implements Connection {
           return Effect.fail(failure(cause, cause.message))
         }
         if (readsOnly.test(sql)) return statement
+        const refusal = log.refusal()
+        if (refusal !== undefined) return Effect.fail(failure(refusal, refusal.message))
         return Effect.map(statement, (result) => {
-          exposure.committed(fiber.getRef(Clock.Clock))
+          log.committed(fiber.getRef(Clock.Clock), synced)
           return result
         })
       })
@@ -85,8 +103,8 @@ class Lent implements Connection {
     this.execute = (sql, params, transform) => {
       if (!isControl.test(sql)) return run(sql, driver.execute(sql, params, transform))
       if (sql === controls.rollback) return run(sql, control(rollback))
-      const statement = control(driver.execute(sql, params, transform))
-      return run(sql, sql === controls.commit ? Effect.tapError(statement, () => rollback) : statement)
+      const statement = control(run(sql, driver.execute(sql, params, transform)))
+      return sql === controls.commit ? Effect.tapError(statement, () => rollback) : statement
     }
     this.executeRaw = (sql, params) => run(sql, driver.executeRaw(sql, params))
     this.executeValues = (sql, params) => run(sql, driver.executeValues(sql, params))
@@ -108,12 +126,14 @@ class Lent implements Connection {
   }
 }
 
-/** Whether this fiber is inside a transaction of `sql` that has not ended: it would wait for itself at the permit. */
+/** Whether this is the context of a fiber inside a transaction of `sql` that has not ended: it would wait for itself. */
+export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.Context<never>): boolean => {
+  const connection = Context.getOrUndefined(context, sql.transactionService)?.[0]
+  return connection !== undefined && !(connection instanceof Lent && connection.ended)
+}
+
 export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
-  Effect.map(
-    Effect.serviceOption(sql.transactionService),
-    Option.match({ onNone: () => false, onSome: ([lent]) => !(lent instanceof Lent && lent.ended) }),
-  )
+  Effect.contextWith((context) => Effect.succeed(isInsideTransaction(sql, context)))
 
 /** A COMMIT that failed is a failure of whoever asked for the transaction, not a defect. */
 const typedControls = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
@@ -143,8 +163,21 @@ export type GateEnd<A, E> =
   | { readonly _tag: "Overdue" }
   | { readonly _tag: "NotClosed" }
 
+/** A row by the names of its columns. */
+export type Row = Readonly<Record<string, unknown>>
+
 export interface SafeClient {
   readonly sql: SqlClient.SqlClient
+  /**
+   * One statement on the connection, without its permit and without a note of what it commits: for whoever holds the
+   * permit, inside a transaction.
+   */
+  readonly execute: (
+    sql: string,
+    params: ReadonlyArray<unknown>,
+  ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+  /** Runs a part of the transaction around it: all of it or nothing, and nothing after it has ended. */
+  readonly part: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError.SqlError, R>
   /** Who keeps everybody else waiting now. */
   readonly holder: Effect.Effect<Option.Option<Holder>>
   /**
@@ -161,31 +194,61 @@ const spanOf = (context: Context.Context<never>): string => {
 }
 
 /** Builds the client on a connection that the caller owns, and that nobody else uses from now on. */
-export const make = Effect.fnUntraced(function* (driver: Connection, exposure: Exposure) {
+export const make = Effect.fnUntraced(function* (driver: Connection, log: CommitLog) {
   const permit = yield* Semaphore.make(1)
-  const autocommit = new Lent(driver, exposure)
+  const autocommit = new Lent(driver, log, log.everyCommitSyncs)
   let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
+
+  /**
+   * The level of the connection. Whoever commits sees to it that it is the right one before, under the permit; so writes
+   * of one kind after another cost nothing. Prepared anew each time: SQLite carries this out while it prepares it.
+   */
+  let isLowered = false
+  const level = (lowered: boolean) =>
+    compiling(() =>
+      driver.executeUnprepared(`PRAGMA synchronous = ${lowered ? "NORMAL" : "FULL"}`, [], undefined),
+    ).pipe(
+      Effect.map(() => {
+        isLowered = lowered
+      }),
+    )
 
   const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber) => {
       const scope = Context.getUnsafe(fiber.context, Scope.Scope)
+      const lowered = log.everyCommitSyncs && fiber.getRef(Unsynced)
       return Effect.flatMap(restore(permit.take(1)), () => {
-        const lent = new Lent(driver, exposure)
+        const lent = new Lent(driver, log, log.everyCommitSyncs && !lowered)
         held = { context: fiber.context, since: fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe() }
         const giveBack = Effect.suspend(() => {
           lent.ended = true
           held = undefined
           return permit.release(1)
         })
-        return Effect.as(Scope.addFinalizer(scope, giveBack), lent)
+        const taken = Effect.as(Scope.addFinalizer(scope, giveBack), lent)
+        return isLowered === lowered ? taken : Effect.andThen(taken, Effect.as(level(lowered), lent))
       })
     }),
   )
 
+  const part = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
+    Effect.withFiber((fiber) => {
+      const lent = new Lent(driver, log, log.everyCommitSyncs && !fiber.getRef(Unsynced))
+      return Effect.ensuring(
+        Effect.provideService(sql.withTransaction(self), sql.transactionService, [lent, 0]),
+        Effect.sync(() => {
+          lent.ended = true
+        }),
+      )
+    })
+
   const client = yield* SqlClient.make({
     acquirer: reserve,
     transactionAcquirer: reserve,
-    borrower: (use) => permit.withPermit(Effect.suspend(() => use(autocommit))),
+    borrower: (use) =>
+      permit.withPermit(
+        Effect.suspend(() => (isLowered ? Effect.andThen(level(false), use(autocommit)) : use(autocommit))),
+      ),
     compiler: Statement.makeCompilerSqlite(),
     spanAttributes: [["db.system.name", "sqlite"]],
     beginTransaction: controls.begin,
@@ -228,5 +291,6 @@ export const make = Effect.fnUntraced(function* (driver: Connection, exposure: E
     }).pipe(Effect.ensuring(Effect.andThen(Deferred.succeed(open, undefined), Fiber.interrupt(keeper))))
   })
 
-  return { sql, holder, gate } satisfies SafeClient
+  const execute: SafeClient["execute"] = (text, params) => driver.execute(text, params, undefined)
+  return { sql, holder, gate, part, execute } satisfies SafeClient
 })

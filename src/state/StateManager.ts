@@ -2,12 +2,14 @@
  * What an engine remembers: its state keys, its sessions, its paper ticks.
  *
  * One method per intent, each one transaction; callers never see SQL, so that another store can take its place.
- * The layer brings the schema up to date and starts nothing: no fiber, no checkpoint. Needs a `SqlClient` whose permit
- * covers whole transactions (`Database`).
+ * The layer brings the schema up to date and starts nothing: no fiber, no checkpoint. Everything it writes goes through
+ * the `Writer`, and has returned when it is as durable as the `Database` promises.
  */
 import { SqliteMigrator } from "@effect/sql-sqlite-node"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/unstable/sql"
+import type { Row } from "../sqlite/SafeClient.ts"
+import { Writer } from "../sqlite/Writer.ts"
 import { migrations } from "./migrations.ts"
 import { stateError, StateError } from "./StateError.ts"
 
@@ -82,7 +84,7 @@ export class StateManager extends Context.Service<
   }
 >()("seawall/state/StateManager") {
   /** On SQLite. Fails when the schema cannot be brought up to date. */
-  static readonly layer: Layer.Layer<StateManager, StateError, SqlClient.SqlClient> = Layer.effect(
+  static readonly layer: Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> = Layer.effect(
     StateManager,
     Effect.suspend(() => make),
   )
@@ -100,16 +102,14 @@ const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  const writer = yield* Writer
   yield* SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations) }).pipe(
     Effect.catchDefect(Effect.fail), // a step that fails is a defect of the migrator
     stateError("schema"),
   )
 
   const now = Effect.map(DateTime.now, DateTime.formatIso)
-  const insert = Effect.fnUntraced(function* (text: string, values: ReadonlyArray<unknown>) {
-    const rows = yield* sql.unsafe(text, values)
-    return (yield* Schema.decodeUnknownEffect(NewId)(rows))[0].id
-  })
+  const idOf = (rows: ReadonlyArray<Row>) => Effect.map(Schema.decodeUnknownEffect(NewId)(rows), ([{ id }]) => id)
   const write = (entries: Readonly<Record<string, string>>) =>
     Effect.forEach(Object.entries(entries), (entry) => sql.unsafe(upsert, entry), { discard: true })
 
@@ -126,7 +126,7 @@ const make = Effect.gen(function* () {
   }, stateError("get"))
 
   const setMany = Effect.fn("StateManager.setMany")(function* (entries: Readonly<Record<string, string>>) {
-    yield* sql.withTransaction(write(entries))
+    yield* writer.transaction(write(entries))
   }, stateError("setMany"))
 
   return StateManager.of({
@@ -138,25 +138,27 @@ const make = Effect.gen(function* () {
         return Number.isSafeInteger(parsed) ? parsed : 0
       }),
     set: Effect.fn("StateManager.set")(function* (key, value) {
-      yield* sql.unsafe(upsert, [key, value])
+      yield* writer.execute(upsert, [key, value])
     }, stateError("set")),
     setMany,
     clear: (...keys) => setMany(Object.fromEntries(keys.map((key) => [key, ""]))),
 
     openSession: Effect.fn("StateManager.openSession")(function* ({ parentSessionId }) {
-      return yield* insert(
+      const rows = yield* writer.execute(
         "INSERT INTO sessions (parent_session_id, started_at) VALUES (?, ?) RETURNING session_id AS id",
         [Option.getOrNull(parentSessionId), yield* now],
       )
+      return yield* idOf(rows)
     }, stateError("openSession")),
 
     closeSession: Effect.fn("StateManager.closeSession")(function* ({ sessionId, haltReason, worth }) {
       const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
-      yield* insert(
+      const rows = yield* writer.execute(
         `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
          WHERE session_id = ? RETURNING session_id AS id`,
         [yield* now, haltReason, starting, ending, sessionId],
       )
+      yield* idOf(rows)
     }, stateError("closeSession")),
 
     lastSession: Effect.gen(function* () {
@@ -166,13 +168,14 @@ const make = Effect.gen(function* () {
 
     recordTick: Effect.fn("StateManager.recordTick")(function* (tick) {
       const at = yield* now
-      yield* sql.withTransaction(
+      yield* writer.transaction(
         Effect.gen(function* () {
-          const tickId = yield* insert(
+          const rows = yield* sql.unsafe<Row>(
             `INSERT INTO paper_ticks (session_id, recorded_at, bid, ask, xrp, rlusd, value_rlusd)
              VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING tick_id AS id`,
             [tick.sessionId, at, tick.bid, tick.ask, tick.xrp, tick.rlusd, tick.valueRlusd],
           )
+          const tickId = yield* idOf(rows)
           for (const fill of tick.fills) {
             yield* sql.unsafe(
               "INSERT INTO paper_fills (tick_id, side, price, xrp, spread_pnl_rlusd) VALUES (?, ?, ?, ?, ?)",

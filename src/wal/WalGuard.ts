@@ -3,8 +3,8 @@
  *
  * While its loop runs, SQLite's own autocheckpoint is off, so that no commit pays for a checkpoint; it is restored when
  * the loop stops. Nothing starts without this layer, and an interval of zero or less means off: no loop, no line.
- * Lets go in this order: interrupt the loop and wait for it (at most 5 s) -> aggregate line -> TRUNCATE -> restore
- * autocheckpoint. The Database below closes after that. A checkpoint that still runs at its bound is left behind:
+ * Lets go in this order: interrupt the loop and wait for it (at most 5 s) -> aggregate line -> let the writer finish ->
+ * TRUNCATE -> restore autocheckpoint. The Database below closes after that. A checkpoint that still runs at its bound is left behind:
  * TRUNCATE is skipped then, because two checkpoints must not overlap.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
@@ -75,8 +75,17 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const interval = yield* Ref.make(atLeastZero(options.interval ?? defaultInterval))
   const running = yield* Ref.make(Option.none<Running>())
 
+  const passive = checkpoint.run("PASSIVE", "interval")
+  /** After a sync of the log failed, nothing is trusted but a copy of all of it, made while nobody writes. */
+  const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {
+    const end = yield* database.gate(passive)
+    if (end._tag !== "Done" || (yield* end.exit).outcome !== "Complete") return
+    yield* Effect.andThen(database.syncFile, resume)
+    yield* Effect.logWarning("database takes writes again")
+  })
   const tick = checkpoint.lookForOthers.pipe(
-    Effect.andThen(checkpoint.run("PASSIVE", "interval")),
+    Effect.andThen(database.resume),
+    Effect.flatMap(Option.match({ onNone: () => passive, onSome: recovering })),
     Effect.catchCause(checkpoint.failed),
     checkpoint.turn.withPermit,
     Effect.uninterruptible, // the loop ends between two checkpoints, never with one in flight
@@ -154,15 +163,17 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
           }),
     ),
   )
+  yield* finalizer(() => database.quiesce)
   yield* finalizer(() =>
     Effect.flatMap(Ref.get(window), (latencies) =>
       Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), summarize(latencies)),
     ),
   )
   yield* finalizer((current) =>
-    Shutdown.step("stop wal_checkpoint loop", stop(current), { atMost: stopBound }).pipe(
-      Effect.flatMap((end) => Ref.set(stopped, end)),
-    ),
+    // A loop that was stopped or changed before may still be in a checkpoint that hangs: who has the turn knows.
+    Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.turn.withPermit(Effect.void)), {
+      atMost: stopBound,
+    }).pipe(Effect.flatMap((end) => Ref.set(stopped, end))),
   )
 
   yield* start

@@ -104,7 +104,10 @@ const plain = (it: Case, driver: Driver, autocheckpoint: number, checkpoint?: ()
 /** What the client costs without any checkpoint: the difference to the raw driver is not the guard's. */
 const unguarded = Effect.fnUntraced(function* (it: Case) {
   const scope = yield* Scope.make()
-  const context = yield* Layer.buildWithScope(Database.layer({ file: it.file, synchronous: it.synchronous }), scope)
+  const context = yield* Database.layer({ file: it.file, durability: it.synchronous }).pipe(
+    Layer.provideMerge(Logger.layer([])), // standard output is for the figures
+    Layer.buildWithScope(scope),
+  )
   const { autocheckpoint, sql } = yield* Effect.provideContext(Database, context)
   yield* autocheckpoint(0)
   return {
@@ -127,7 +130,7 @@ const seawall = Effect.fnUntraced(function* (it: Case, thread: boolean) {
         lines.push(`${event} ${JSON.stringify(annotations)} ${cause.reasons.length > 0 ? String(cause) : ""}`)
     }),
   ])
-  const database = Database.layer({ file: it.file, synchronous: it.synchronous })
+  const database = Database.layer({ file: it.file, durability: it.synchronous })
   const below = thread
     ? ThreadCheckpointer.layer().pipe(Layer.provideMerge(database))
     : Checkpointer.layerInline.pipe(Layer.provideMerge(database))

@@ -31,6 +31,7 @@ const closing = [
   "engine_status HALTED",
   "stop wal_checkpoint loop",
   "wal_checkpoint aggregate",
+  "drain writes",
   "wal_checkpoint truncate",
   "restore autocheckpoint",
   "close checkpoint thread",

@@ -11,7 +11,7 @@ import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryFile } from "../support/files.ts"
+import { quickDisk, temporaryFile } from "../support/files.ts"
 import { events, LogCapture, logged, steps } from "../support/LogCapture.ts"
 
 const options: EngineOptions = { tickInterval: "4 seconds", duration: 0, parentSessionId: Option.none() }
@@ -36,7 +36,7 @@ const started = Effect.fnUntraced(function* (
   // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
   const below = yield* Preflight.layer({ config, parentSessionId: Option.none() }).pipe(
     Layer.provideMerge(StateManager.layer),
-    Layer.provideMerge(Database.layer({ file })),
+    Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
     Layer.provideMerge(Halt.layer),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),

@@ -147,7 +147,7 @@ paper:
       expect(yield* problemsOf({ yaml })).toEqual([
         "engine.cache_size_kib: Expected an integer, got 1.5",
         'engine.database: Expected a value with a length of at least 1, got ""',
-        'engine.durability: Expected "full" | "normal", got "maybe"',
+        'engine.durability: Expected "durable" | "full" | "normal", got "maybe"',
         'engine.duration_seconds: Expected number, got "soon"',
         "engine.tick_interval_seconds: Expected a value greater than 0, got -1",
         "engine.tik: unknown key, got 3",
@@ -181,7 +181,7 @@ paper:
       })
       expect(problems).toEqual([
         'SEAWALL_TYPO: unknown variable, got "1"',
-        'engine.durability (SEAWALL_ENGINE_DURABILITY): Expected "full" | "normal", got "never"',
+        'engine.durability (SEAWALL_ENGINE_DURABILITY): Expected "durable" | "full" | "normal", got "never"',
         "engine.duration_seconds: Expected a value greater than or equal to 0, got -2",
         "paper.starting_xrp: Expected a value greater than or equal to 0, got -1",
       ])

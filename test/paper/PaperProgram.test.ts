@@ -337,7 +337,7 @@ describe("two sessions on two databases", () => {
             ),
           ),
           Layer.provideMerge(StateManager.layer),
-          Layer.provideMerge(Database.layer({ file, synchronous: "normal" })),
+          Layer.provideMerge(Database.layer({ file, durability: "normal" })),
           Layer.provideMerge(Halt.layer),
         ),
       ),

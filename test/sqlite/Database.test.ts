@@ -47,9 +47,7 @@ describe("an open database", () => {
       expect(yield* pragma("synchronous")).toBe(1)
       expect(yield* pragma("busy_timeout")).toBe(250)
       expect(yield* pragma("cache_size")).toBe(-4000)
-    }).pipe(
-      Effect.provide(temporaryDatabase({ synchronous: "normal", busyTimeout: "250 millis", cacheSizeKib: 4000 })),
-    ),
+    }).pipe(Effect.provide(temporaryDatabase({ durability: "normal", busyTimeout: "250 millis", cacheSizeKib: 4000 }))),
   )
 
   it.effect("creates its missing folders", () =>
@@ -214,7 +212,7 @@ describe("exposure", () => {
       expect(yield* seconds).toBe(18)
       yield* covered
       expect(yield* seconds).toBe(2)
-    }).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" }))),
+    }).pipe(Effect.provide(temporaryDatabase({ durability: "normal" }))),
   )
 
   it.effect("does not grow by reading", () =>
@@ -226,7 +224,7 @@ describe("exposure", () => {
       expect(exposure.commits()).toBe(0)
       yield* sql`PRAGMA user_version = 3`
       expect(exposure.commits()).toBe(1)
-    }).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" }))),
+    }).pipe(Effect.provide(temporaryDatabase({ durability: "normal" }))),
   )
 })
 
@@ -235,7 +233,10 @@ describe("closing", () => {
     Effect.gen(function* () {
       const shutdown = yield* Shutdown.Shutdown
       yield* Effect.scoped(Layer.build(temporaryDatabase()))
-      expect((yield* logged("shutdown step")).map(({ fields }) => fields["step"])).toEqual(["close database"])
+      expect((yield* logged("shutdown step")).map(({ fields }) => fields["step"])).toEqual([
+        "drain writes",
+        "close database",
+      ])
       expect(yield* shutdown.failures).toEqual([])
     }).pipe(Effect.provide(Layer.merge(Shutdown.layer(), LogCapture.layer))),
   )

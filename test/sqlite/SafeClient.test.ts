@@ -14,7 +14,7 @@ const rows = SqlClient.SqlClient.use((sql) =>
 const insert = (a: number) => SqlClient.SqlClient.use((sql) => sql.unsafe("INSERT INTO t (a) VALUES (?)", [a]))
 
 const onDatabase = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient>) =>
-  Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" })))
+  Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ durability: "normal" })))
 
 describe("the permit", () => {
   it.effect("loses none of 20,000 acknowledged writes beside a fiber that rolls back", () =>
@@ -206,7 +206,7 @@ describe("what throws in the driver", () => {
 
 describe("the write gate", () => {
   const onGate = <A, E>(self: Effect.Effect<A, E, Database | SqlClient.SqlClient>) =>
-    Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" })))
+    Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ durability: "normal" })))
 
   it.effect("holds writers back for as long as the work takes", () =>
     onGate(

@@ -6,7 +6,7 @@ import { SqlClient } from "effect/unstable/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
 import { type PaperTick, StateManager } from "../../src/state/StateManager.ts"
-import { temporaryDatabase, temporaryFile } from "../support/files.ts"
+import { quickDisk, temporaryDatabase, temporaryFile } from "../support/files.ts"
 
 /** Fails the test when the effect does not fail, or fails with anything but a `StateError`. */
 const stateErrorOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {
@@ -396,7 +396,9 @@ const writtenBefore = (file: string, script: string) =>
 
 /** Opens the file, uses it, and closes it again. */
 const opening = <A, E>(file: string, use: Effect.Effect<A, E, StateManager | SqlClient.SqlClient>) =>
-  Effect.provide(use, Layer.provideMerge(StateManager.layer, Database.layer({ file })), { local: true })
+  Effect.provide(use, Layer.provideMerge(StateManager.layer, Layer.provide(Database.layer({ file }), quickDisk)), {
+    local: true,
+  })
 
 const schema = rows("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
 
@@ -557,7 +559,7 @@ describe("a schema that cannot be brought up to date", () => {
 
         const tables = yield* rows(
           "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'effect%'",
-        ).pipe(Effect.provide(Database.layer({ file })))
+        ).pipe(Effect.provide(Layer.provide(Database.layer({ file }), quickDisk)))
         expect(tables).toEqual([])
       }),
     )

@@ -54,7 +54,7 @@ const pretended = Layer.effect(
     cutGently: Effect.void,
     lockHolders: Effect.succeed([pinnedReader]),
   })),
-).pipe(Layer.provideMerge(temporaryDatabase({ synchronous: "normal" })))
+).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
 
 export const layer = (behaviour: Behaviour) =>
   Layer.effectContext(

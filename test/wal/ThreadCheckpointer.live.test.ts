@@ -135,7 +135,11 @@ describe("a checkpoint on a thread", () => {
       )
       expect(yield* list(folder)).toEqual(["test.db"])
       const steps = yield* Effect.provideContext(logged("shutdown step"), log)
-      expect(steps.map(({ fields }) => fields["step"])).toEqual(["close checkpoint thread", "close database"])
+      expect(steps.map(({ fields }) => fields["step"])).toEqual([
+        "close checkpoint thread",
+        "drain writes",
+        "close database",
+      ])
     }),
   )
 

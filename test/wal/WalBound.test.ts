@@ -6,6 +6,7 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { events, LogCapture, logged } from "../support/LogCapture.ts"
+import { randomOf } from "../support/random.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
 
 const { SimulatedLog } = Simulated
@@ -130,15 +131,6 @@ describe("the bound of the log", () => {
     }).pipe(Effect.provide(guarded({ interval: "1 hour", maxFrames: 500 }))),
   )
 })
-
-/** A small generator, so that a failing case can be repeated by its seed alone. */
-const randomOf = (seed: number) => {
-  let state = seed
-  return (below: number) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return Math.floor((state / 2 ** 32) * below)
-  }
-}
 
 describe("a guard under anything that can happen, in any order", () => {
   const kinds = ["copies", "copies", "copies", "fails", "dies", "is busy", "hangs"] as const

@@ -19,7 +19,7 @@ const opened = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const context = yield* WalGuard.layer(options).pipe(
     Layer.provideMerge(LatencyWindow.layer),
     Layer.provideMerge(ThreadCheckpointer.layer()),
-    Layer.provideMerge(Database.layer({ file, synchronous: "normal" })),
+    Layer.provideMerge(Database.layer({ file, durability: "normal" })),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),

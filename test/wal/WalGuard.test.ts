@@ -158,7 +158,7 @@ describe("starting", () => {
         yield* close()
         expect(yield* inside(starts)).toEqual([])
         expect(yield* inside(events)).toEqual([])
-        expect(yield* inside(steps)).toEqual(["close database"])
+        expect(yield* inside(steps)).toEqual(["drain writes", "close database"])
       }),
     )
   }
@@ -279,7 +279,13 @@ describe("a run that goes wrong", () => {
 })
 
 /** The database below also records that it closes, so that the sequence is whole. */
-const sequence = ["stop wal_checkpoint loop", "wal_checkpoint truncate", "restore autocheckpoint", "close database"]
+const sequence = [
+  "stop wal_checkpoint loop",
+  "drain writes",
+  "wal_checkpoint truncate",
+  "restore autocheckpoint",
+  "close database",
+]
 
 describe("the order of the end", () => {
   const whole = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
@@ -376,9 +382,28 @@ describe("the order of the end", () => {
         "wal_checkpoint truncate skipped",
       ])
       expect(yield* inside(starts)).toEqual([60])
-      expect(yield* inside(steps)).toEqual(["restore autocheckpoint", "close database"])
+      expect(yield* inside(steps)).toEqual(["drain writes", "restore autocheckpoint", "close database"])
       expect((yield* inside(logged("wal_checkpoint truncate skipped")))[0]?.level).toBe("Error")
     }),
+  )
+
+  it.effect(
+    "a checkpoint that hangs is not forgotten when the interval changes, or the guard was off for a while",
+    () =>
+      Effect.gen(function* () {
+        const { inside, close } = yield* built(guarded(minute, () => ({ hangs: true })))
+        const guard = yield* inside(WalGuard)
+        yield* TestClock.adjust("60 seconds")
+        yield* guard.setInterval("30 seconds")
+        yield* guard.setInterval(0)
+        yield* guard.setInterval("10 seconds")
+        yield* TestClock.adjust("60 seconds")
+        const closing = yield* Effect.forkChild(close(), { startImmediately: true })
+        yield* TestClock.adjust("5 seconds")
+        yield* Fiber.join(closing)
+        expect(yield* inside(starts)).toEqual([60])
+        expect(yield* inside(logged("wal_checkpoint truncate skipped"))).toHaveLength(1)
+      }),
   )
 
   it.effect("a TRUNCATE that hangs ends with the budget, and the database still closes", () =>

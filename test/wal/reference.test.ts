@@ -8,7 +8,7 @@ import { StateManager } from "../../src/state/StateManager.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { list, sizeOf, temporaryDatabase, temporaryFolder } from "../support/files.ts"
+import { list, quickDisk, sizeOf, temporaryDatabase, temporaryFolder } from "../support/files.ts"
 import { LogCapture, logged } from "../support/LogCapture.ts"
 
 const fields = ["busy", "checkpointed_frames", "elapsed_ms", "log_frames", "mode"]
@@ -20,7 +20,7 @@ const opened = Effect.fnUntraced(function* (file: string) {
     Layer.provideMerge(WalGuard.layer({ interval: "1 second" })),
     Layer.provideMerge(LatencyWindow.layer),
     Layer.provideMerge(Checkpointer.layerInline),
-    Layer.provideMerge(Database.layer({ file })),
+    Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),
   )
@@ -111,6 +111,6 @@ describe("the log of a database without a guard", () => {
       }).pipe(Effect.repeat(Schedule.recurs(199)))
       expect(largest).toBeGreaterThan(1e6)
       expect(largest).toBeLessThan(10e6)
-    }).pipe(Effect.provide(temporaryDatabase({ synchronous: "normal" }))),
+    }).pipe(Effect.provide(temporaryDatabase({ durability: "normal" }))),
   )
 })

@@ -1,0 +1,71 @@
+/**
+ * Everything that waits becomes one batch, and while one is handled the next gathers. No timer; without anything to do
+ * there is no fiber either.
+ *
+ * Bounded: a batch takes at most `capacity` items, what is more waits its turn in the order of asking. Whoever offers
+ * waits until its item was handled, so that no more can be waiting than there are callers.
+ */
+import { Deferred, Effect } from "effect"
+
+export interface Batching<A> {
+  /** False when nothing is taken any more. Not an effect, because it is the hot path of every write. */
+  readonly offer: (item: A) => boolean
+  /** How much is waiting, without what is being handled. */
+  readonly size: () => number
+  /** Takes nothing more, and succeeds once everything that was taken has been handled. */
+  readonly close: Effect.Effect<void>
+  /** Takes out what has not been handled. */
+  readonly takeBack: Effect.Effect<ReadonlyArray<A>>
+}
+
+export interface BatchingOptions {
+  /** How much one batch takes at most. */
+  readonly capacity: number
+  /** Whether the first batch waits for the event loop to turn, and takes what came meanwhile. */
+  readonly gathers: boolean
+}
+
+/** `handle` never overlaps itself. */
+export const make = Effect.fnUntraced(function* <A, R>(
+  { capacity, gathers }: BatchingOptions,
+  handle: (batch: ReadonlyArray<A>) => Effect.Effect<void, never, R>,
+): Effect.fn.Return<Batching<A>, never, R> {
+  const fork = Effect.runForkWith(yield* Effect.context<R>())
+  const idle = Deferred.makeUnsafe<void>()
+  let waiting: Array<A> = []
+  let running = false
+  let closed = false
+
+  const take = (): ReadonlyArray<A> => {
+    if (waiting.length > capacity) return waiting.splice(0, capacity)
+    const all = waiting
+    waiting = []
+    return all
+  }
+  const turn: Effect.Effect<void, never, R> = Effect.suspend(() => {
+    if (waiting.length > 0) {
+      return Effect.andThen(Effect.ignoreCause(handle(take()), { log: "Error", message: "batch failed" }), turn)
+    }
+    running = false
+    if (closed) Deferred.doneUnsafe(idle, Effect.void)
+    return Effect.void
+  })
+
+  return {
+    offer: (item) => {
+      if (closed) return false
+      waiting.push(item)
+      if (!running) {
+        running = true
+        fork(gathers ? Effect.andThen(Effect.yieldNow, turn) : turn)
+      }
+      return true
+    },
+    size: () => waiting.length,
+    takeBack: Effect.sync(() => waiting.splice(0)),
+    close: Effect.suspend(() => {
+      closed = true
+      return running ? Deferred.await(idle) : Effect.void
+    }),
+  }
+})

@@ -1,0 +1,42 @@
+/**
+ * What an acknowledged write survives: the one choice that decides who syncs the log, and when.
+ *
+ * A killed process loses nothing that was committed, whatever the choice; the difference is the power cut.
+ * https://www.sqlite.org/pragma.html#pragma_synchronous
+ */
+import { Schema } from "effect"
+
+/**
+ * - `durable` (default): acknowledged means on disk. Writes through `Writer` are synced together, off the event loop; a
+ *   plain statement syncs by itself as with `full`, and the event loop waits for it.
+ * - `full`: acknowledged means on disk. Each commit syncs before it returns, and the event loop waits for it.
+ * - `normal`: acknowledged means committed. A power cut loses at most what was committed since the start of the last
+ *   checkpoint that synced the log.
+ */
+export const Durability = Schema.Literals(["durable", "full", "normal"])
+export type Durability = typeof Durability.Type
+
+/** Something that was to be acknowledged as on disk, and cannot be. It may be there nevertheless. */
+export class DurabilityError extends Schema.TaggedError<DurabilityError>()("DurabilityError", {
+  /**
+   * - `SyncFailed`: the sync that this waited for failed.
+   * - `LogReplaced`: the log beside the database is not the file that was opened with it.
+   * - `Refused`: an earlier sync failed. A later one that succeeds proves nothing: the system may have dropped what it
+   *   could not write. Nothing is written or acknowledged from then on.
+   */
+  reason: Schema.Literals(["SyncFailed", "LogReplaced", "Refused"]),
+  file: Schema.String,
+  cause: Schema.Defect(),
+}) {
+  override get message() {
+    const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    switch (this.reason) {
+      case "SyncFailed":
+        return `cannot sync the log of ${this.file}: ${why}`
+      case "LogReplaced":
+        return `${this.file}-wal was replaced while it was open: ${why}`
+      case "Refused":
+        return `${this.file} takes no writes since a sync of its log failed (${why}); check the disk, then restart`
+    }
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Syncs a database's log from the thread pool, so that commits become durable while the event loop goes on.
+ *
+ * Holds one descriptor on `-wal`, which carries no locks: opened on the main thread once SQLite has the file, never
+ * reopened, closed just before the connection. Whoever waits shares one sync with everybody who waited when it started.
+ * A sync that fails ends it: what follows is `Refused`, until `resume`.
+ * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+ */
+import { Clock, Context, Deferred, Effect, Metric, type Scope } from "effect"
+import { constVoid } from "effect/Function"
+import * as fs from "node:fs"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import * as Batching from "./Batching.ts"
+import { DurabilityError } from "./Durability.ts"
+import type { Exposure } from "./Exposure.ts"
+
+/** The system call; another one stands in for it where a disk must fail, or be slow, on demand. */
+export class Fdatasync extends Context.Reference<(descriptor: number) => Effect.Effect<void, unknown>>(
+  "seawall/sqlite/Fdatasync",
+  {
+    defaultValue: () => (descriptor) =>
+      Effect.callback((resume) => {
+        fs.fdatasync(descriptor, (error) => resume(error === null ? Effect.void : Effect.fail(error)))
+      }),
+  },
+) {}
+
+export interface LogSync {
+  /** Everything that was committed before this starts is on disk when it succeeds. */
+  readonly durable: Effect.Effect<void, DurabilityError>
+  /** Why nothing is acknowledged any more, if so. */
+  readonly refusal: () => DurabilityError | undefined
+  /** Succeeds when something could not be synced. */
+  readonly failed: Effect.Effect<DurabilityError>
+  /** Acknowledges again. Only for who knows that all of the log is in the synced database. */
+  readonly resume: () => void
+}
+
+/** So many waiters share one sync at most; the others wait for the next. */
+const mostWaiters = 16_384
+
+const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
+  description: "How long a sync of the log took",
+  boundaries: [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
+})
+
+type Waiter = Deferred.Deferred<void, DurabilityError>
+
+export const make = Effect.fnUntraced(function* (
+  file: string,
+  exposure: Exposure,
+): Effect.fn.Return<LogSync, DurabilityError, Scope.Scope> {
+  const fdatasync = yield* Fdatasync
+  const log = `${file}-wal`
+  const descriptor = yield* Effect.try({
+    try: () => fs.openSync(log, "r+"),
+    catch: (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }),
+  })
+  const failed = Deferred.makeUnsafe<DurabilityError>()
+  let refusal: DurabilityError | undefined
+  let isSyncing = false
+
+  const refuse = (cause: DurabilityError) => {
+    if (refusal !== undefined) return
+    refusal = new DurabilityError({ reason: "Refused", file, cause })
+    Deferred.doneUnsafe(failed, Effect.succeed(cause))
+  }
+
+  /** Syncing an unlinked file succeeds and proves nothing. */
+  const isTheLog = Effect.try({
+    try: () => {
+      const opened = fs.fstatSync(descriptor, { bigint: true })
+      const beside = fs.statSync(log, { bigint: true })
+      if (opened.dev !== beside.dev || opened.ino !== beside.ino) throw new Error("another file has its name")
+    },
+    catch: (cause) => new DurabilityError({ reason: "LogReplaced", file, cause }),
+  })
+
+  const sync = Effect.gen(function* () {
+    if (refusal !== undefined) return yield* refusal
+    isSyncing = true
+    const covered = yield* exposure.syncing
+    const start = yield* Clock.monotonicTimeNanos
+    yield* Effect.mapError(fdatasync(descriptor), (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }))
+    yield* Metric.update(durationSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
+    yield* isTheLog
+    yield* covered
+  }).pipe(
+    Effect.tapError((error) => Effect.sync(() => refuse(error))),
+    Effect.ensuring(
+      Effect.sync(() => {
+        isSyncing = false
+      }),
+    ),
+  )
+
+  const waiting = yield* Batching.make({ capacity: mostWaiters, gathers: false }, (waiters: ReadonlyArray<Waiter>) =>
+    Effect.map(Effect.exit(sync), (exit) => {
+      for (const waiter of waiters) Deferred.doneUnsafe(waiter, exit)
+    }),
+  )
+
+  // A sync under way would go to whatever gets the number of the descriptor next: that one is left open.
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function* () {
+      const end = isSyncing ? yield* Shutdown.step("last log sync", waiting.close) : "done"
+      if (end === "done") fs.closeSync(descriptor)
+    }).pipe(Effect.ignoreCause({ log: "Error", message: "last log sync failed" })),
+  )
+
+  return {
+    durable: Effect.suspend(() => {
+      if (refusal !== undefined) return Effect.fail(refusal)
+      if (!exposure.isExposed()) return Effect.void
+      const waiter: Waiter = Deferred.makeUnsafe()
+      return waiting.offer(waiter) ? Deferred.await(waiter) : Effect.fail(closed(file))
+    }),
+    refusal: () => refusal,
+    failed: Deferred.await(failed),
+    resume: () => {
+      refusal = undefined
+    },
+  }
+})
+
+/** Of a connection that writes nothing. */
+export const none: LogSync = {
+  durable: Effect.void,
+  refusal: () => undefined,
+  failed: Effect.never,
+  resume: constVoid,
+}
+
+const closed = (file: string) =>
+  new DurabilityError({ reason: "SyncFailed", file, cause: new Error("the database is closed") })

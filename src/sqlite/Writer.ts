@@ -1,0 +1,241 @@
+/**
+ * Writes of many fibers in one transaction, acknowledged when they are as durable as the `Database` promises.
+ *
+ * What is waiting when the event loop turns becomes one batch; while one batch is synced the next is committed. Nobody
+ * waits for a timer, and nothing runs while there is nothing to write. Writes commit in the order of asking, and a read
+ * after an acknowledged write sees it. One caller's failure is that caller's alone.
+ * Interrupting a caller removes its write as long as its batch has not started; after that it may still commit.
+ * What this does not do: retry. A COMMIT that fails (a full disk) fails its batch, and the next one is tried as ever.
+ * https://www.sqlite.org/lang_transaction.html
+ */
+import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Metric, Schema } from "effect"
+import type { SqlError } from "effect/unstable/sql"
+import * as Batching from "./Batching.ts"
+import type { Durability, DurabilityError } from "./Durability.ts"
+import type { LogSync } from "./LogSync.ts"
+import { nativeReason } from "./NativeError.ts"
+import { isInsideTransaction, type Row, type SafeClient, Unsynced } from "./SafeClient.ts"
+
+/** A write that was not taken. */
+export class WriterError extends Schema.TaggedError<WriterError>()("WriterError", {
+  /**
+   * - `Closed`: the program is shutting down, and the log is about to be emptied.
+   * - `InsideTransaction`: asked for by a fiber inside a transaction, which would wait for itself. Use `sql` there.
+   * - `NotAWrite`: a statement that begins, ends or configures something, which would change the batch of others.
+   */
+  reason: Schema.Literals(["Closed", "InsideTransaction", "NotAWrite"]),
+}) {
+  override get message() {
+    switch (this.reason) {
+      case "Closed":
+        return "the write was not taken: the database is closing"
+      case "InsideTransaction":
+        return "the write was not taken: this fiber is inside a transaction; use the SqlClient there"
+      case "NotAWrite":
+        return "the write was not taken: transactions, PRAGMA, ATTACH and VACUUM are for the SqlClient"
+    }
+  }
+}
+
+/** Why a write failed: the statement or the commit, the sync, or it was not taken. */
+export type WriteFailure = SqlError.SqlError | DurabilityError | WriterError
+
+export class Writer extends Context.Service<
+  Writer,
+  {
+    /** One statement, and the rows that it returns. Prepared once for each text. */
+    readonly execute: (sql: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, WriteFailure>
+    /**
+     * All that `self` writes through the `SqlClient`, or nothing. It shares its transaction with other callers, so it
+     * should write and return; whatever it waits for, they wait for too. It may run again when another caller's statement
+     * takes the whole transaction with it (`ON CONFLICT ROLLBACK`).
+     */
+    readonly transaction: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WriteFailure, R>
+  }
+>()("seawall/sqlite/Writer") {}
+
+/** So many writes are one batch at most: about 5 ms of work. The callers of all others wait, in the order of asking. */
+const capacity = 1024
+
+const forbidden = /^\s*(?:begin|commit|end|rollback|savepoint|release|pragma|attach|detach|vacuum)\b/i
+
+const batchSize = Metric.histogram("seawall_write_batch_size", {
+  description: "Writes in one transaction",
+  boundaries: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+})
+const queueDepth = Metric.gauge("seawall_write_queue_depth", {
+  description: "Writes that waited when the last batch was taken",
+})
+const commitSeconds = Metric.histogram("seawall_write_commit_duration_seconds", {
+  description: "How long a batch took from its BEGIN to the return of its COMMIT",
+  boundaries: [0.00005, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
+})
+
+/** The queue knows no types: what a write answers is what its own work did, or why it could not. */
+type Answer = Exit.Exit<unknown, unknown>
+
+interface Write {
+  /** A statement, or what is to run as a part of the transaction with the services of its caller. */
+  readonly work: Statement | Effect.Effect<unknown, unknown>
+  readonly answer: (exit: Answer) => void
+  /** The caller has gone away. */
+  cancelled: boolean
+}
+
+interface Statement {
+  readonly text: string
+  readonly params: ReadonlyArray<unknown>
+}
+
+/** Writes that are committed, and what each of them will be told, in the same order. */
+interface Committed {
+  readonly writes: ReadonlyArray<Write>
+  readonly answers: ReadonlyArray<Answer>
+}
+
+/** SQLite has rolled the whole transaction back because of one of the writes. */
+class TransactionLost extends Data.TaggedError("TransactionLost")<{
+  readonly write: Write
+  readonly cause: Cause.Cause<unknown>
+}> {}
+
+const tell = ({ answers, writes }: Committed) => writes.forEach(({ answer }, index) => answer(answers[index]!))
+const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach(({ answer }) => answer(exit))
+
+export interface WriterOptions {
+  readonly client: Pick<SafeClient, "sql" | "part" | "execute">
+  readonly logSync: Pick<LogSync, "durable" | "refusal">
+  readonly durability: Durability
+}
+
+/** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. */
+export const make = Effect.fnUntraced(function* ({ client, durability, logSync }: WriterOptions) {
+  const { execute, part, sql } = client
+  const unsynced = durability === "durable"
+
+  const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
+    Effect.map(Effect.exit(logSync.durable), (exit) => {
+      for (const { answers, writes } of batches) {
+        tell(
+          Exit.isSuccess(exit)
+            ? { answers, writes }
+            : { writes, answers: answers.map((own) => (Exit.isFailure(own) ? own : exit)) },
+        )
+      }
+    }),
+  )
+  const acknowledge = (committed: Committed) => {
+    if (!unsynced) tell(committed)
+    else if (!acknowledging.offer(committed)) tellAll(committed.writes, closed)
+  }
+
+  /** Whether the transaction is still open, which only SQLite knows. */
+  const isOpen = Effect.match(execute("BEGIN", []), { onFailure: () => true, onSuccess: () => false })
+
+  const run = ({ work }: Write): Effect.Effect<unknown, unknown> =>
+    Effect.isEffect(work) ? part(work) : execute(work.text, work.params)
+
+  /** Each write in turn; the failure of one is its answer, unless SQLite has rolled everything back. */
+  const together = (writes: ReadonlyArray<Write>) =>
+    Effect.suspend(() => {
+      const answers: Array<Answer> = []
+      const rest: Effect.Effect<void, TransactionLost> = Effect.whileLoop({
+        while: () => answers.length < writes.length,
+        body: () => run(writes[answers.length]!),
+        step: (value) => answers.push(Exit.succeed(value)),
+      }).pipe(
+        Effect.catchCause((cause) =>
+          Effect.flatMap(isOpen, (open) => {
+            if (!open) return Effect.fail(new TransactionLost({ write: writes[answers.length]!, cause }))
+            answers.push(Exit.failCause(cause))
+            return rest
+          }),
+        ),
+      )
+      return Effect.as(rest, { writes, answers } satisfies Committed)
+    })
+
+  /** One statement is a transaction by itself. */
+  const alone = (write: Write, { params, text }: Statement) =>
+    sql.reserve.pipe(
+      Effect.flatMap((connection) => Effect.exit(connection.execute(text, params, undefined))),
+      Effect.scoped,
+      Effect.map((exit): Committed => ({ writes: [write], answers: [exit] })),
+    )
+
+  const commit = (writes: ReadonlyArray<Write>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const [first] = writes
+      const refusal = logSync.refusal()
+      if (first === undefined) return Effect.void
+      if (refusal !== undefined) return Effect.sync(() => tellAll(writes, Exit.fail(refusal)))
+      const transaction =
+        writes.length > 1 || Effect.isEffect(first.work)
+          ? sql.withTransaction(together(writes))
+          : alone(first, first.work)
+      return transaction.pipe(
+        Effect.provideService(Unsynced, unsynced),
+        Effect.map(acknowledge),
+        Effect.catchTag("TransactionLost", ({ cause, write }) => {
+          const exit = Exit.failCause(cause)
+          // A statement that asks to roll back on a conflict costs nobody else; a full disk is everybody's.
+          if (nativeReason(Cause.squash(cause)) !== "Constraint") return Effect.sync(() => tellAll(writes, exit))
+          write.answer(exit)
+          return Effect.forEach(
+            writes.filter((other) => other !== write),
+            (other) => commit([other]),
+            { discard: true },
+          )
+        }),
+        Effect.catchCause((cause) => Effect.sync(() => tellAll(writes, Exit.failCause(cause)))),
+      )
+    })
+
+  const writing: Batching.Batching<Write> = yield* Batching.make(
+    { capacity, gathers: true },
+    Effect.fnUntraced(function* (waiting: ReadonlyArray<Write>) {
+      const writes = waiting.filter(({ cancelled }) => !cancelled)
+      const start = yield* Clock.monotonicTimeNanos
+      yield* commit(writes)
+      yield* Metric.update(commitSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
+      yield* Metric.update(batchSize, writes.length)
+      yield* Metric.update(queueDepth, waiting.length + writing.size())
+    }),
+  )
+
+  /** The hot path: one callback, and no more objects than it needs. */
+  const submit = <A, E, R = never>(
+    work: (context: Context.Context<R>) => Write["work"],
+  ): Effect.Effect<A, E | WriteFailure, R> =>
+    Effect.callback<A, E | WriteFailure, R>((resume) => {
+      const { context } = Fiber.getCurrent()!
+      if (isInsideTransaction(sql, context)) return resume(insideTransaction)
+      const write: Write = {
+        work: work(context as Context.Context<R>),
+        answer: resume as (exit: Answer) => void,
+        cancelled: false,
+      }
+      if (!writing.offer(write)) return resume(closed)
+      return Effect.sync(() => {
+        write.cancelled = true
+      })
+    })
+
+  const quiesce = Effect.andThen(writing.close, acknowledging.close).pipe(
+    Effect.onInterrupt(() => Effect.map(writing.takeBack, (left) => tellAll(left, closed))),
+  )
+
+  return {
+    quiesce,
+    writer: Writer.of({
+      execute: (text, params = []) => (forbidden.test(text) ? notAWrite : submit(() => ({ text, params }))),
+      transaction: <A, E, R>(self: Effect.Effect<A, E, R>) =>
+        submit<A, E, R>((context) => Effect.provideContext(self, context)),
+    }),
+  }
+})
+
+const refused = (reason: WriterError["reason"]) => Exit.fail(new WriterError({ reason }))
+const closed = refused("Closed")
+const insideTransaction = refused("InsideTransaction")
+const notAWrite = refused("NotAWrite")
