@@ -410,10 +410,10 @@ describe("for any callers, failures, interruptions and syncs, in any order", () 
         for (const { exit, kind, values } of told) {
           const found = values.filter((value) => present.has(value)).length
           const what = `seed ${seed}: ${kind} ${values.join()} ${exit._tag}`
-          if (Exit.isSuccess(exit)) expect(found, what).toBe(values.length)
+          if (Exit.isSuccess(exit)) expect(found, `${what}`).toBe(values.length)
           else if (Exit.hasInterrupts(exit) || Exit.getCause(exit).pipe(String).includes("DurabilityError")) {
-            expect([0, values.length], what).toContain(found)
-          } else expect(found, what).toBe(0)
+            expect([0, values.length], `${what}`).toContain(found)
+          } else expect(found, `${what}`).toBe(0)
         }
         expect(told, `seed ${seed}`).toHaveLength(60)
         // Plain statements do not queue with the others; among those that do, who asked first is first.

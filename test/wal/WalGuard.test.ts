@@ -7,6 +7,7 @@ import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { temporaryDatabase } from "../support/files.ts"
 import { events, LogCapture, logged, steps } from "../support/LogCapture.ts"
+import { scriptedDatabase, ScriptedDisk } from "../support/ScriptedDisk.ts"
 import { Recording, type Script, scripted } from "../support/ScriptedCheckpointer.ts"
 
 /** A guard on a scripted checkpointer; its log and its recording are seen by the test. */
@@ -417,5 +418,51 @@ describe("the order of the end", () => {
       ])
       expect((yield* inside(steps)).at(-1)).toBe("close database")
     }),
+  )
+})
+
+describe("after a sync of the log that failed", () => {
+  /** A database whose first sync fails; what would wait for the real disk does not. */
+  const failing = (afterFailedSync: "refuse" | "resume", script: Script) => {
+    const database = Layer.effect(
+      Database,
+      Effect.map(Database, (real) => ({ ...real, syncFile: Effect.void, lockHolders: Effect.succeed([]) })),
+    ).pipe(Layer.provideMerge(scriptedDatabase({ durability: "normal", afterFailedSync })))
+    return WalGuard.layer({ interval: "60 seconds", maxFrames: 0 }).pipe(
+      Layer.provideMerge(LatencyWindow.layer),
+      Layer.provideMerge(scripted(script)),
+      Layer.provideMerge(database),
+      Layer.provideMerge(LogCapture.layer),
+    )
+  }
+  const write = Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
+  const fails = Effect.gen(function* () {
+    const { durable } = yield* Database
+    yield* write
+    const waiting = yield* Effect.forkChild(Effect.exit(durable), { startImmediately: true })
+    yield* ScriptedDisk.use(({ fail }) => fail)
+    expect(Exit.isFailure(yield* Fiber.join(waiting))).toBe(true)
+  })
+  const isRefused = Effect.map(Effect.exit(write), Exit.isFailure)
+  const blockedAtFirst: Script = (index) => (index === 0 ? { row: { busy: 0, log: 10, checkpointed: 5 } } : {})
+
+  it.effect("writes are taken again once a checkpoint has copied all of it, with the option alone", () =>
+    Effect.gen(function* () {
+      yield* fails
+      expect(yield* isRefused).toBe(true)
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* isRefused).toBe(true) // the first checkpoint was blocked
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* isRefused).toBe(false)
+      expect((yield* logged("database takes writes again")).map(({ level }) => level)).toEqual(["Warn"])
+    }).pipe(Effect.provide(failing("resume", blockedAtFirst))),
+  )
+
+  it.effect("nothing is written until the program restarts, without it", () =>
+    Effect.gen(function* () {
+      yield* fails
+      yield* TestClock.adjust("10 minutes")
+      expect(yield* isRefused).toBe(true)
+    }).pipe(Effect.provide(failing("refuse", () => ({})))),
   )
 })
