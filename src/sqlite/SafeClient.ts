@@ -168,6 +168,12 @@ export type Row = Readonly<Record<string, unknown>>
 
 export interface SafeClient {
   readonly sql: SqlClient.SqlClient
+  /** One statement, a transaction by itself, whose commit is synced at once or left to whoever asks. */
+  readonly commit: (
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    options: { readonly unsynced: boolean },
+  ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
   /**
    * One statement on the connection, without its permit and without a note of what it commits: for whoever holds the
    * permit, inside a transaction.
@@ -197,6 +203,7 @@ const spanOf = (context: Context.Context<never>): string => {
 export const make = Effect.fnUntraced(function* (driver: Connection, log: CommitLog) {
   const permit = yield* Semaphore.make(1)
   const autocommit = new Lent(driver, log, log.everyCommitSyncs)
+  const autocommitUnsynced = new Lent(driver, log, false)
   let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   /**
@@ -211,6 +218,14 @@ export const make = Effect.fnUntraced(function* (driver: Connection, log: Commit
       Effect.map(() => {
         isLowered = lowered
       }),
+    )
+
+  /** One use of the connection under the permit, at the level that it needs. */
+  const alone = <A, E, R>(lowered: boolean, use: () => Effect.Effect<A, E, R>) =>
+    permit.withPermit(
+      Effect.suspend((): Effect.Effect<A, E | SqlError.SqlError, R> =>
+        isLowered === lowered ? use() : Effect.andThen(level(lowered), Effect.suspend(use)),
+      ),
     )
 
   const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) =>
@@ -245,10 +260,7 @@ export const make = Effect.fnUntraced(function* (driver: Connection, log: Commit
   const client = yield* SqlClient.make({
     acquirer: reserve,
     transactionAcquirer: reserve,
-    borrower: (use) =>
-      permit.withPermit(
-        Effect.suspend(() => (isLowered ? Effect.andThen(level(false), use(autocommit)) : use(autocommit))),
-      ),
+    borrower: (use) => alone(false, () => use(autocommit)),
     compiler: Statement.makeCompilerSqlite(),
     spanAttributes: [["db.system.name", "sqlite"]],
     beginTransaction: controls.begin,
@@ -292,5 +304,10 @@ export const make = Effect.fnUntraced(function* (driver: Connection, log: Commit
   })
 
   const execute: SafeClient["execute"] = (text, params) => driver.execute(text, params, undefined)
-  return { sql, holder, gate, part, execute } satisfies SafeClient
+  const commit: SafeClient["commit"] = (text, params, { unsynced }) => {
+    const lowered = log.everyCommitSyncs && unsynced
+    const connection = unsynced ? autocommitUnsynced : autocommit
+    return alone(lowered, () => connection.execute(text, params, undefined))
+  }
+  return { sql, holder, gate, part, commit, execute } satisfies SafeClient
 })

@@ -103,7 +103,7 @@ const tell = ({ answers, writes }: Committed) => writes.forEach(({ answer }, ind
 const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach(({ answer }) => answer(exit))
 
 export interface WriterOptions {
-  readonly client: Pick<SafeClient, "sql" | "part" | "execute">
+  readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
   readonly durability: Durability
 }
@@ -157,11 +157,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
 
   /** One statement is a transaction by itself. */
   const alone = (write: Write, { params, text }: Statement) =>
-    sql.reserve.pipe(
-      Effect.flatMap((connection) => Effect.exit(connection.execute(text, params, undefined))),
-      Effect.scoped,
-      Effect.map((exit): Committed => ({ writes: [write], answers: [exit] })),
-    )
+    Effect.map(Effect.exit(client.commit(text, params, { unsynced })), (exit): Committed => ({
+      writes: [write],
+      answers: [exit],
+    }))
 
   const commit = (writes: ReadonlyArray<Write>): Effect.Effect<void> =>
     Effect.suspend(() => {

@@ -108,6 +108,7 @@ const make = Effect.gen(function* () {
     stateError("schema"),
   )
 
+  const setError = stateError("set")
   const now = Effect.map(DateTime.now, DateTime.formatIso)
   const idOf = (rows: ReadonlyArray<Row>) => Effect.map(Schema.decodeUnknownEffect(NewId)(rows), ([{ id }]) => id)
   const write = (entries: Readonly<Record<string, string>>) =>
@@ -137,9 +138,8 @@ const make = Effect.gen(function* () {
         const parsed = /^\s*[+-]?\d+\s*$/.test(text) ? Number(text) : 0
         return Number.isSafeInteger(parsed) ? parsed : 0
       }),
-    set: Effect.fn("StateManager.set")(function* (key, value) {
-      yield* writer.execute(upsert, [key, value])
-    }, stateError("set")),
+    // The hot path of an engine: one statement, and no span around it.
+    set: (key, value) => setError(Effect.asVoid(writer.execute(upsert, [key, value]))),
     setMany,
     clear: (...keys) => setMany(Object.fromEntries(keys.map((key) => [key, ""]))),
 

@@ -1,10 +1,10 @@
 /**
  * The benchmark: every subject on every case, in processes of their own, in interleaved rounds, medians of the rounds.
  *
- *     npm run bench                  everything: about half an hour
+ *     npm run bench                  everything: about an hour
  *     npm run bench -- --quick       the case of the first table alone, once: under a minute
  *     npm run bench -- --rounds 5    more rounds
- *     npm run bench -- --only reader cases whose name contains this
+ *     npm run bench -- --only reader cases whose name contains this ("writes": the durable writes)
  *
  * Prints Markdown and writes bench.json beside it (`--json FILE`). Absolute times belong to the machine and its load:
  * compare rows of one run, and look at "no checkpoint" first, which is what the disk does by itself.
@@ -16,7 +16,9 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import type { Case, Figures, Spread, Subject } from "./case.ts"
+import type { Case, Figures, Subject } from "./case.ts"
+import type { WritesCase, WritesFigures, WritesSubject } from "./writes.ts"
+import { cells, median, medianSpread, ms, type Spread, table } from "./figures.ts"
 
 const { values } = parseArgs({
   options: {
@@ -124,18 +126,10 @@ const runCase = (plan: Planned, subject: Subject): Figures => {
   return JSON.parse(ended.stdout) as Figures
 }
 
-const median = (numbers: ReadonlyArray<number>) =>
-  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
-
 /** The median of each figure by itself. */
 const medians = (runs: ReadonlyArray<Figures>): Figures => {
   const of = (get: (run: Figures) => number) => median(runs.map(get))
-  const spread = (get: (run: Figures) => Spread): Spread => ({
-    p50: of((run) => get(run).p50),
-    p99: of((run) => get(run).p99),
-    p999: of((run) => get(run).p999),
-    max: of((run) => get(run).max),
-  })
+  const spread = (get: (run: Figures) => Spread) => medianSpread(runs.map(get))
   return {
     commitsPerSecond: of((run) => run.commitsPerSecond),
     commitsPerCpuSecond: of((run) => run.commitsPerCpuSecond),
@@ -159,9 +153,6 @@ const medians = (runs: ReadonlyArray<Figures>): Figures => {
   }
 }
 
-const ms = (value: number) => (value < 10 ? value.toFixed(2) : value.toFixed(0))
-const cells = ({ max, p50, p99, p999 }: Spread) => [p50, p99, p999, max].map(ms).join(" / ")
-
 const columns = [
   "who checkpoints",
   "commit p50 / p99 / p99.9 / max ms",
@@ -173,13 +164,9 @@ const columns = [
   "shutdown ms",
   "sound",
 ]
-const row = (words: ReadonlyArray<string | number>) => `| ${words.join(" | ")} |`
-
-const table = (results: ReadonlyArray<readonly [Subject, Figures]>) => [
-  row(columns),
-  row(columns.map(() => "---")),
-  ...results.flatMap(([subject, it]) => [
-    row([
+const rows = (results: ReadonlyArray<readonly [Subject, Figures]>) =>
+  results.flatMap(([subject, it]) => [
+    [
       subject,
       cells(it.commit),
       cells(it.loop),
@@ -189,14 +176,16 @@ const table = (results: ReadonlyArray<readonly [Subject, Figures]>) => [
       Math.round(it.commitsPerCpuSecond),
       ms(it.shutdownMs),
       it.sound ? "yes" : "NO",
+    ],
+    ...Object.entries(it.windows).map(([name, window]) => [
+      `… ${name}`,
+      cells(window.commit),
+      cells(window.loop),
+      ...Array.from({ length: 6 }, () => ""),
     ]),
-    ...Object.entries(it.windows).map(([name, window]) =>
-      row([`… ${name}`, cells(window.commit), cells(window.loop), "", "", "", "", "", ""]),
-    ),
-  ]),
-]
+  ])
 
-if (planned.length > 0 && !fs.existsSync(path.join(here, "peers/node_modules"))) {
+if (!fs.existsSync(path.join(here, "peers/node_modules"))) {
   process.stderr.write("installing the peers of the benchmark\n")
   execFileSync("npm", ["ci"], { cwd: path.join(here, "peers"), stdio: ["ignore", "ignore", "inherit"] })
 }
@@ -212,7 +201,104 @@ for (const plan of planned) {
   }
   const results = [...runs].map(([subject, figures]) => [subject, medians(figures)] as const)
   collected.push({ name: plan.name, results })
-  process.stdout.write(`\n### ${plan.name}\n\n${table(results).join("\n")}\n`)
+  process.stdout.write(`\n### ${plan.name}\n\n${table(columns, rows(results))}\n`)
+}
+
+/** Who is asked for durable writes; one by one the slow disk would take minutes with many callers. */
+const writers: ReadonlyArray<WritesSubject> = [
+  "Seawall durable",
+  "Seawall full",
+  "Seawall normal",
+  "better-sqlite3, batch, FULL",
+  "better-sqlite3, batch, NORMAL",
+  "node:sqlite, one by one, FULL",
+  "node:sqlite, one by one, NORMAL",
+  "better-sqlite3, one by one, FULL",
+  "idle",
+]
+
+interface PlannedWrites extends Omit<WritesCase, "file" | "subject"> {
+  readonly name: string
+  readonly slowly: boolean
+}
+
+const callers = [1, 16, 128, 1024]
+const rates = [2_000, 10_000]
+const plannedWrites = [false, true]
+  .flatMap((slowly): ReadonlyArray<PlannedWrites> => {
+    const disk = slowly ? ", 2 ms slower syncs" : ""
+    const writesFor = { slowly, seconds: values.quick ? 2 : 5 }
+    return [
+      ...callers.map((n) => ({ ...writesFor, name: `writes, ${n} callers${disk}`, callers: n, rate: 0 })),
+      ...rates.map((rate) => ({ ...writesFor, name: `writes, ${rate}/s${disk}`, callers: 0, rate })),
+    ]
+  })
+  .filter(({ name }) => name.includes(values.only) && (!values.quick || values.only !== ""))
+
+/** The disk whose syncs take longer, as a library to preload. */
+const slowDisk = () => {
+  const library = path.join(folder, "slowDisk.so")
+  if (!fs.existsSync(library)) {
+    execFileSync("cc", ["-shared", "-fPIC", "-O2", "-o", library, path.join(here, "slowDisk.c"), "-ldl"])
+  }
+  return library
+}
+
+const runWrites = ({ name, slowly, ...plan }: PlannedWrites, subject: WritesSubject): WritesFigures => {
+  const file = path.join(folder, "writes.db")
+  for (const suffix of ["", "-wal", "-shm"]) fs.rmSync(`${file}${suffix}`, { force: true })
+  const it: WritesCase = { ...plan, subject, file }
+  const ended = spawnSync(process.execPath, [path.join(here, "writes.ts"), JSON.stringify(it)], {
+    encoding: "utf8",
+    env: { ...process.env, ...(slowly ? { LD_PRELOAD: slowDisk() } : {}) },
+    timeout: 300_000,
+  })
+  if (ended.status !== 0) throw new Error(`${name}, ${subject}: ${ended.stderr}`)
+  return JSON.parse(ended.stdout) as WritesFigures
+}
+
+const writesResults = plannedWrites.map((plan) => {
+  const runs = writers.map((subject) => [subject, new Array<WritesFigures>()] as const)
+  for (let round = 1; round <= rounds; round++) {
+    for (const [subject, figures] of runs) {
+      process.stderr.write(`${plan.name}: ${subject}, round ${round} of ${rounds}\n`)
+      figures.push(runWrites(plan, subject))
+    }
+  }
+  const results = runs.map(([subject, figures]) => ({
+    subject,
+    writesPerSecond: median(figures.map(({ writesPerSecond }) => writesPerSecond)),
+    write: medianSpread(figures.map(({ write }) => write)),
+    loop: medianSpread(figures.map(({ loop }) => loop)),
+    sound: figures.every(({ sound }) => sound),
+  }))
+  const lines = results.map(({ loop, sound, subject, write, writesPerSecond }) => [
+    subject,
+    Math.round(writesPerSecond),
+    cells(write),
+    cells(loop),
+    sound ? "yes" : "NO",
+  ])
+  const header = ["who writes", "acknowledged/s", "write p50 / p99 / p99.9 / max ms", "event loop, the same", "sound"]
+  process.stdout.write(`\n### ${plan.name}\n\n${table(header, lines)}\n`)
+  return { name: plan.name, results }
+})
+
+/** One write on each floor, in microseconds. */
+const measureOverhead = () => {
+  const ended = spawnSync(
+    process.execPath,
+    [path.join(here, "overhead.ts"), path.join(folder, "overhead.db"), "1", String(rounds)],
+    { encoding: "utf8" },
+  )
+  if (ended.status !== 0) throw new Error(ended.stderr)
+  return JSON.parse(ended.stdout) as ReadonlyArray<readonly [floor: string, micros: number]>
+}
+const overhead = !values.quick && "writes, overhead".includes(values.only) ? measureOverhead() : []
+if (overhead.length > 0) {
+  const raw = overhead[0]![1]
+  const lines = overhead.map(([floor, micros]) => [floor, micros.toFixed(1), (micros / raw).toFixed(2)])
+  process.stdout.write(`\n### writes, overhead of one at NORMAL\n\n${table(["floor", "µs", "ratio"], lines)}\n`)
 }
 
 /** A thousand idle guards in one process: what each costs in memory, and whether anything wakes. */
@@ -231,6 +317,9 @@ if (idleGuards !== undefined) {
 
 fs.writeFileSync(
   values.json,
-  `${JSON.stringify({ node: process.version, cpus: os.cpus().length, rounds, collected, idleGuards }, null, 2)}\n`,
+  `${JSON.stringify({ node: process.version, cpus: os.cpus().length, rounds, collected, writes: writesResults, overhead, idleGuards }, null, 2)}\n`,
 )
-if (collected.some(({ results }) => results.some(([, { sound }]) => !sound))) process.exitCode = 1
+const isSound =
+  collected.every(({ results }) => results.every(([, { sound }]) => sound)) &&
+  writesResults.every(({ results }) => results.every(({ sound }) => sound))
+if (!isSound) process.exitCode = 1

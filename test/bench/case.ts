@@ -16,6 +16,7 @@ import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
+import { type Spread, spread, watchLoop } from "./figures.ts"
 
 export type Subject =
   | "seawall thread"
@@ -40,14 +41,6 @@ export interface Case {
   readonly reader?: readonly [from: number, to: number]
   /** Figures of parts of the run, in seconds from its start. */
   readonly windows?: Readonly<Record<string, readonly [from: number, to: number]>>
-}
-
-/** Milliseconds. */
-export interface Spread {
-  readonly p50: number
-  readonly p99: number
-  readonly p999: number
-  readonly max: number
 }
 
 export interface Figures {
@@ -185,12 +178,6 @@ const open = (it: Case): Effect.Effect<Subjected, unknown> => {
   }
 }
 
-const spread = (values: ReadonlyArray<number>): Spread => {
-  const sorted = Float64Array.from(values).toSorted()
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
-  return { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1) }
-}
-
 interface Sample {
   readonly at: number
   readonly millis: number
@@ -217,20 +204,11 @@ const measure = Effect.fnUntraced(function* (it: Case) {
   const subject = yield* open(it)
   yield* Effect.sleep("1 second") // a program that has started: the thread of the one that has a thread is up
   const commits: Array<Sample> = []
-  const lags: Array<Sample> = []
   let walPeak = 0
   const reader = it.reader === undefined ? undefined : foreignReader(it, it.reader)
   const start = performance.now()
 
-  // How late a timer of one millisecond is: what the event loop makes everything else wait.
-  let armed = performance.now()
-  const lag = () => {
-    const now = performance.now()
-    lags.push({ at: now - start, millis: Math.max(0, now - armed - 1) })
-    armed = now
-    timer = setTimeout(lag, 1)
-  }
-  let timer = setTimeout(lag, 1)
+  const loop = watchLoop()
   const sizes = setInterval(() => {
     walPeak = Math.max(walPeak, fs.statSync(`${it.file}-wal`, { throwIfNoEntry: false })?.size ?? 0)
   }, 20)
@@ -248,7 +226,7 @@ const measure = Effect.fnUntraced(function* (it: Case) {
   }
   const elapsed = (performance.now() - start) / 1000
   const { system, user } = process.cpuUsage(cpu)
-  clearTimeout(timer)
+  loop.stop()
   clearInterval(sizes)
   reader?.kill("SIGKILL")
 
@@ -265,11 +243,11 @@ const measure = Effect.fnUntraced(function* (it: Case) {
     commitsPerSecond: commits.length / elapsed,
     commitsPerCpuSecond: commits.length / ((system + user) / 1e6),
     commit: within(commits, all),
-    loop: within(lags, all),
+    loop: within(loop.lags, all),
     windows: Object.fromEntries(
       Object.entries(it.windows ?? {}).map(([name, window]) => [
         name,
-        { commit: within(commits, window), loop: within(lags, window) },
+        { commit: within(commits, window), loop: within(loop.lags, window) },
       ]),
     ),
     walPeakMb: walPeak / 1e6,
