@@ -1,6 +1,8 @@
 /** What an Effect program imports: the layers of a guarded database, and the life cycle of an engine on top of them. */
 export { Database, type DatabaseOptions } from "./sqlite/Database.ts"
 export { DatabaseOpenError, OpenReason } from "./sqlite/DatabaseOpenError.ts"
+export { Durability, DurabilityError } from "./sqlite/Durability.ts"
+export { type WriteFailure, Writer, WriterError } from "./sqlite/Writer.ts"
 export * as Integrity from "./sqlite/Integrity.ts"
 export { NativeReason, nativeReason } from "./sqlite/NativeError.ts"
 export { Checkpoint, CheckpointError, CheckpointMode, CheckpointOutcome, type WalFrames } from "./wal/Checkpoint.ts"

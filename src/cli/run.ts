@@ -192,6 +192,12 @@ export const run = Command.make(
   Command.withDescription(
     `Run a paper trading session on a guarded database: a tick every few seconds, a WAL checkpoint every interval, and a shutdown that leaves one clean file.
 
+What an acknowledged write survives (engine.durability):
+  durable  a power cut: it is on disk, synced together with others and off the event loop (default)
+  full     a power cut: it is on disk, and the event loop waits for each sync
+  normal   a killed process; a power cut loses at most what was committed since the start of the last
+           checkpoint that synced the log
+
 Settings: flags over environment (SEAWALL_ENGINE_TICK_INTERVAL_SECONDS=2) over the file over defaults.
 Stop it with Ctrl+C, SIGTERM or SIGHUP; it then has 10 s (4 s after SIGHUP) to close.
 

@@ -11,7 +11,7 @@ const advice: Readonly<Partial<Record<NativeReason, string>>> = {
   ReadOnly: "make the file and its folder writable",
 }
 
-/** A method of `StateManager` that failed. Nothing of what it was asked to write is stored. */
+/** A method of `StateManager` that failed. Nothing of it is stored, unless a sync failed (`DurabilityError`): it may be. */
 export class StateError extends Schema.TaggedError<StateError>()("StateError", {
   operation: Schema.String,
   reason: NativeReason,

@@ -1,0 +1,109 @@
+/** A short slice of each case of the proof; `npm run proof` is the whole of it. */
+import { describe, expect, it } from "vitest"
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { fileURLToPath } from "node:url"
+import { create, inspect, judge } from "./database.ts"
+import { kill } from "./Kill.ts"
+import { hasStrace, powerCut } from "./PowerCut.ts"
+import { parse } from "./Trace.ts"
+
+const seed = 20_261_123
+const clean = { lost: 0, corrupt: 0, hung: 0, failures: [] }
+
+describe("an engine that is killed", () => {
+  it("loses nothing that it acknowledged", { timeout: 60_000 }, async () => {
+    const verdict = await kill(6, seed)
+    expect(verdict).toMatchObject({ ...clean, runs: 6, states: 6 })
+    expect(verdict.checked).toBeGreaterThan(0)
+  })
+})
+
+describe.skipIf(!hasStrace)("a power cut", () => {
+  for (const durability of ["durable", "full", "normal"] as const) {
+    it(`at ${durability} loses nothing that was promised`, { timeout: 60_000 }, () => {
+      const verdict = powerCut({ durability, seed, writes: 400, states: 60 })
+      expect(verdict).toMatchObject({ ...clean, runs: 1, states: 60 })
+      expect(verdict.checked).toBeGreaterThan(0)
+    })
+  }
+})
+
+describe("what the proof looks at", () => {
+  const inFolder = (use: (file: string) => void) => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-proof-"))
+    try {
+      create(path.join(folder, "test.db"))
+      use(path.join(folder, "test.db"))
+    } finally {
+      fs.rmSync(folder, { recursive: true })
+    }
+  }
+  const change = (file: string, sql: string) => {
+    const database = new DatabaseSync(file)
+    database.exec(sql)
+    database.close()
+  }
+
+  it("sees a write that is missing", () =>
+    inFolder((file) => {
+      expect(judge(file, 0, "")).toMatchObject({ ...clean, states: 1 })
+      expect(judge(file, 3, "here")).toMatchObject({ lost: 3, corrupt: 0, failures: ["3 of 3 lost: here"] })
+    }))
+
+  it("sees a gap, half of a write, and a text that is not whole", () => {
+    for (const sql of [
+      "INSERT INTO t VALUES (2, ''); UPDATE total SET n = 1",
+      "UPDATE total SET n = 1",
+      "INSERT INTO t VALUES (1, 'torn'); UPDATE total SET n = 1",
+    ]) {
+      inFolder((file) => {
+        change(file, sql)
+        expect(judge(file, 0, "")).toMatchObject({ corrupt: 1 })
+      })
+    }
+  })
+
+  it("sees a damaged file", () =>
+    inFolder((file) => {
+      fs.writeFileSync(file, Buffer.alloc(fs.statSync(file).size, 7))
+      expect(inspect(file).integrity).not.toBe("ok")
+    }))
+
+  it("reads calls of other threads that were cut in two, and calls that never returned", () => {
+    const hex = (text: string) =>
+      [...Buffer.from(text)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")
+    const { acks, calls } = parse(`10 pwrite64(20</tmp/test.db-wal>, "${hex("abc")}", 3, 24) = 3
+11 fdatasync(21</tmp/test.db-wal> <unfinished ...>
+10 write(1<pipe:[1]>, "${hex("ack 7\n")}", 6) = 6
+11 <... fdatasync resumed>) = 0
+10 fsync(20</tmp/test.db-wal>) = -1 EIO (Input/output error)
+10 ftruncate(20</tmp/test.db-wal>, 0) = 0
+10 pwrite64(19</tmp/test.db>, "${hex("xy")}", 2, 4096 <unfinished ...>
+`)
+    expect(acks).toEqual([{ at: 2, n: 7 }])
+    expect(calls.map(({ end, file, kind, start }) => [kind, file, start, end])).toEqual([
+      ["write", "wal", 0, 0],
+      ["sync", "wal", 1, 3],
+      ["truncate", "wal", 5, 5],
+      ["write", "db", 6, 8],
+    ])
+  })
+})
+
+describe("npm run proof", () => {
+  const proof = (...args: ReadonlyArray<string>) =>
+    spawnSync(process.execPath, [fileURLToPath(new URL("./proof.ts", import.meta.url)), ...args], { encoding: "utf8" })
+
+  it("says what it can do, and refuses what it cannot", () => {
+    expect(proof("--help")).toMatchObject({ status: 0, stdout: expect.stringContaining("npm run proof") })
+    expect(proof("flood")).toMatchObject({ status: 2, stderr: expect.stringContaining("no such case: flood") })
+    expect(proof("kill", "--runs", "few")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("--runs must be"),
+    })
+  })
+})

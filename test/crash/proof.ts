@@ -1,0 +1,90 @@
+/**
+ * The proof: what was done to an engine's database, how often, and what was lost.
+ *
+ *     npm run proof                       everything, some minutes
+ *     npm run proof -- kill               one part of it: kill, power
+ *     npm run proof -- power --seed 7     the run that a failure named
+ *     npm run proof -- kill --runs 1000   more of it
+ *
+ * Prints one table, and fails when anything was lost, corrupt or hung.
+ */
+import { parseArgs } from "node:util"
+import { table } from "../bench/figures.ts"
+import type { Verdict } from "./database.ts"
+import { kill } from "./Kill.ts"
+import { hasStrace, powerCut } from "./PowerCut.ts"
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: "string" },
+    seed: { type: "string" },
+    help: { type: "boolean", default: false },
+  },
+})
+
+const help = `npm run proof -- [CASE...] [--runs N] [--seed N]
+
+Cases:
+  kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100)
+  power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
+
+Examples:
+  npm run proof
+  npm run proof -- power --runs 10000`
+
+const number = (name: "runs" | "seed", otherwise: number) => {
+  const value = Number(values[name] ?? otherwise)
+  if (Number.isInteger(value) && value > 0) return value
+  process.stderr.write(`--${name} must be a whole number above 0, got ${values[name]}\n`)
+  process.exit(2)
+}
+
+const seed = number("seed", Date.now() % 1_000_000)
+
+interface Part {
+  readonly part: string
+  readonly name: string
+  readonly run: () => Promise<Verdict>
+  /** Why it cannot run here. */
+  readonly missing?: string
+}
+
+const power = (["durable", "full", "normal"] as const).map((durability): Part => ({
+  part: "power",
+  name: `power cut, ${durability}`,
+  run: async () => powerCut({ durability, seed, writes: 3000, states: Math.ceil(number("runs", 3000) / 3) }),
+  ...(hasStrace ? {} : { missing: "strace is not installed (apt-get install strace; Linux only)" }),
+}))
+const parts: ReadonlyArray<Part> = [
+  { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed) },
+  ...power,
+]
+
+const unknown = positionals.filter((name) => !parts.some(({ part }) => part === name))
+if (values.help || unknown.length > 0) {
+  if (unknown.length > 0) process.stderr.write(`no such case: ${unknown.join(", ")}\n\n`)
+  process.stdout.write(`${help}\n`)
+  process.exit(unknown.length > 0 ? 2 : 0)
+}
+
+const wanted = parts.filter(({ part }) => positionals.length === 0 || positionals.includes(part))
+const verdicts: Array<readonly [Part, Verdict]> = []
+const start = performance.now()
+for (const part of wanted) {
+  if (part.missing !== undefined) {
+    process.stderr.write(`${part.name}: skipped, ${part.missing}\n`)
+    continue
+  }
+  process.stderr.write(`${part.name}, --seed ${seed}\n`)
+  verdicts.push([part, await part.run()])
+}
+const columns = ["case", "runs", "states tried", "acknowledged writes checked", "lost", "corrupt", "hung"]
+const rows = verdicts.map(([{ name }, it]) => [name, it.runs, it.states, it.checked, it.lost, it.corrupt, it.hung])
+process.stdout.write(`${table(columns, rows)}\n`)
+process.stderr.write(`${((performance.now() - start) / 1000).toFixed(0)} s, --seed ${seed}\n`)
+
+const failures = verdicts.flatMap(([, it]) => it.failures)
+for (const failure of failures.slice(0, 20)) process.stderr.write(`${failure}\n`)
+const isBad = ([, it]: readonly [Part, Verdict]) => it.failures.length > 0 || it.states === 0
+if (verdicts.some(isBad)) process.exitCode = 1
