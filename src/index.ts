@@ -1,6 +1,7 @@
 /** What an Effect program imports: the layers of a guarded database, and the life cycle of an engine on top of them. */
 export { Database, type DatabaseOptions } from "./sqlite/Database.ts"
 export { DatabaseOpenError, OpenReason } from "./sqlite/DatabaseOpenError.ts"
+export * as Backup from "./sqlite/Backup.ts"
 export { Durability, DurabilityError } from "./sqlite/Durability.ts"
 export { type WriteFailure, Writer, WriterError } from "./sqlite/Writer.ts"
 export * as Integrity from "./sqlite/Integrity.ts"

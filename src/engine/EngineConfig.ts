@@ -37,6 +37,8 @@ const sections = {
     duration_seconds: or(NotNegative, 7200),
     /** `quick`: check the file before the session, and refuse a damaged one. `off`: do not look. */
     integrity_check: or(Schema.Literals(["quick", "off"]), "quick"),
+    /** Backups kept of each kind, before a session and after its clean end; 0 = none are made. */
+    backups: or(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 10),
     /** Seconds a statement waits for another process's lock; the event loop waits with it. */
     busy_timeout_seconds: or(NotNegative, 1),
     /** WAL over a network file system corrupts; true opens it there all the same. */

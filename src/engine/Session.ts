@@ -6,6 +6,7 @@
  */
 import { Cause, Effect, Layer, Option } from "effect"
 import type { SqlClient } from "effect/unstable/sql"
+import * as Backup from "../sqlite/Backup.ts"
 import { Database } from "../sqlite/Database.ts"
 import * as Integrity from "../sqlite/Integrity.ts"
 import type { UnsafeSqliteError } from "../sqlite/SqliteVersion.ts"
@@ -41,6 +42,25 @@ const haltWhenDurabilityIsLost = Layer.effectDiscard(
   }),
 )
 
+/** A closed console window leaves no time for a backup at the end. */
+const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
+  keep === 0
+    ? Layer.empty
+    : Layer.unwrap(
+        Effect.map(Halt, ({ requested }) =>
+          Backup.aroundSession(
+            Effect.map(
+              requested,
+              (request) =>
+                !Option.contains(
+                  Option.flatMap(request, ({ reason }) => reason),
+                  "interrupted_sighup",
+                ),
+            ),
+          ),
+        ),
+      ).pipe(Layer.provide(Backup.Backup.layer({ file, keep })))
+
 const checkpointer = (
   engine: EngineConfig["engine"],
 ): Layer.Layer<Checkpointer, UnsafeSqliteError, Database | SqlClient.SqlClient> =>
@@ -64,6 +84,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     Layer.provideMerge(StateManager.layer),
     Layer.provideMerge(LatencyWindow.layer),
     Layer.provideMerge(checkpointer(engine)),
+    Layer.provideMerge(backups(engine)),
     Layer.provideMerge(
       Database.layer({
         file: engine.database,

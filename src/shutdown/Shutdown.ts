@@ -18,6 +18,8 @@ export interface ShutdownService {
   readonly begin: (budget?: Duration.Input) => Effect.Effect<void>
   /** What is left of the budget, never negative. */
   readonly remaining: Effect.Effect<Duration.Duration>
+  /** The part of the budget that is left: 1 before it has started, 0 when it is over. */
+  readonly left: Effect.Effect<number>
   /** Records that a closing step did not succeed. */
   readonly recordFailure: (step: string) => Effect.Effect<void>
   /** Records what cannot be stopped and still runs: a thread inside SQLite, for which an orderly exit would wait. */
@@ -36,15 +38,18 @@ export const hangupBudget = Duration.seconds(4)
 const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
   Effect.gen(function* () {
     const deadline = yield* Ref.make(Option.none<bigint>())
+    const whole = yield* Ref.make(Duration.toMillis(budget))
     const failures = yield* Ref.make<ReadonlyArray<string>>([])
     const leftBehind = yield* Ref.make<ReadonlyArray<string>>([])
 
     const begin = (input: Duration.Input = budget) =>
-      Effect.flatMap(Clock.monotonicTimeNanos, (now) => {
-        const wanted = now + Option.getOrElse(Duration.toNanos(Duration.fromInputUnsafe(input)), () => 0n)
-        return Ref.update(deadline, (current) =>
-          Option.some(Option.isSome(current) && current.value < wanted ? current.value : wanted),
-        )
+      Effect.gen(function* () {
+        const length = Duration.fromInputUnsafe(input)
+        const wanted = (yield* Clock.monotonicTimeNanos) + Option.getOrElse(Duration.toNanos(length), () => 0n)
+        const current = yield* Ref.get(deadline)
+        if (Option.isSome(current) && current.value < wanted) return
+        yield* Ref.set(deadline, Option.some(wanted))
+        yield* Ref.set(whole, Duration.toMillis(length))
       })
 
     const remaining = Effect.gen(function* () {
@@ -57,6 +62,10 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
     return {
       begin,
       remaining,
+      left: Effect.gen(function* () {
+        const millis = yield* Ref.get(whole)
+        return millis === 0 ? 0 : Duration.toMillis(yield* remaining) / millis
+      }),
       recordFailure: (step) => Ref.update(failures, (all) => [...all, step]),
       failures: Ref.get(failures),
       leaveBehind: (what) => Ref.update(leftBehind, (all) => [...all, what]),
@@ -72,6 +81,7 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
   defaultValue: () => ({
     begin: () => Effect.void,
     remaining: Effect.succeed(defaultBudget),
+    left: Effect.succeed(1),
     recordFailure: () => Effect.void,
     failures: Effect.succeed([]),
     leaveBehind: () => Effect.void,

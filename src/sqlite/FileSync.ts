@@ -10,6 +10,7 @@
  */
 import { Effect, Schema } from "effect"
 import * as fs from "node:fs"
+import { open } from "node:fs/promises"
 
 export class FileSyncError extends Schema.TaggedError<FileSyncError>()("FileSyncError", {
   file: Schema.String,
@@ -30,6 +31,16 @@ const descriptorOf = (file: string): number => {
   const opened = fs.openSync(file, "r")
   descriptors.set(key, opened)
   return opened
+}
+
+/** Makes the names in a folder durable, after a rename. Nothing of SQLite is touched, so this descriptor may be closed. */
+export const syncFolder = (folder: string): Effect.Effect<void, FileSyncError> => {
+  const failed = (cause: unknown) => new FileSyncError({ file: folder, cause })
+  return Effect.acquireUseRelease(
+    Effect.tryPromise({ try: () => open(folder, "r"), catch: failed }),
+    (handle) => Effect.tryPromise({ try: () => handle.sync(), catch: failed }),
+    (handle) => Effect.promise(() => handle.close()),
+  )
 }
 
 /** Everything written to the file before this starts is on disk when it succeeds. */

@@ -6,8 +6,9 @@
  * A file that does not exist yet, or is empty, is sound.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Effect, FileSystem, Layer, Option, Path, Runtime, Schedule, Schema, Stream } from "effect"
+import { Clock, Effect, FileSystem, Layer, Option, Path, Result, Runtime, Schedule, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/unstable/process"
+import * as BackupFiles from "./BackupFiles.ts"
 import { NativeReason } from "./NativeError.ts"
 
 /** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
@@ -15,13 +16,15 @@ export class IntegrityError extends Schema.TaggedError<IntegrityError>()("Integr
   file: Schema.String,
   reason: Schema.Literals(["Damaged", "NotChecked"]),
   findings: Schema.Array(Schema.String),
+  /** What to do about a damaged file. */
+  advice: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed("restore a backup"))),
 }) {
   /** 65 (EX_DATAERR) when the file is damaged. */
   override readonly [Runtime.errorExitCode] = this.reason === "Damaged" ? 65 : 1
   override get message() {
     const found = this.findings.join("; ")
     return this.reason === "Damaged"
-      ? `${this.file} failed its integrity check: ${found}. Nothing was changed; restore a backup`
+      ? `${this.file} failed its integrity check: ${found}. Nothing was changed; ${this.advice}`
       : `${this.file} could not be checked, and is not opened unchecked: ${found}`
   }
 }
@@ -105,8 +108,21 @@ export interface IntegrityOptions {
   readonly check: "quick" | "off"
 }
 
+/** A damaged file's error, with the command that restores the newest backup which is sound. */
+const advised = Effect.fnUntraced(function* (error: IntegrityError) {
+  if (error.reason !== "Damaged") return yield* error
+  const { file, findings, reason } = error
+  for (const backup of yield* BackupFiles.list(file)) {
+    if (Result.isFailure(yield* Effect.result(check(backup)))) continue
+    const advice = `restore the newest backup that passes its own check: ${BackupFiles.restoreCommand(file, backup)}`
+    return yield* new IntegrityError({ file, reason, findings, advice })
+  }
+  const advice = "there is no backup beside it that passes its own check"
+  return yield* new IntegrityError({ file, reason, findings, advice })
+})
+
 /** Checks once, when the layer is built: put it below `Database`. */
 export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityError> =>
   options.check === "off"
     ? Layer.empty
-    : Layer.effectDiscard(check(options.file)).pipe(Layer.provide(NodeServices.layer))
+    : Layer.effectDiscard(Effect.catch(check(options.file), advised)).pipe(Layer.provide(NodeServices.layer))

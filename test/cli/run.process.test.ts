@@ -17,6 +17,7 @@ const quick = {
   SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.1",
   SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "0.1",
   SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
+  SEAWALL_ENGINE_BACKUPS: "0",
 }
 
 const lines = ({ log }: Ended, event: string) => log.filter(({ message }) => message === event)
@@ -251,6 +252,43 @@ describe.concurrent("a signal", () => {
     expect(at.lastSession()[0]).toMatch(/^interrupted_sig(term|int|hup)$/)
     expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
   })
+})
+
+describe.concurrent("backups", () => {
+  const withBackups = { ...quick, SEAWALL_ENGINE_BACKUPS: "2" }
+  const names = (folder: string) => fs.readdirSync(folder).map((name) => name.replace(/\d{8}T\d{9}Z/, "stamp"))
+  const session = async (folder: string, signal: NodeJS.Signals) => {
+    const running = start(json, { cwd: folder, env: withBackups })
+    await running.says(`"wal_checkpoint"`)
+    running.kill(signal)
+    return running.ended
+  }
+
+  it(
+    "are made before a session and after its clean end, not after SIGHUP, and can be restored",
+    { timeout: 60_000 },
+    async ({ at }) => {
+      const first = await session(at.folder, "SIGTERM")
+      expect([first.code, errors(first)]).toEqual([0, []])
+      expect(names(at.folder)).toEqual(["test.db", "test.db.post.stamp"])
+      const order = first.log.map(({ annotations, message }) =>
+        message === "shutdown step" ? annotations["step"] : message,
+      )
+      expect(order.indexOf("backup")).toBeGreaterThan(order.indexOf("close checkpoint thread"))
+      expect(order.indexOf("backup")).toBeLessThan(order.indexOf("close database"))
+
+      await session(at.folder, "SIGHUP")
+      expect(names(at.folder)).toEqual(["test.db", "test.db.bak.stamp", "test.db.post.stamp"])
+
+      fs.writeFileSync(path.join(at.folder, "test.db"), Buffer.alloc(20_000, 7))
+      const refused = await run(json, { cwd: at.folder, env: withBackups })
+      expect(refused.code).toBe(65)
+      const error = String(lines(refused, "start failed")[0]?.annotations["error"])
+      execFileSync("sh", ["-c", /own check: (.*)$/.exec(error)?.[1] ?? "false"], { cwd: at.folder })
+      const last = await session(at.folder, "SIGINT")
+      expect([last.code, errors(last)]).toEqual([0, []])
+    },
+  )
 })
 
 describe.concurrent("a thread that is stuck", () => {

@@ -1,0 +1,161 @@
+/**
+ * Backups of a live database through SQLite's online backup, in a process of their own: the event loop stays alive,
+ * readers and writers go on, and one that is called off ends at once.
+ *
+ * Written aside, checked with `quick_check` in a process of its own, and only then given its name; an old one goes only
+ * after that. A backup that fails leaves nothing, and is no reason to stop.
+ * https://www.sqlite.org/backup.html
+ */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Clock, Context, Effect, FileSystem, Layer, Path, Ref, Schedule, Schema, Stream } from "effect"
+import { ChildProcess } from "effect/unstable/process"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { type BackupKind, nameOf, prune } from "./BackupFiles.ts"
+import { Database } from "./Database.ts"
+import * as FileSync from "./FileSync.ts"
+import * as Integrity from "./Integrity.ts"
+import { NativeReason } from "./NativeError.ts"
+
+/** A backup that was not made: the disk, the folder, or a copy that did not pass its check. */
+export class BackupError extends Schema.TaggedError<BackupError>()("BackupError", {
+  file: Schema.String,
+  cause: Schema.Defect(),
+}) {
+  override get message() {
+    const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `no backup ${this.file}: ${why}`
+  }
+}
+
+export interface BackupOptions {
+  /** The database. Whether it is open here, or in another process, makes no difference. */
+  readonly file: string
+  /** How many of each kind are kept, the newest; default 10, at least 1. */
+  readonly keep?: number
+}
+
+export class Backup extends Context.Service<
+  Backup,
+  {
+    /** Makes one now, and returns its path. */
+    readonly run: (kind: BackupKind) => Effect.Effect<string, BackupError>
+  }
+>()("seawall/sqlite/Backup") {
+  static readonly layer = (options: BackupOptions): Layer.Layer<Backup> =>
+    Layer.effect(Backup, make(options)).pipe(Layer.provide(NodeServices.layer))
+}
+
+export const defaultKeep = 10
+
+/** How often a backup that takes long says how far it is. */
+const progressInterval = "5 seconds"
+
+const Line = Schema.Union([
+  Schema.Struct({ copied: Schema.Int, pages: Schema.Int }),
+  Schema.Struct({ done: Schema.Literal(true) }),
+  Schema.Struct({ reason: NativeReason, detail: Schema.String }),
+])
+
+/** Beside this module there is its process, as `.ts` in the sources and `.js` in a build. */
+const script = new URL(import.meta.url.endsWith(".ts") ? "./backupProcess.ts" : "./backupProcess.js", import.meta.url)
+
+/** Copies `file` into `destination`, and says how far it is. Fails with what the process said, or did not say. */
+const copy = Effect.fnUntraced(function* (file: string, destination: string) {
+  const path = yield* Path.Path
+  const start = yield* Clock.currentTimeMillis
+  const last = yield* Ref.make<typeof Line.Type>({ copied: 0, pages: 0 })
+  const args = [yield* path.fromFileUrl(script), path.resolve(file), path.resolve(destination)]
+  const child = yield* ChildProcess.make(process.execPath, args, {
+    stdin: "ignore",
+    stderr: "ignore",
+    killSignal: "SIGKILL", // it only reads, and what it has written is removed
+  })
+  const running = Effect.gen(function* () {
+    const line = yield* Ref.get(last)
+    if (!("pages" in line)) return
+    yield* Effect.annotateLogs(Effect.logInfo("backup running"), {
+      file,
+      elapsed_seconds: Math.round(((yield* Clock.currentTimeMillis) - start) / 1000),
+      percent: Math.floor((line.copied * 100) / Math.max(1, line.pages)),
+    })
+  })
+  yield* Effect.forkScoped(Effect.schedule(running, Schedule.spaced(progressInterval)))
+  yield* child.stdout.pipe(
+    Stream.decodeText(),
+    Stream.splitLines,
+    Stream.mapEffect((line) => Schema.decodeEffect(Schema.fromJsonString(Line))(line)),
+    Stream.runForEach((line) => Ref.set(last, line)),
+  )
+  yield* child.exitCode
+  const end = yield* Ref.get(last)
+  if ("done" in end) return
+  return yield* new BackupError({
+    file: destination,
+    cause: "detail" in end ? end.detail : "the process that copies has ended early",
+  })
+}, Effect.scoped)
+
+const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOptions) {
+  const services = yield* Effect.context<NodeServices.NodeServices>()
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+
+  const run = Effect.fn("Backup.run")(function* (kind: BackupKind) {
+    const start = yield* Clock.currentTimeMillis
+    const name = nameOf(file, kind, start)
+    const aside = `${name}.partial`
+    yield* Effect.gen(function* () {
+      yield* copy(file, aside)
+      yield* Integrity.check(aside)
+      yield* fs.rename(aside, name)
+      yield* FileSync.syncFolder(path.dirname(name))
+      const { size } = yield* fs.stat(name)
+      yield* Effect.annotateLogs(Effect.logInfo("backup"), {
+        file: name,
+        bytes: Number(size),
+        elapsed_ms: (yield* Clock.currentTimeMillis) - start,
+      })
+      yield* prune(file, kind, Math.max(1, keep))
+    }).pipe(
+      Effect.mapError((cause) => (cause instanceof BackupError ? cause : new BackupError({ file: name, cause }))),
+      Effect.onError(() => Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left)))),
+    )
+    return name
+  }, Effect.provideContext(services))
+
+  return Backup.of({ run })
+})
+
+/**
+ * One backup before everything above it starts, and one after all of that has ended cleanly: put it right above
+ * `Database`. A backup that fails is a WARNING. The last one is left out when `wanted` says no or when less than half of
+ * the shutdown budget is left.
+ */
+export const aroundSession = (wanted: Effect.Effect<boolean>): Layer.Layer<never, never, Backup | Database> =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { run } = yield* Backup
+      const { sql } = yield* Database
+      const shutdown = yield* Shutdown.Shutdown
+      const skipped = (reason: string) => Effect.annotateLogs(Effect.logInfo("backup skipped"), { reason })
+      const warned = (backup: Effect.Effect<string, BackupError>) =>
+        Effect.catch(backup, (error) =>
+          Effect.annotateLogs(Effect.logWarning("backup failed"), { error: error.message }),
+        )
+      const isEmpty = Effect.match(sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1"), {
+        onFailure: () => false,
+        onSuccess: (rows) => rows.length === 0,
+      })
+      if (!(yield* isEmpty)) yield* warned(run("bak"))
+
+      yield* Effect.addFinalizer((exit) =>
+        Effect.gen(function* () {
+          if (exit._tag === "Failure") return yield* skipped("the session did not start, or did not end cleanly")
+          if ((yield* shutdown.failures).length > 0) return yield* skipped("a step of the shutdown failed")
+          if (!(yield* wanted)) return yield* skipped("there is no time for it")
+          if ((yield* shutdown.left) < 1 / 2) return yield* skipped("less than half of the shutdown budget is left")
+          return yield* Shutdown.step("backup", warned(run("post")))
+        }).pipe(Effect.ignoreCause({ log: "Error", message: "backup failed" })),
+      )
+    }),
+  )

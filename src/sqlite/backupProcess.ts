@@ -1,0 +1,45 @@
+/**
+ * The process that `Backup` starts: copies one database into a new file through SQLite's online backup, and prints how far
+ * it is and how it ended, one JSON line each.
+ *
+ * A process of its own, because a backup under way cannot be called off, and a process can: it holds a snapshot for
+ * reading and nothing else. The snapshot stays the same from the first page to the last, so that writers never make it
+ * start again; the log grows meanwhile, and a guard names this process. https://www.sqlite.org/backup.html
+ */
+import * as Effect from "effect/Effect"
+import * as fs from "node:fs"
+import { backup, DatabaseSync } from "node:sqlite"
+import { nativeMessage, nativeReason } from "./NativeError.ts"
+
+/** Pages between two lines: 40 MB at the default page size. */
+const rate = 10_000
+
+const [, , file = "", destination = ""] = process.argv
+process.title = "seawall backup"
+
+const say = (line: object) => fs.writeSync(1, `${JSON.stringify(line)}\n`)
+
+const failure = (cause: unknown) => ({ reason: nativeReason(cause), detail: nativeMessage(cause) })
+
+const copy = Effect.gen(function* () {
+  const source = yield* Effect.try({
+    try: () => {
+      const opened = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
+      opened.exec("BEGIN")
+      opened.prepare("SELECT 1 FROM sqlite_schema").all()
+      return opened
+    },
+    catch: failure,
+  })
+  yield* Effect.tryPromise({
+    try: () =>
+      backup(source, destination, {
+        rate,
+        progress: ({ remainingPages, totalPages }) => say({ copied: totalPages - remainingPages, pages: totalPages }),
+      }),
+    catch: failure,
+  })
+  source.close()
+})
+
+say(await Effect.runPromise(Effect.match(copy, { onFailure: (failure) => failure, onSuccess: () => ({ done: true }) })))
