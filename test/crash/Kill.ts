@@ -9,7 +9,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { randomOf } from "../support/random.ts"
-import { create, judge, nothing, plus, type Verdict } from "./database.ts"
+import { create, inspect, judge, nothing, plus, type Verdict } from "./database.ts"
 
 const engine = fileURLToPath(new URL("./engine.ts", import.meta.url))
 
@@ -27,45 +27,51 @@ while True:
     c.execute("COMMIT"); time.sleep(0.05)`,
   ])
 
+/** What it is doing when it is killed: opening, recovering and backing up; writing; truncating, backing up and closing. */
+const moments = ["start", "work", "work", "work", "end"] as const
+
 const killOnce = async (file: string, seed: number, before: number): Promise<Verdict & { readonly last: number }> => {
   const random = randomOf(seed)
-  const child = spawn(process.execPath, [engine, file, "durable", String(seed)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  })
+  const moment = moments[random(moments.length)]!
+  const writes = moment === "end" ? 1 + random(300) : 0
+  const args = [engine, file, "durable", String(seed), String(writes), moment === "work" ? "" : "backups"]
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
   const ended = once(child, "close")
   let last = before
   let text = ""
-  const ready = Promise.withResolvers<void>()
+  const due = Promise.withResolvers<void>()
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     text += chunk
     const lines = text.split("\n")
     text = lines.pop() ?? ""
     for (const line of lines) {
-      if (line === "ready") ready.resolve()
-      else last = Math.max(last, Number(line.slice("ack ".length)))
+      if (line.startsWith("ack ")) last = Math.max(last, Number(line.slice("ack ".length)))
+      else if (line === (moment === "end" ? "closing" : "ready")) due.resolve()
     }
   })
   let hung = 0
   const patience = setTimeout(() => {
     hung = 1
     child.kill("SIGKILL")
-    ready.resolve()
+    due.resolve()
   }, hangs)
-  // One in five is killed while it starts; the others at work, once everything that closes and opens has had its turn.
-  if (random(5) > 0) {
-    await ready.promise
-    await new Promise((resolve) => setTimeout(resolve, random(500)))
-  } else await new Promise((resolve) => setTimeout(resolve, random(600)))
+  if (moment !== "start") await due.promise
+  await new Promise((resolve) => setTimeout(resolve, random(moment === "work" ? 500 : 2000)))
   child.kill("SIGKILL")
   const [code, signal] = (await ended) as [number | null, string | null] // the pipe is read to its end: what was acknowledged before the kill is known
   clearTimeout(patience)
   const verdict = judge(file, last, `kill, --seed ${seed}`)
+  const backups = fs.readdirSync(path.dirname(file)).filter((name) => /\.(bak|post)\.\d+T\d+Z$/.test(name))
+  const damaged = backups.filter((name) => inspect(path.join(path.dirname(file), name)).integrity !== "ok")
   const failures = [
     ...verdict.failures,
+    ...damaged.map((name) => `the backup ${name} is damaged: kill, --seed ${seed}`),
     ...(hung > 0 ? [`not ready after ${hangs / 1000} s: kill, --seed ${seed}`] : []),
-    ...(signal === "SIGKILL" ? [] : [`ended by itself with code ${code}: kill, --seed ${seed}`]),
+    ...(signal === "SIGKILL" || (moment === "end" && code === 0)
+      ? []
+      : [`ended by itself with code ${code}: kill, --seed ${seed}`]),
   ]
-  return { ...verdict, runs: 1, hung, failures, last }
+  return { ...verdict, runs: 1, corrupt: verdict.corrupt + damaged.length, hung, failures, last }
 }
 
 /** One database that is killed so often, one time after another. */

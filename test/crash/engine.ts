@@ -3,12 +3,14 @@
  * the log is a little longer, and each acknowledgement is said on standard output as soon as it is there.
  *
  * Row n stands in `t` with its own checksum, and `total` says how many there are: both move in one transaction, so that
- * half of a write can be seen. `engine.ts FILE DURABILITY SEED WRITES`; 0 writes = until it is killed.
+ * half of a write can be seen. `engine.ts FILE DURABILITY SEED WRITES BACKUPS`; 0 writes = until it is killed; `backups`
+ * are made before and after all of it, and anything else means none.
  */
 import { Effect, Layer, Logger, Option } from "effect"
 import { SqlClient } from "effect/unstable/sql"
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
+import * as Backup from "../../src/sqlite/Backup.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Durability } from "../../src/sqlite/Durability.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
@@ -17,7 +19,7 @@ import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { randomOf } from "../support/random.ts"
 
-const [, , file = "", durability = "durable", seed = "1", writes = "0"] = process.argv
+const [, , file = "", durability = "durable", seed = "1", writes = "0", backups = ""] = process.argv
 const random = randomOf(Number(seed))
 const callers = 8
 
@@ -67,11 +69,17 @@ const program = Effect.gen(function* () {
     Array.from({ length: callers }, () => caller),
     { concurrency: "unbounded" },
   )
+  yield* say("closing")
 })
 
+const around =
+  backups === "backups"
+    ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.Backup.layer({ file, keep: 2 })))
+    : Layer.empty
 const layers = WalGuard.layer({ interval: "20 millis", maxFrames: 200 }).pipe(
   Layer.provideMerge(LatencyWindow.layer),
   Layer.provideMerge(ThreadCheckpointer.layer()),
+  Layer.provideMerge(around),
   Layer.provideMerge(
     Database.layer({ file, durability: Durability.literals.find((it) => it === durability) ?? "durable" }),
   ),
