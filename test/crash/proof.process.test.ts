@@ -7,6 +7,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { create, inspect, judge } from "./database.ts"
+import { failingDisk, problemsOf } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 import { parse } from "./Trace.ts"
@@ -30,6 +31,17 @@ describe.skipIf(!hasStrace)("a power cut", () => {
       expect(verdict.checked).toBeGreaterThan(0)
     })
   }
+})
+
+describe.skipIf(!hasStrace)("a disk that fails", () => {
+  it("ends a session in order, with what failed said aloud", { timeout: 60_000 }, async () => {
+    const verdict = await failingDisk([
+      { call: "fdatasync", error: "EIO", nth: 8, times: "once" },
+      { call: "pwrite64", error: "ENOSPC", nth: 89, times: "always" },
+      { call: "ftruncate", error: "EIO", nth: 1, times: "once" },
+    ])
+    expect(verdict).toMatchObject({ ...clean, runs: 3, states: 3 })
+  })
 })
 
 describe("what the proof looks at", () => {
@@ -66,6 +78,25 @@ describe("what the proof looks at", () => {
       })
     }
   })
+
+  it("sees a session that ended as it must not", () =>
+    inFolder((file) => {
+      const seen = (code: number | null, ...log: ReadonlyArray<object>) =>
+        problemsOf(path.dirname(file), {
+          code,
+          hung: false,
+          output: log.map((line) => JSON.stringify(line)).join("\n"),
+        })
+      const line = (level: string, message: string) => ({ level, message, annotations: {} })
+      expect(seen(0)).toEqual([])
+      expect(seen(1, line("ERROR", "start failed"))).toEqual([])
+      expect(seen(1)).toEqual(["exit code 1 without an ERROR"])
+      expect(seen(null)).toEqual(["exit code null"])
+      expect(seen(1, line("FATAL", "run failed"))).toEqual(["a defect was not caught"])
+      expect(seen(0, line("INFO", "engine running"))[0]).toContain("not attempted: stop ticking, halt.reason")
+      expect(seen(0, line("INFO", "paper fill"))).toEqual(["lost: 1 of 1 fills"])
+      expect(problemsOf(path.dirname(file), { code: 0, hung: true, output: "" })).toEqual(["it hung"])
+    }))
 
   it("sees a damaged file", () =>
     inFolder((file) => {

@@ -2,7 +2,7 @@
  * The proof: what was done to an engine's database, how often, and what was lost.
  *
  *     npm run proof                       everything, some minutes
- *     npm run proof -- kill               one part of it: kill, power
+ *     npm run proof -- kill               one part of it: kill, power, disk
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *
@@ -11,6 +11,7 @@
 import { parseArgs } from "node:util"
 import { table } from "../bench/figures.ts"
 import type { Verdict } from "./database.ts"
+import { failingDisk, faults } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 
@@ -27,6 +28,7 @@ const help = `npm run proof -- [CASE...] [--runs N] [--seed N]
 
 Cases:
   kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100)
+  disk    the n-th sync, write or cut of a file fails, once or for ever
   power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
 
 Examples:
@@ -50,15 +52,17 @@ interface Part {
   readonly missing?: string
 }
 
+const needsStrace = hasStrace ? {} : { missing: "strace is not installed (apt-get install strace; Linux only)" }
 const power = (["durable", "full", "normal"] as const).map((durability): Part => ({
   part: "power",
   name: `power cut, ${durability}`,
   run: async () => powerCut({ durability, seed, writes: 3000, states: Math.ceil(number("runs", 3000) / 3) }),
-  ...(hasStrace ? {} : { missing: "strace is not installed (apt-get install strace; Linux only)" }),
+  ...needsStrace,
 }))
 const parts: ReadonlyArray<Part> = [
   { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed) },
   ...power,
+  { part: "disk", name: "failing disk", run: () => failingDisk(faults), ...needsStrace },
 ]
 
 const unknown = positionals.filter((name) => !parts.some(({ part }) => part === name))
