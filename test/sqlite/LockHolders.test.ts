@@ -1,6 +1,6 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import * as fs from "node:fs"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as FileSync from "../../src/sqlite/FileSync.ts"
@@ -9,7 +9,7 @@ import * as Sidecars from "../../src/sqlite/Sidecars.ts"
 import { holdersIn, lockHolders } from "../../src/sqlite/LockHolders.ts"
 import { foreignReader } from "../support/ForeignReader.ts"
 import { LogCapture } from "../support/LogCapture.ts"
-import { temporaryDatabase } from "../support/files.ts"
+import { temporaryFile } from "../support/files.ts"
 
 const table = `1: POSIX  ADVISORY  READ 100 fe:00:77 128 128
 2: POSIX  ADVISORY  READ 200 fe:00:77 124 126
@@ -56,6 +56,8 @@ const stillThere = (locks: ReadonlyArray<string>) =>
     Effect.map((now) => expect(now).toEqual(locks)),
   )
 
+const onRealDisk = Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, durability: "normal" })))
+
 describe.runIf(process.platform === "linux")("a foreign reader", () => {
   it.live("is named by pid, command and lock, and the look leaves our own locks as they were", () =>
     Effect.gen(function* () {
@@ -75,13 +77,11 @@ describe.runIf(process.platform === "linux")("a foreign reader", () => {
       expect(yield* Sidecars.openedBy(file)).toEqual([{ pid, command: "python3" }])
       yield* detect(file.slice(0, file.lastIndexOf("/")))
       yield* database.lockHolders
+      yield* sql`INSERT INTO t VALUES (1)`
+      yield* database.durable
       yield* database.cutGently
       yield* sql`PRAGMA wal_checkpoint(NOOP)`
       yield* stillThere(before)
-    }).pipe(
-      Effect.provide([temporaryDatabase(), NodeFileSystem.layer]),
-      Effect.scoped,
-      Effect.provide(LogCapture.layer),
-    ),
+    }).pipe(Effect.provide([onRealDisk, NodeFileSystem.layer]), Effect.scoped, Effect.provide(LogCapture.layer)),
   )
 })
