@@ -63,7 +63,7 @@ const journalSizeLimit = 32 * 1024 * 1024
 /** 4 MiB: cutting a file takes about a millisecond for so much, on the thread that commits (and 40 ms for 250 MB at once). */
 const cutAtOnce = 4 * 1024 * 1024
 
-export interface DatabaseService extends SafeClient.SafeClient {
+export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "holder" | "gate"> {
   readonly file: string
   /** The version of SQLite that runs. */
   readonly version: string
@@ -149,7 +149,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     committed: exposure.committed,
     refusal: logSync.refusal,
   })
-  const { sql } = client
+  const { gate, holder, sql } = client
   const { quiesce, writer } = yield* Writer.make({ client, durability, logSync })
   const rested = yield* Ref.make(false)
   const quiesceOnce = Effect.gen(function* () {
@@ -161,7 +161,9 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const fs = yield* FileSystem.FileSystem
   const limit = yield* Ref.make(journalSizeLimit)
   const database = Database.of({
-    ...client,
+    sql,
+    holder,
+    gate,
     file,
     durability,
     durable: logSync.durable,

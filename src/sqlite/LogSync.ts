@@ -103,8 +103,9 @@ export const make = Effect.fnUntraced(function* (
   // A sync under way would go to whatever gets the number of the descriptor next: that one is left open.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
-      const end = isSyncing ? yield* Shutdown.step("last log sync", waiting.close) : "done"
-      if (end === "done") fs.closeSync(descriptor)
+      if (!isSyncing) yield* waiting.close // nothing is under way, and nothing comes any more
+      else if ((yield* Shutdown.step("last log sync", waiting.close)) !== "done") return
+      fs.closeSync(descriptor)
     }).pipe(Effect.ignoreCause({ log: "Error", message: "last log sync failed" })),
   )
 
