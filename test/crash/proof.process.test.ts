@@ -6,6 +6,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
+import { badBytes } from "./BadBytes.ts"
 import { create, inspect, judge } from "./database.ts"
 import { failingDisk, problemsOf } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
@@ -41,6 +42,12 @@ describe.skipIf(!hasStrace)("a disk that fails", () => {
       { call: "ftruncate", error: "EIO", nth: 1, times: "once" },
     ])
     expect(verdict).toMatchObject({ ...clean, runs: 3, states: 3 })
+  })
+})
+
+describe("bytes that should not be there", () => {
+  it("end a session with a message, and change nothing that was refused", { timeout: 60_000 }, async () => {
+    expect(await badBytes(10, seed)).toMatchObject({ ...clean, runs: 10, states: 10 })
   })
 })
 

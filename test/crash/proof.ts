@@ -2,7 +2,7 @@
  * The proof: what was done to an engine's database, how often, and what was lost.
  *
  *     npm run proof                       everything, some minutes
- *     npm run proof -- kill               one part of it: kill, power, disk
+ *     npm run proof -- kill               one part of it: kill, power, bytes, disk
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *
@@ -11,6 +11,7 @@
 import { parseArgs } from "node:util"
 import { table } from "../bench/figures.ts"
 import type { Verdict } from "./database.ts"
+import { badBytes } from "./BadBytes.ts"
 import { failingDisk, faults } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
@@ -28,6 +29,8 @@ const help = `npm run proof -- [CASE...] [--runs N] [--seed N]
 
 Cases:
   kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100)
+  bytes   flipped and missing bytes in the database, its log and -shm; random configurations and feeds
+          (--runs: default 150)
   disk    the n-th sync, write or cut of a file fails, once or for ever
   power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
 
@@ -62,6 +65,7 @@ const power = (["durable", "full", "normal"] as const).map((durability): Part =>
 const parts: ReadonlyArray<Part> = [
   { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed) },
   ...power,
+  { part: "bytes", name: "bad bytes", run: () => badBytes(number("runs", 150), seed) },
   { part: "disk", name: "failing disk", run: () => failingDisk(faults), ...needsStrace },
 ]
 
