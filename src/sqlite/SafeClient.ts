@@ -10,121 +10,15 @@
  * forked in cannot write into somebody else's.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
-import {
-  Cause,
-  Clock,
-  Context,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Option,
-  Scope,
-  Semaphore,
-  Stream,
-  Tracer,
-} from "effect"
-import { SqlClient, SqlError, Statement, type SqlConnection } from "effect/unstable/sql"
-import type { DurabilityError } from "./Durability.ts"
-import { nativeMessage } from "./NativeError.ts"
-
-type Connection = SqlConnection.Connection
-
-/** Statements that cannot commit anything. What is not listed counts as a commit: too many is harmless, too few is not. */
-const readsOnly =
-  /^\s*(?:select|explain|begin|savepoint|rollback|pragma\s+(?!(?:\w+\.)?(?:user_version|application_id)\s*[=(]))/i
-
-const controls = { begin: "BEGIN IMMEDIATE", commit: "COMMIT", rollback: "ROLLBACK" } as const
-
-const failure = (cause: unknown, message: string) =>
-  new SqlError.SqlError({ reason: SqlError.classifySqliteError(cause, { message, operation: "execute" }) })
-
-/** The driver compiles "unprepared" statements outside of any effect, so a bad one throws from the call itself. */
-const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
-  Effect.flatten(Effect.try({ try: run, catch: (cause) => failure(cause, "Failed to prepare statement") }))
-
-/** Failures of COMMIT and its kin, which `SqlClient.make` turns into defects: known again by identity, made failures again. */
-const controlFailures = new WeakSet<SqlError.SqlError>()
-const isControl = /^(?:commit$|rollback|release)/i
-
-const isNoTransaction = (error: unknown) => nativeMessage(error).includes("no transaction is active")
-
-/** What the connection must know of the durability of its commits. */
-export interface CommitLog {
-  /** Whether the connection itself syncs each commit (`synchronous=FULL`). */
-  readonly everyCommitSyncs: boolean
-  /** A statement that may have committed has returned, synced or not. */
-  readonly committed: (clock: Clock.Clock, synced: boolean) => void
-  /** Why nothing may commit any more, if so. */
-  readonly refusal: () => DurabilityError | undefined
-}
+import { Clock, Context, Deferred, Duration, Effect, type Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
+import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/unstable/sql"
+import { type CommitLog, compiling, controls, Lent, typedControls } from "./LentConnection.ts"
 
 /**
  * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
  * anybody is told of them. Nobody else commits at that level.
  */
 export const Unsynced = Context.Reference<boolean>("seawall/sqlite/Unsynced", { defaultValue: () => false })
-
-/** The connection as it is lent: the driver's, with defects made failures and commits noted. */
-class Lent implements Connection {
-  ended = false
-  readonly execute: Connection["execute"]
-  readonly executeRaw: Connection["executeRaw"]
-  readonly executeValues: Connection["executeValues"]
-  readonly executeValuesUnprepared: Connection["executeValuesUnprepared"]
-  readonly executeUnprepared: Connection["executeUnprepared"]
-
-  constructor(driver: Connection, log: CommitLog, synced: boolean) {
-    const run = <A>(sql: string, statement: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
-      Effect.withFiber((fiber) => {
-        if (this.ended) {
-          const cause = new Error("The transaction that this fiber was forked in has ended; fork it outside of it")
-          return Effect.fail(failure(cause, cause.message))
-        }
-        if (readsOnly.test(sql)) return statement
-        const refusal = log.refusal()
-        if (refusal !== undefined) return Effect.fail(failure(refusal, refusal.message))
-        return Effect.map(statement, (result) => {
-          log.committed(fiber.getRef(Clock.Clock), synced)
-          return result
-        })
-      })
-    const control = <A>(statement: Effect.Effect<A, SqlError.SqlError>) =>
-      Effect.mapError(statement, (error) => {
-        controlFailures.add(error)
-        return error
-      })
-    const rollback = Effect.catchIf(
-      driver.execute(controls.rollback, [], undefined),
-      isNoTransaction, // SQLite has rolled back by itself, as it does after a full disk
-      () => Effect.succeed([]),
-    )
-    this.execute = (sql, params, transform) => {
-      if (!isControl.test(sql)) return run(sql, driver.execute(sql, params, transform))
-      if (sql === controls.rollback) return run(sql, control(rollback))
-      const statement = control(run(sql, driver.execute(sql, params, transform)))
-      return sql === controls.commit ? Effect.tapError(statement, () => rollback) : statement
-    }
-    this.executeRaw = (sql, params) => run(sql, driver.executeRaw(sql, params))
-    this.executeValues = (sql, params) => run(sql, driver.executeValues(sql, params))
-    this.executeValuesUnprepared = (sql, params) =>
-      run(
-        sql,
-        compiling(() => driver.executeValuesUnprepared(sql, params)),
-      )
-    this.executeUnprepared = (sql, params, transform) =>
-      run(
-        sql,
-        compiling(() => driver.executeUnprepared(sql, params, transform)),
-      )
-  }
-
-  executeStream() {
-    const cause = new Error("Streaming is not supported by node:sqlite's driver; read in pages with LIMIT")
-    return Stream.fail(failure(cause, cause.message))
-  }
-}
 
 /** Whether this is the context of a fiber inside a transaction of `sql` that has not ended: it would wait for itself. */
 export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.Context<never>): boolean => {
@@ -134,14 +28,6 @@ export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.C
 
 export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
   Effect.contextWith((context) => Effect.succeed(isInsideTransaction(sql, context)))
-
-/** A COMMIT that failed is a failure of whoever asked for the transaction, not a defect. */
-const typedControls = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
-  Effect.catchCause(self, (cause): Effect.Effect<never, E | SqlError.SqlError> => {
-    const defects = cause.reasons.filter(Cause.isDieReason).map(({ defect }) => defect)
-    const error = defects.find((defect) => defect instanceof SqlError.SqlError && controlFailures.has(defect))
-    return error instanceof SqlError.SqlError ? Effect.fail(error) : Effect.failCause(cause)
-  })
 
 /** Who holds the connection: a transaction, or whoever reserved it. */
 export interface Holder {
@@ -200,7 +86,7 @@ const spanOf = (context: Context.Context<never>): string => {
 }
 
 /** Builds the client on a connection that the caller owns, and that nobody else uses from now on. */
-export const make = Effect.fnUntraced(function* (driver: Connection, log: CommitLog) {
+export const make = Effect.fnUntraced(function* (driver: SqlConnection.Connection, log: CommitLog) {
   const permit = yield* Semaphore.make(1)
   const autocommit = new Lent(driver, log, log.everyCommitSyncs)
   const autocommitUnsynced = new Lent(driver, log, false)
