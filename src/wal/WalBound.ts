@@ -21,12 +21,12 @@ const lookPause = Duration.millis(5)
 
 /**
  * What may be left for the flush under the gate: a millisecond of work, most of it the sync of these pages. A pass that
- * did not halve what was left has met a writer as fast as the disk, which from then on waits for four times as much.
+ * did not halve what was left has met a writer as fast as the disk, which from then on waits for twice as much.
  */
 const residueFrames = 24
-const residueGrowth = 4
+const residueGrowth = 2
 
-/** In one go; then the next look at the log decides. Four passes that do not halve it make the residue a whole log. */
+/** In one go; then the next look at the log decides. Eight passes that do not halve it make the residue a whole log. */
 const mostPasses = 12
 
 /** Between two attempts while a reader pins the log: doubles from the first to the last. */
