@@ -62,7 +62,7 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
     // The worth at the start is that of the balances at the first quote.
     const known = Option.match(yield* Ref.get(worth), { onNone: () => startingValue, onSome: (it) => it.starting })
     const starting = Number.isNaN(known) ? ending : known
-    yield* state.recordTick({
+    const stored = state.recordTick({
       sessionId,
       bid: quote.bid,
       ask: quote.ask,
@@ -79,8 +79,13 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
         [keys.startingValue]: String(starting),
       },
     })
-    yield* Ref.set(maker, step.maker)
-    yield* Ref.set(worth, Option.some({ starting, ending }))
+    // Not interrupted in between: what was stored and what the end of the session says must be the same.
+    yield* Effect.uninterruptible(
+      stored.pipe(
+        Effect.andThen(Ref.set(maker, step.maker)),
+        Effect.andThen(Ref.set(worth, Option.some({ starting, ending }))),
+      ),
+    )
     for (const fill of step.fills) {
       yield* Effect.annotateLogs(Effect.logInfo("paper fill"), {
         side: fill.side,
