@@ -198,6 +198,8 @@ What an acknowledged write survives (engine.durability):
   normal   a killed process; a power cut loses at most what was committed since the start of the last
            checkpoint that synced the log
 
+Backups: before the session and after its clean end, checked, beside the database (engine.backups; 0 = none).
+
 Settings: flags over environment (SEAWALL_ENGINE_TICK_INTERVAL_SECONDS=2) over the file over defaults.
 Stop it with Ctrl+C, SIGTERM or SIGHUP; it then has 10 s (4 s after SIGHUP) to close.
 

@@ -19,7 +19,7 @@ export interface ShutdownService {
   /** What is left of the budget, never negative. */
   readonly remaining: Effect.Effect<Duration.Duration>
   /** The part of the budget that is left: 1 before it has started, 0 when it is over. */
-  readonly left: Effect.Effect<number>
+  readonly remainingPart: Effect.Effect<number>
   /** Records that a closing step did not succeed. */
   readonly recordFailure: (step: string) => Effect.Effect<void>
   /** Records what cannot be stopped and still runs: a thread inside SQLite, for which an orderly exit would wait. */
@@ -62,7 +62,7 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
     return {
       begin,
       remaining,
-      left: Effect.gen(function* () {
+      remainingPart: Effect.gen(function* () {
         const millis = yield* Ref.get(whole)
         return millis === 0 ? 0 : Duration.toMillis(yield* remaining) / millis
       }),
@@ -81,7 +81,7 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
   defaultValue: () => ({
     begin: () => Effect.void,
     remaining: Effect.succeed(defaultBudget),
-    left: Effect.succeed(1),
+    remainingPart: Effect.succeed(1),
     recordFailure: () => Effect.void,
     failures: Effect.succeed([]),
     leaveBehind: () => Effect.void,

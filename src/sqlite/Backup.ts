@@ -7,7 +7,7 @@
  * https://www.sqlite.org/backup.html
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Context, Effect, FileSystem, Layer, Path, Ref, Schedule, Schema, Stream } from "effect"
+import { Clock, Context, Duration, Effect, FileSystem, Layer, Path, Ref, Schedule, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/unstable/process"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { type BackupKind, nameOf, prune } from "./BackupFiles.ts"
@@ -135,7 +135,7 @@ export const aroundSession = (wanted: Effect.Effect<boolean>): Layer.Layer<never
   Layer.effectDiscard(
     Effect.gen(function* () {
       const { run } = yield* Backup
-      const { sql } = yield* Database
+      const { file, sql } = yield* Database
       const shutdown = yield* Shutdown.Shutdown
       const skipped = (reason: string) => Effect.annotateLogs(Effect.logInfo("backup skipped"), { reason })
       const warned = (backup: Effect.Effect<string, BackupError>) =>
@@ -153,8 +153,16 @@ export const aroundSession = (wanted: Effect.Effect<boolean>): Layer.Layer<never
           if (exit._tag === "Failure") return yield* skipped("the session did not start, or did not end cleanly")
           if ((yield* shutdown.failures).length > 0) return yield* skipped("a step of the shutdown failed")
           if (!(yield* wanted)) return yield* skipped("there is no time for it")
-          if ((yield* shutdown.left) < 1 / 2) return yield* skipped("less than half of the shutdown budget is left")
-          return yield* Shutdown.step("backup", warned(run("post")))
+          if ((yield* shutdown.remainingPart) < 1 / 2) {
+            return yield* skipped("less than half of the shutdown budget is left")
+          }
+          // Half of what is left, so that the close has its time: what is not done by then is a WARNING, too.
+          const atMost = Duration.divideUnsafe(yield* shutdown.remaining, 2)
+          const bounded = Effect.timeoutOrElse(run("post"), {
+            duration: atMost,
+            orElse: () => new BackupError({ file, cause: `not done after ${Duration.toSeconds(atMost)} s` }),
+          })
+          return yield* Shutdown.step("backup", warned(bounded))
         }).pipe(Effect.ignoreCause({ log: "Error", message: "backup failed" })),
       )
     }),

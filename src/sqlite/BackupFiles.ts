@@ -9,8 +9,8 @@ import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
 /** From before a session, or from its clean end. */
 export type BackupKind = "bak" | "post"
 
-const pattern = /^(.*)\.(?:bak|post)\.(\d{8}T\d{9}Z)$/
-const partial = /\.(?:bak|post)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
+const pattern = /^(.*)\.(bak|post)\.(\d{8}T\d{9}Z)$/
+const partial = /^(.*)\.(?:bak|post)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
 
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
@@ -18,35 +18,36 @@ export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsaf
 export const nameOf = (file: string, kind: BackupKind, millis: number) => `${file}.${kind}.${stampOf(millis)}`
 
 /** The paths of all backups of this database, the newest first. None when the folder cannot be read. */
-export const list = Effect.fnUntraced(function* (file: string) {
+export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const names = yield* Effect.orElseSucceed(fs.readDirectory(path.dirname(file)), () => [])
   const stamped = names.flatMap((name) => {
-    const found = pattern.exec(name)
-    return found?.[1] === path.basename(file) ? [{ name, stamp: found[2] ?? "" }] : []
+    const [, base, found, stamp = ""] = pattern.exec(name) ?? []
+    return base === path.basename(file) && (kind ?? found) === found ? [{ name, stamp }] : []
   })
   const newestFirst = Arr.sortBy(Order.mapInput(Order.flip(Order.String), ({ stamp }: { stamp: string }) => stamp))
   return newestFirst(stamped).map(({ name }) => path.join(path.dirname(file), name))
 })
 
-/** Removes all but the newest of a kind, and what an interrupted backup left. Returns what was removed. */
+/** Removes all but the newest of a kind, and what an interrupted backup left. */
 export const prune = Effect.fnUntraced(function* (file: string, kind: BackupKind, keep: number) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const names = yield* fs.readDirectory(path.dirname(file))
-  const unfinished = names
-    .filter((name) => name.startsWith(`${path.basename(file)}.`) && partial.test(name))
+  const unfinished = (yield* fs.readDirectory(path.dirname(file)))
+    .filter((name) => partial.exec(name)?.[1] === path.basename(file))
     .map((name) => path.join(path.dirname(file), name))
-  const old = (yield* list(file)).filter((name) => name.startsWith(`${file}.${kind}.`)).slice(keep)
-  const removed = [...old, ...unfinished]
-  yield* Effect.forEach(removed, (name) => fs.remove(name), { discard: true })
-  return removed
+  const old = (yield* list(file, kind)).slice(keep)
+  yield* Effect.forEach([...old, ...unfinished], (name) => fs.remove(name), { discard: true })
 })
 
-/** Puts a backup in the place of a database; the files that were there are kept beside it, with another name. */
+/**
+ * Puts a backup in the place of a database, for a POSIX shell. The files that were there are kept beside it with another
+ * name, which no earlier one has; where that fails, nothing is copied.
+ */
 export const restoreCommand = (file: string, backup: string) => {
   const quoted = (name: string) => `'${name.replaceAll("'", `'\\''`)}'`
-  const aside = `for f in ${["", "-wal", "-shm"].map((suffix) => quoted(file + suffix)).join(" ")}`
-  return `${aside}; do [ -e "$f" ] && mv "$f" "$f.damaged"; done; cp ${quoted(backup)} ${quoted(file)}`
+  const files = ["", "-wal", "-shm"].map((suffix) => quoted(file + suffix)).join(" ")
+  const aside = `for f in ${files}; do if [ -e "$f" ]; then mv "$f" "$f.damaged.$t"; fi; done`
+  return `(set -e; t=$(date -u +%Y%m%dT%H%M%SZ); ${aside}; cp ${quoted(backup)} ${quoted(file)})`
 }

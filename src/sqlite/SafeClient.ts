@@ -26,6 +26,7 @@ export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.C
   return connection !== undefined && !(connection instanceof Lent && connection.ended)
 }
 
+/** The same of the fiber that asks. */
 export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
   Effect.contextWith((context) => Effect.succeed(isInsideTransaction(sql, context)))
 

@@ -3,18 +3,15 @@
  * anything at all. A session that meets them ends by itself, with a documented exit code and a message instead of a
  * stack; and a database that it refuses is the same afterwards, byte for byte.
  */
-import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { randomOf } from "../support/random.ts"
-import { main } from "../support/Seawall.ts"
-import { nothing, plus, type Verdict } from "./database.ts"
+import { nothing, type Verdict } from "./database.ts"
+import { hasDefect, session, tailOf, twoAtATime } from "./session.ts"
 
 type Random = (below: number) => number
-
-const hangs = 60_000
 
 /** A database with some pages, a log that a killed process left, and the `-shm` beside it. */
 const create = (file: string) => {
@@ -114,27 +111,6 @@ const trials: ReadonlyArray<Trial> = [
   },
 ]
 
-const session = (folder: string, args: ReadonlyArray<string>) =>
-  new Promise<{ readonly code: number | null; readonly output: string; readonly hung: boolean }>((resolve) => {
-    const child = spawn(
-      process.execPath,
-      [main, "run", "--log-format", "json", "--db", "test.db", "--duration-seconds", "0.3", ...args],
-      { cwd: folder, env: { ...process.env, SEAWALL_ENGINE_BACKUPS: "0" } },
-    )
-    let output = ""
-    let hung = false
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (output += text))
-    const patience = setTimeout(() => {
-      hung = true
-      child.kill("SIGKILL")
-    }, hangs)
-    child.on("close", (code) => {
-      clearTimeout(patience)
-      resolve({ code, output, hung })
-    })
-  })
-
 const contents = (folder: string) =>
   ["test.db", "test.db-wal"].map((name) => {
     const file = path.join(folder, name)
@@ -146,14 +122,15 @@ const tryOne = async (trial: Trial, seed: number): Promise<Verdict> => {
   try {
     const args = trial.prepare(folder, randomOf(seed))
     const before = contents(folder)
-    const { code, hung, output } = await session(folder, args)
+    const ended = await session(["--duration-seconds", "0.3", ...args], { cwd: folder })
+    const { code, hung, stdout } = ended
     const problems: Array<string> = []
     if (hung) problems.push("it hung")
     else if (code === null || !trial.codes.includes(code)) problems.push(`exit code ${code}`)
-    if (/\n\s+at /.test(output) || output.includes('"run failed"')) problems.push("a defect was not caught")
-    if (code === 65 && !output.includes("backup")) problems.push("the message does not say what to do")
-    if (code === 78 && !output.includes("refused")) problems.push("the message does not say what is wrong")
-    const isRefused = output.includes('"start failed"')
+    if (hasDefect(ended)) problems.push("a defect was not caught")
+    if (code === 65 && !stdout.includes("backup")) problems.push("the message does not say what to do")
+    if (code === 78 && !stdout.includes("refused")) problems.push("the message does not say what is wrong")
+    const isRefused = stdout.includes('"start failed"')
     const changed = contents(folder).some((bytes, index) => bytes !== before[index])
     if (isRefused && changed) problems.push("a file that was refused has changed")
     return {
@@ -163,7 +140,7 @@ const tryOne = async (trial: Trial, seed: number): Promise<Verdict> => {
       corrupt: isRefused && changed ? 1 : 0,
       hung: hung ? 1 : 0,
       failures: problems.map(
-        (problem) => `${problem}: bad bytes in ${trial.name}, bytes --runs 1 --seed ${seed}\n${output.slice(-1000)}`,
+        (problem) => `${problem}: bad bytes in ${trial.name}, bytes --runs 1 --seed ${seed}\n${tailOf(ended)}`,
       ),
     }
   } finally {
@@ -171,15 +148,9 @@ const tryOne = async (trial: Trial, seed: number): Promise<Verdict> => {
   }
 }
 
-/** Two at a time. What is damaged, and how, follows from the seed of each run. */
-export const badBytes = async (runs: number, seed: number): Promise<Verdict> => {
-  const left = Array.from({ length: runs }, (_, index) => seed + index)
-  const work = async () => {
-    let all = nothing
-    for (let next = left.shift(); next !== undefined; next = left.shift())
-      all = plus(all, await tryOne(trials[next % trials.length]!, next))
-    return all
-  }
-  const [one, two] = await Promise.all([work(), work()])
-  return plus(one, two)
-}
+/** What is damaged, and how, follows from the seed of each run. */
+export const badBytes = (runs: number, seed: number): Promise<Verdict> =>
+  twoAtATime(
+    Array.from({ length: runs }, (_, index) => seed + index),
+    (each) => tryOne(trials[each % trials.length]!, each),
+  )

@@ -3,13 +3,12 @@
  * with a documented exit code, an ERROR for whatever failed and every step of its shutdown attempted, and what its engine
  * was told to be stored is there.
  */
-import { spawn, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { type LogLine, main } from "../support/Seawall.ts"
-import { nothing, plus, type Verdict } from "./database.ts"
+import { nothing, type Verdict } from "./database.ts"
+import { hasDefect, type Session, session, tailOf, twoAtATime } from "./session.ts"
 
 /** A call that fails on the database or its log, from the n-th time on `times` times. */
 export interface Fault {
@@ -19,8 +18,6 @@ export interface Fault {
   /** Once, or for ever. */
   readonly times: "once" | "always"
 }
-
-const hangs = 60_000
 
 /** The steps of a shutdown; a session that never ran has fewer. */
 const closing = [
@@ -36,54 +33,32 @@ const closing = [
 ]
 
 const environment = {
-  SEAWALL_ENGINE_DATABASE: "test.db",
   SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.02",
   SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "0.02",
   SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.1",
-  SEAWALL_ENGINE_BACKUPS: "0",
   SEAWALL_ENGINE_INTEGRITY_CHECK: "off",
 }
 
-export interface Ended {
-  readonly code: number | null
-  readonly output: string
-  readonly hung: boolean
+/** Runs a session with this fault, and says whether it was met. */
+const withFault = async (folder: string, { call, error, nth, times }: Fault) => {
+  const trace = path.join(folder, "trace")
+  const files = ["test.db", "test.db-wal"].flatMap((name) => ["-P", path.join(folder, name)])
+  const inject = `inject=${call}:error=${error}:when=${nth}${times === "always" ? "+" : ""}`
+  const under = ["strace", "-f", "-qq", "-o", trace, ...files, "-e", `trace=${call}`, "-e", inject]
+  const ended = await session(["--duration-seconds", "1.5"], { cwd: folder, env: environment, under })
+  return { ended, isMet: fs.readFileSync(trace, "utf8").includes("(INJECTED)") }
 }
 
-const session = (folder: string, { call, error, nth, times }: Fault) =>
-  new Promise<Ended>((resolve) => {
-    const files = ["test.db", "test.db-wal"].flatMap((name) => ["-P", path.join(folder, name)])
-    const inject = `inject=${call}:error=${error}:when=${nth}${times === "always" ? "+" : ""}`
-    const args = ["-f", "-qq", "-o", "/dev/null", ...files, "-e", `trace=${call}`, "-e", inject, process.execPath, main]
-    const child = spawn("strace", [...args, "run", "--log-format", "json", "--duration-seconds", "1.5"], {
-      cwd: folder,
-      env: { ...process.env, ...environment },
-    })
-    let output = ""
-    let hung = false
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (output += text))
-    const patience = setTimeout(() => {
-      hung = true
-      spawnSync("pkill", ["-KILL", "-P", String(child.pid)])
-    }, hangs)
-    child.on("close", (code) => {
-      clearTimeout(patience)
-      resolve({ code, output, hung })
-    })
-  })
-
 /** What is wrong with how it ended; nothing when all is as it must be. */
-export const problemsOf = (folder: string, { code, hung, output }: Ended): ReadonlyArray<string> => {
+export const problemsOf = (folder: string, ended: Session): ReadonlyArray<string> => {
+  const { code, hung, log } = ended
   if (hung) return ["it hung"]
-  const lines = output.split("\n").filter((line) => line.startsWith("{"))
-  const log = lines.map((line) => JSON.parse(line) as LogLine)
-  const said = (event: string) => log.filter(({ message }) => message === event || [message].flat()[0] === event)
+  const said = (event: string) => log.filter(({ message }) => [message].flat()[0] === event)
   const errors = log.filter(({ level }) => level === "ERROR" || level === "FATAL")
   const problems: Array<string> = []
   if (code !== 0 && code !== 1) problems.push(`exit code ${code}`)
   if (code === 1 && errors.length === 0) problems.push("exit code 1 without an ERROR")
-  if (said("run failed").length > 0 || /^\s+at /m.test(output)) problems.push("a defect was not caught")
+  if (hasDefect(ended)) problems.push("a defect was not caught")
   if (said("engine running").length > 0) {
     const steps = new Set(log.map(({ annotations }) => annotations["step"]))
     const missing = closing.filter((step) => !steps.has(step))
@@ -107,19 +82,19 @@ export const problemsOf = (folder: string, { code, hung, output }: Ended): Reado
 const tryFault = async (fault: Fault): Promise<Verdict> => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-disk-"))
   try {
-    const ended = await session(folder, fault)
+    const { ended, isMet } = await withFault(folder, fault)
     const problems = problemsOf(folder, ended)
     const count = (word: string) => problems.filter((problem) => problem.startsWith(word)).length
     const how = `${fault.call} number ${fault.nth} ${fault.times === "once" ? "fails" : "and all after it fail"} with ${fault.error}`
     return {
       ...nothing,
       runs: 1,
-      states: 1,
-      checked: (ended.output.match(/"paper fill"/g) ?? []).length,
+      states: isMet ? 1 : 0,
+      checked: ended.log.filter(({ message }) => message === "paper fill").length,
       lost: count("lost"),
       corrupt: count("corrupt"),
       hung: count("it hung"),
-      failures: problems.map((problem) => `${problem}: ${how}\n${ended.output.slice(-1500)}`),
+      failures: problems.map((problem) => `${problem}: ${how}\n${tailOf(ended)}`),
     }
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })
@@ -134,14 +109,5 @@ export const faults: ReadonlyArray<Fault> = (["fdatasync", "fsync", "pwrite64", 
   ),
 )
 
-/** Two at a time. */
-export const failingDisk = async (chosen: ReadonlyArray<Fault>): Promise<Verdict> => {
-  const left = [...chosen]
-  const work = async () => {
-    let all = nothing
-    for (let fault = left.shift(); fault !== undefined; fault = left.shift()) all = plus(all, await tryFault(fault))
-    return all
-  }
-  const [one, two] = await Promise.all([work(), work()])
-  return plus(one, two)
-}
+/** A fault that a session does not live to meet is a run, and no state. */
+export const failingDisk = (chosen: ReadonlyArray<Fault>): Promise<Verdict> => twoAtATime(chosen, tryFault)

@@ -7,6 +7,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { badBytes } from "./BadBytes.ts"
+import type { LogLine } from "../support/Seawall.ts"
 import { create, inspect, judge } from "./database.ts"
 import { failingDisk, problemsOf } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
@@ -88,12 +89,8 @@ describe("what the proof looks at", () => {
 
   it("sees a session that ended as it must not", () =>
     inFolder((file) => {
-      const seen = (code: number | null, ...log: ReadonlyArray<object>) =>
-        problemsOf(path.dirname(file), {
-          code,
-          hung: false,
-          output: log.map((line) => JSON.stringify(line)).join("\n"),
-        })
+      const seen = (code: number | null, ...log: ReadonlyArray<LogLine>) =>
+        problemsOf(path.dirname(file), { code, signal: null, hung: false, stdout: "", stderr: "", log })
       const line = (level: string, message: string) => ({ level, message, annotations: {} })
       expect(seen(0)).toEqual([])
       expect(seen(1, line("ERROR", "start failed"))).toEqual([])
@@ -102,7 +99,8 @@ describe("what the proof looks at", () => {
       expect(seen(1, line("FATAL", "run failed"))).toEqual(["a defect was not caught"])
       expect(seen(0, line("INFO", "engine running"))[0]).toContain("not attempted: stop ticking, halt.reason")
       expect(seen(0, line("INFO", "paper fill"))).toEqual(["lost: 1 of 1 fills"])
-      expect(problemsOf(path.dirname(file), { code: 0, hung: true, output: "" })).toEqual(["it hung"])
+      const hung = { code: 0, signal: null, hung: true, stdout: "", stderr: "", log: [] }
+      expect(problemsOf(path.dirname(file), hung)).toEqual(["it hung"])
     }))
 
   it("sees a damaged file", () =>

@@ -1,6 +1,6 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { type Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { execFileSync } from "node:child_process"
@@ -80,9 +80,10 @@ describe("a backup", () => {
           yield* Effect.sleep("2 millis")
         }
         const left = (yield* list(folder)).filter((name) => !/^test\.db(-wal|-shm)?$/.test(name))
-        const expected = [names[1], names[2], names[3], `${folder}/other.db.bak.20200101T000000000Z`]
+        const made = names.slice(1).map((name) => name.replace("/./", "/"))
+        const expected = [...made, `${folder}/other.db.bak.20200101T000000000Z`]
         expect(left.map((name) => `${folder}/${name}`).toSorted()).toEqual(expected.toSorted())
-      }).pipe(Effect.provide(withBackups(`${folder}/test.db`, 2)))
+      }).pipe(Effect.provide(withBackups(`${folder}/./test.db`, 2)))
     }),
   )
 
@@ -133,12 +134,15 @@ describe("a backup that is called off", () => {
 })
 
 describe("around a session", () => {
-  const opened = Effect.fnUntraced(function* (file: string, { source = file, wanted = true } = {}) {
+  const opened = Effect.fnUntraced(function* (
+    file: string,
+    { budget = "10 seconds" as Duration.Input, source = file, wanted = true } = {},
+  ) {
     const scope = yield* Scope.make()
     const context = yield* aroundSession(Effect.succeed(wanted)).pipe(
       Layer.provideMerge(Backup.layer({ file: source })),
       Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
-      Layer.provideMerge(Shutdown.layer()),
+      Layer.provideMerge(Shutdown.layer(budget)),
       Layer.provideMerge(LogCapture.layer),
       Layer.buildWithScope(scope),
     )
@@ -201,6 +205,19 @@ describe("around a session", () => {
     }),
   )
 
+  it.live("the one after that takes too long is called off with a WARNING, and the close has its time", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      execFileSync("mkfifo", [`${folder}/fifo`]) // a file that cannot be opened, for nobody writes to it
+      const { close, inside } = yield* opened(`${folder}/test.db`, { budget: "2 seconds", source: `${folder}/fifo` })
+      yield* Effect.andThen(inside(table), close())
+      const [line] = yield* inside(logged("backup failed"))
+      expect([line?.level, line?.fields["error"]]).toEqual(["Warn", expect.stringContaining("not done after")])
+      expect(yield* kinds(folder)).toEqual(["fifo", "test.db"])
+      expect(yield* inside(Shutdown.Shutdown.use(({ failures }) => failures))).toEqual([])
+    }),
+  )
+
   it.live("a failure is a WARNING, and the session goes on", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
@@ -234,14 +251,15 @@ describe("a damaged database", () => {
 
   it.live("names the newest backup that passes its own check, with a command that restores it", () =>
     Effect.gen(function* () {
-      const { bad, file, good } = yield* sessions
+      const { bad, file, folder, good } = yield* sessions
       const error = yield* start(file)
       expect(error.message).not.toContain(bad.slice(-19)) // its stamp
       const command = /own check: (.*)$/.exec(error.message)?.[1] ?? ""
       expect(command).toContain(good.slice(-19))
       execFileSync("sh", ["-c", command])
       expect(rowsIn(file)).toBe(1)
-      expect(fs.readFileSync(`${file}.damaged`)).toEqual(Buffer.alloc(5000, 7))
+      const aside = fs.readdirSync(folder).filter((name) => name.includes(".damaged."))
+      expect(aside.map((name) => fs.readFileSync(`${folder}/${name}`))).toEqual([Buffer.alloc(5000, 7)])
       yield* Layer.build(Integrity.layer({ file, check: "quick" }))
     }).pipe(Effect.scoped),
   )
