@@ -42,7 +42,7 @@ export interface WalBoundOptions {
   readonly maxFrames: number
 }
 
-/** The loop; it ends only by interruption, between two checkpoints. */
+/** The loop; it ends only by interruption, between two checkpoints: each of them is carried to its end, and none starts after it. */
 export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
   let seen = 0
@@ -61,7 +61,9 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   /** Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. */
   const syncDatabase = Effect.catch(database.syncFile, (error) =>
     Effect.logWarning("database sync failed", Cause.fail(error)),
-  )
+  ).pipe(Effect.uninterruptible)
+
+  const pass = Effect.uninterruptible(checkpoint.run("PASSIVE", "size"))
 
   /** The flush of a residue, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
   const flush = Effect.gen(function* () {
@@ -81,7 +83,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
         return yield* done.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
       }
     }
-  })
+  }).pipe(Effect.uninterruptible)
 
   const shorten = Effect.gen(function* () {
     const concurrent = yield* checkpointer.concurrent
@@ -97,7 +99,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
       previous = backlogOf(frames)
       const isLong = concurrent && frames.log >= maxFrames
       if (isLong && backlogOf(frames) <= residue) return yield* flush
-      const done = yield* checkpoint.run("PASSIVE", "size")
+      const done = yield* pass
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
       yield* Ref.set(backoff, Option.none())
@@ -122,7 +124,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return yield* heldUp
     if (yield* tooLong(frames.value)) {
-      yield* shorten.pipe(checkpoint.turn.withPermit, Effect.uninterruptible)
+      yield* checkpoint.turn.withPermit(shorten)
     }
   })
   return yield* turn.pipe(

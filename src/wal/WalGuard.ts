@@ -87,8 +87,8 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     Effect.andThen(database.resume),
     Effect.flatMap(Option.match({ onNone: () => passive, onSome: recovering })),
     Effect.catchCause(checkpoint.failed),
-    checkpoint.turn.withPermit,
     Effect.uninterruptible, // the loop ends between two checkpoints, never with one in flight
+    checkpoint.turn.withPermit, // but waiting for its turn it ends at once
   )
 
   const startTicking = (every: Duration.Duration, after: Effect.Effect<unknown>) =>

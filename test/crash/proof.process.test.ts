@@ -11,6 +11,7 @@ import type { LogLine } from "../support/Seawall.ts"
 import { create, inspect, judge } from "./database.ts"
 import { failingDisk, problemsOf } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
+import { everyOrder, tryOrders } from "./Orders.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 import { parse } from "./Trace.ts"
 
@@ -38,8 +39,8 @@ describe.skipIf(!hasStrace)("a power cut", () => {
 describe.skipIf(!hasStrace)("a disk that fails", () => {
   it("ends a session in order, with what failed said aloud", { timeout: 60_000 }, async () => {
     const verdict = await failingDisk([
-      { call: "fdatasync", error: "EIO", nth: 8, times: "once" },
-      { call: "pwrite64", error: "ENOSPC", nth: 89, times: "always" },
+      { call: "fdatasync", error: "EIO", nth: 5, times: "once" },
+      { call: "pwrite64", error: "ENOSPC", nth: 34, times: "always" },
       { call: "ftruncate", error: "EIO", nth: 1, times: "once" },
     ])
     expect(verdict).toMatchObject({ ...clean, runs: 3, states: 3 })
@@ -49,6 +50,22 @@ describe.skipIf(!hasStrace)("a disk that fails", () => {
 describe("bytes that should not be there", () => {
   it("end a session with a message, and change nothing that was refused", { timeout: 60_000 }, async () => {
     expect(await badBytes(10, seed)).toMatchObject({ ...clean, runs: 10, states: 10 })
+  })
+})
+
+describe("every order of events", () => {
+  it("leaves a guard that was closed by its rules", { timeout: 60_000 }, async () => {
+    const verdict = await everyOrder(2)
+    expect(verdict).toMatchObject({ ...clean, runs: 111 })
+    expect(verdict.states).toBeGreaterThan(40)
+  })
+
+  it("starts no checkpoint after the stop, whoever waited for its turn behind a slow one", async () => {
+    const verdict = await tryOrders([
+      ["next is slow", "burst of writes", "tick"],
+      ["next is slow", "burst of writes", "reader comes or goes", "burst of writes"],
+    ])
+    expect(verdict).toMatchObject({ ...clean, runs: 2 })
   })
 })
 

@@ -2,7 +2,7 @@
  * The proof: what was done to an engine's database, how often, and what was lost.
  *
  *     npm run proof                       everything, some minutes
- *     npm run proof -- kill               one part of it: kill, power, bytes, disk
+ *     npm run proof -- kill               one part of it: kill, power, bytes, disk, orders
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *
@@ -14,6 +14,7 @@ import type { Verdict } from "./database.ts"
 import { badBytes } from "./BadBytes.ts"
 import { failingDisk, faults } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
+import { everyOrder } from "./Orders.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 
 const { positionals, values } = parseArgs({
@@ -32,6 +33,8 @@ Cases:
   bytes   flipped and missing bytes in the database, its log and -shm; random configurations and feeds
           (--runs: default 150)
   disk    the n-th sync, write or cut of a file fails, once or for ever
+  orders  every order of up to four events (tick, burst of writes, new interval, crash, hang, ...), then a shutdown,
+          in virtual time; states are those that the guard was in
   power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
 
 Examples:
@@ -66,6 +69,7 @@ const parts: ReadonlyArray<Part> = [
   { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed) },
   ...power,
   { part: "bytes", name: "bad bytes", run: () => badBytes(number("runs", 150), seed) },
+  { part: "orders", name: "every order of events", run: () => everyOrder(4) },
   { part: "disk", name: "failing disk", run: () => failingDisk(faults), ...needsStrace },
 ]
 

@@ -22,7 +22,7 @@ export interface Log {
 /** How the next runs behave; copying takes time, whatever else happens. */
 export interface Behaviour {
   readonly millisPerThousandFrames: number
-  readonly next: () => "copies" | "fails" | "dies" | "is busy" | "hangs"
+  readonly next: () => "copies" | "is slow" | "fails" | "dies" | "is busy" | "hangs"
 }
 
 export interface Run {
@@ -90,6 +90,9 @@ export const layer = (behaviour: Behaviour) =>
       const answer = Effect.fnUntraced(function* (mode: Checkpoint.CheckpointMode) {
         switch (behaviour.next()) {
           case "copies":
+            return yield* copy(mode)
+          case "is slow": // longer than a closing guard waits
+            yield* Effect.sleep("7 seconds")
             return yield* copy(mode)
           case "is busy":
             return { busy: 1, log: -1, checkpointed: -1 }
