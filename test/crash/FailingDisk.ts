@@ -1,6 +1,6 @@
 /**
- * A session whose n-th sync, write or cut of a file fails, by the system's own word (`strace -e inject`): it ends by itself,
- * with a documented exit code, an ERROR for whatever failed and every step of its shutdown attempted, and what its engine
+ * A session whose n-th open, sync, write or cut of a file fails, by the system's own word (`strace -e inject`), or whose
+ * file system is too small: it ends by itself, with a documented exit code, an ERROR for whatever failed and every step of its shutdown attempted, and what its engine
  * was told to be stored is there.
  */
 import * as fs from "node:fs"
@@ -8,11 +8,12 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { nothing, type Verdict } from "./database.ts"
+import * as SmallDisk from "./SmallDisk.ts"
 import { hasDefect, type Session, session, tailOf, twoAtATime } from "./session.ts"
 
 /** A call that fails on the database or its log, from the n-th time on `times` times. */
 export interface Fault {
-  readonly call: "fsync" | "fdatasync" | "pwrite64" | "ftruncate"
+  readonly call: "openat" | "fsync" | "fdatasync" | "pwrite64" | "ftruncate"
   readonly error: "EIO" | "ENOSPC"
   readonly nth: number
   /** Once, or for ever. */
@@ -42,7 +43,9 @@ const environment = {
 /** Runs a session with this fault, and says whether it was met. */
 const withFault = async (folder: string, { call, error, nth, times }: Fault) => {
   const trace = path.join(folder, "trace")
-  const files = ["test.db", "test.db-wal"].flatMap((name) => ["-P", path.join(folder, name)])
+  // Both as SQLite opens them and as a program in this folder does.
+  const names = ["test.db", "test.db-wal"].flatMap((name) => [name, path.join(folder, name)])
+  const files = names.flatMap((name) => ["-P", name])
   const inject = `inject=${call}:error=${error}:when=${nth}${times === "always" ? "+" : ""}`
   const under = ["strace", "-f", "-qq", "-o", trace, ...files, "-e", `trace=${call}`, "-e", inject]
   const ended = await session(["--duration-seconds", "1.5"], { cwd: folder, env: environment, under })
@@ -79,13 +82,17 @@ export const problemsOf = (folder: string, ended: Session): ReadonlyArray<string
   return problems
 }
 
-const tryFault = async (fault: Fault): Promise<Verdict> => {
+/** Runs a session in a folder of its own, and judges it. */
+const judged = async (
+  how: string,
+  run: (folder: string) => Promise<{ readonly ended: Session; readonly isMet: boolean }>,
+): Promise<Verdict> => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-disk-"))
   try {
-    const { ended, isMet } = await withFault(folder, fault)
+    const { ended, isMet } = await run(folder)
+    SmallDisk.moveOut(folder)
     const problems = problemsOf(folder, ended)
     const count = (word: string) => problems.filter((problem) => problem.startsWith(word)).length
-    const how = `${fault.call} number ${fault.nth} ${fault.times === "once" ? "fails" : "and all after it fail"} with ${fault.error}`
     return {
       ...nothing,
       runs: 1,
@@ -97,14 +104,37 @@ const tryFault = async (fault: Fault): Promise<Verdict> => {
       failures: problems.map((problem) => `${problem}: ${how}\n${tailOf(ended)}`),
     }
   } finally {
+    SmallDisk.unmount(folder)
     fs.rmSync(folder, { recursive: true, force: true })
   }
 }
 
-export const faults: ReadonlyArray<Fault> = (["fdatasync", "fsync", "pwrite64", "ftruncate"] as const).flatMap((call) =>
+const tryFault = (fault: Fault): Promise<Verdict> => {
+  const which = `number ${fault.nth} ${fault.times === "once" ? "fails" : "and all after it fail"}`
+  return judged(`${fault.call} ${which} with ${fault.error}`, (folder) => withFault(folder, fault))
+}
+
+/** Sessions on a file system with room for so many KiB, from less than a schema needs to what lasts for a while. */
+export const fullDisk = (sizes: ReadonlyArray<number>): Promise<Verdict> =>
+  twoAtATime(sizes, (kib) =>
+    judged(`a file system of ${kib} KiB`, async (folder) => {
+      SmallDisk.mount(folder, kib)
+      const ended = await session(["--duration-seconds", "1.5"], { cwd: folder, env: environment })
+      return { ended, isMet: ended.code === 1 }
+    }),
+  )
+
+export const faults: ReadonlyArray<Fault> = (
+  ["openat", "fdatasync", "fsync", "pwrite64", "ftruncate"] as const
+).flatMap((call) =>
   (call === "fdatasync" || call === "fsync" ? (["EIO"] as const) : (["EIO", "ENOSPC"] as const)).flatMap((error) =>
     (["once", "always"] as const).flatMap((times) =>
-      [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144].map((nth): Fault => ({ call, error, nth, times })),
+      (call === "openat" ? [1, 2, 3, 4] : [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144]).map((nth): Fault => ({
+        call,
+        error,
+        nth,
+        times,
+      })),
     ),
   ),
 )

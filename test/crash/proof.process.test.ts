@@ -9,9 +9,11 @@ import { fileURLToPath } from "node:url"
 import { badBytes } from "./BadBytes.ts"
 import type { LogLine } from "../support/Seawall.ts"
 import { create, inspect, judge } from "./database.ts"
-import { failingDisk, problemsOf } from "./FailingDisk.ts"
+import { failingDisk, fullDisk, problemsOf } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
 import { everyOrder, tryOrders } from "./Orders.ts"
+import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
+import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 import { parse } from "./Trace.ts"
 
@@ -44,6 +46,24 @@ describe.skipIf(!hasStrace)("a disk that fails", () => {
       { call: "ftruncate", error: "EIO", nth: 1, times: "once" },
     ])
     expect(verdict).toMatchObject({ ...clean, runs: 3, states: 3 })
+  })
+})
+
+describe.skipIf(!hasStrace)("a disk that fails once", () => {
+  it("costs the writes that were told so, and nobody after them", { timeout: 60_000 }, async () => {
+    const verdict = await servedAgain(passingFaults.slice(0, 6))
+    expect(verdict).toMatchObject({ ...clean, runs: 6, states: 6 })
+    expect(verdict.checked).toBeGreaterThan(0)
+  })
+})
+
+describe.skipIf(!SmallDisk.isPossible)("a full disk", () => {
+  it("ends a session in order", { timeout: 60_000 }, async () => {
+    expect(await fullDisk([96, 160])).toMatchObject({ ...clean, runs: 2, states: 2 })
+  })
+
+  it("costs the writes that were told so, and nobody after there is room again", { timeout: 60_000 }, async () => {
+    expect(await servedAgain(fullDisks.slice(0, 1))).toMatchObject({ ...clean, runs: 1, states: 1 })
   })
 })
 

@@ -12,9 +12,11 @@ import { parseArgs } from "node:util"
 import { table } from "../bench/figures.ts"
 import type { Verdict } from "./database.ts"
 import { badBytes } from "./BadBytes.ts"
-import { failingDisk, faults } from "./FailingDisk.ts"
+import { failingDisk, faults, fullDisk } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
 import { everyOrder } from "./Orders.ts"
+import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
+import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 
 const { positionals, values } = parseArgs({
@@ -32,7 +34,8 @@ Cases:
   kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100)
   bytes   flipped and missing bytes in the database, its log and -shm; random configurations and feeds
           (--runs: default 150)
-  disk    the n-th sync, write or cut of a file fails, once or for ever
+  disk    the n-th open, sync, write or cut of a file fails, once or for ever; file systems that are too small, or full for
+          a while: a session ends in order, and callers are served again when it is over
   orders  every order of up to four events (tick, burst of writes, new interval, crash, hang, ...), then a shutdown,
           in virtual time; states are those that the guard was in
   power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
@@ -59,6 +62,7 @@ interface Part {
 }
 
 const needsStrace = hasStrace ? {} : { missing: "strace is not installed (apt-get install strace; Linux only)" }
+const needsSmallDisk = SmallDisk.isPossible ? {} : { missing: "only root can mount a small file system" }
 const power = (["durable", "full", "normal"] as const).map((durability): Part => ({
   part: "power",
   name: `power cut, ${durability}`,
@@ -71,6 +75,9 @@ const parts: ReadonlyArray<Part> = [
   { part: "bytes", name: "bad bytes", run: () => badBytes(number("runs", 150), seed) },
   { part: "orders", name: "every order of events", run: () => everyOrder(4) },
   { part: "disk", name: "failing disk", run: () => failingDisk(faults), ...needsStrace },
+  { part: "disk", name: "disk that fails once, served again", run: () => servedAgain(passingFaults), ...needsStrace },
+  { part: "disk", name: "full disk", run: () => fullDisk([32, 64, 96, 128, 160, 192, 256, 320]), ...needsSmallDisk },
+  { part: "disk", name: "full disk, served again", run: () => servedAgain(fullDisks), ...needsSmallDisk },
 ]
 
 const unknown = positionals.filter((name) => !parts.some(({ part }) => part === name))

@@ -1,0 +1,59 @@
+/**
+ * Callers that go on after a failure: eight fibers write numbered rows through the writer, say how each write ended, and
+ * stop when standard input ends. `callers.ts FILE DURABILITY AFTER_FAILED_SYNC`.
+ *
+ * Lines: `ready`, `ack N`, `fail N TAG REASON`, `closed`. A defect is none of these: it ends the process.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Deferred, Effect, Layer, Logger } from "effect"
+import * as fs from "node:fs"
+import { Database } from "../../src/sqlite/Database.ts"
+import { Durability } from "../../src/sqlite/Durability.ts"
+import { nativeReason } from "../../src/sqlite/NativeError.ts"
+import { Writer } from "../../src/sqlite/Writer.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
+import { WalGuard } from "../../src/wal/WalGuard.ts"
+
+const [, , file = "", durability = "durable", afterFailedSync = "refuse"] = process.argv
+const callers = 8
+
+const say = (words: string) => Effect.sync(() => void fs.writeSync(1, `${words}\n`))
+
+const program = Effect.gen(function* () {
+  const writer = yield* Writer
+  const stop = yield* Deferred.make<void>()
+  process.stdin.resume().on("end", () => Deferred.doneUnsafe(stop, Effect.void))
+  let next = 1
+  const caller = Effect.gen(function* () {
+    const n = next++
+    yield* writer.execute("INSERT INTO t (n, text) VALUES (?, ?)", [n, "x".repeat(100)]).pipe(
+      Effect.matchEffect({
+        onFailure: (error) =>
+          say(`fail ${n} ${error._tag} ${error._tag === "SqlError" ? nativeReason(error) : error.reason}`),
+        onSuccess: () => say(`ack ${n}`),
+      }),
+    )
+    yield* Effect.sleep("2 millis")
+  })
+  yield* say("ready")
+  const working = Effect.all(
+    Array.from({ length: callers }, () => Effect.forever(caller)),
+    { concurrency: "unbounded" },
+  )
+  yield* Effect.raceFirst(working, Deferred.await(stop))
+})
+
+const layers = WalGuard.layer({ interval: "50 millis", maxFrames: 200 }).pipe(
+  Layer.provideMerge(LatencyWindow.layer),
+  Layer.provideMerge(ThreadCheckpointer.layer()),
+  Layer.provideMerge(
+    Database.layer({
+      file,
+      durability: Durability.literals.find((it) => it === durability) ?? "durable",
+      afterFailedSync: afterFailedSync === "resume" ? "resume" : "refuse",
+    }),
+  ),
+  Layer.provideMerge(Logger.layer([Logger.consoleLogFmt])),
+)
+NodeRuntime.runMain(Effect.andThen(Effect.provide(program, layers), say("closed")))
