@@ -51,6 +51,8 @@ export interface DatabaseOptions {
   readonly allowNetworkFileSystem?: boolean
   /** Creates a missing file and its missing folders; default true. */
   readonly create?: boolean
+  /** Refuses a database that is not in WAL mode, instead of changing it: for one that belongs to somebody else; default false. */
+  readonly requireWal?: boolean
 }
 
 /**
@@ -87,6 +89,8 @@ export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "ho
   readonly cutGently: Effect.Effect<void, SqlError.SqlError>
   /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. */
   readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
+  /** The other processes that have the file open, as far as that can be seen. */
+  readonly others: Effect.Effect<ReadonlyArray<Sidecars.Process>>
   /** The other processes that hold a lock of the log now (readers, a writer, a checkpointer), as far as that can be seen. */
   readonly lockHolders: Effect.Effect<ReadonlyArray<LockHolder>>
 }
@@ -134,6 +138,10 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const busyMillis = Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(busyTimeout)))
   yield* settle("busy_timeout", busyMillis, busyMillis)
   yield* settle("cache_size", -cacheSizeKib, -cacheSizeKib)
+  const mode = yield* typed(pragma("journal_mode"))
+  if (options.requireWal === true && mode !== "wal") {
+    return yield* new DatabaseOpenError({ file, reason: "NotWal", detail: `its journal mode is ${String(mode)}` })
+  }
   if (!readOnly) {
     yield* settle("journal_mode", "WAL", "wal", "WalRefused")
     yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
@@ -176,6 +184,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     quiesce: quiesceOnce,
     syncFile: FileSync.sync(file),
     lockHolders: Effect.provideService(lockHolders(file), FileSystem.FileSystem, fs),
+    others: Effect.provideService(Sidecars.openedBy(file), FileSystem.FileSystem, fs),
     cutGently: Effect.gen(function* () {
       const size = yield* fs.stat(`${file}-wal`).pipe(
         Effect.map((info) => Number(info.size)),

@@ -14,6 +14,7 @@ export const OpenReason = Schema.Literals([
   "Locked",
   "ReadOnlyFileSystem",
   "DiskFull",
+  "NotWal",
   "WalRefused",
   "NetworkFileSystem",
   "PragmaRefused",
@@ -33,6 +34,8 @@ const advice: Readonly<Record<OpenReason, string>> = {
   ReadOnlyFileSystem:
     "the file system or the file is read-only; mount it writable, move the database, or open it read-only",
   DiskFull: "the disk is full; free some space and try again",
+  NotWal:
+    "it is not in WAL mode, and has no log to keep short; set PRAGMA journal_mode = WAL in the program that owns it",
   WalRefused: "it cannot be put in WAL mode; use a local file on a file system with shared memory, not :memory:",
   NetworkFileSystem:
     "it lies on a network file system, where WAL mode corrupts; move it to a local disk, or allow it explicitly",

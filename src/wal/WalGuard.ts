@@ -14,6 +14,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
+import * as ForeignWriters from "./ForeignWriters.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
 import { LatencyWindow, summarize } from "./LatencyWindow.ts"
 import * as WalBound from "./WalBound.ts"
@@ -33,6 +34,12 @@ export interface WalGuardOptions {
    * 50 ms per 4000 frames. Nothing can hold it while a reader pins the log.
    */
   readonly maxFrames?: number
+  /**
+   * Who writes. `here` (default): this program, through the `Database`. `elsewhere`: other processes, whom nothing here
+   * can hold back: the log of one that leaves gaps is bounded, that of one that never pauses is not, and the guard says
+   * so. At the end, TRUNCATE then runs only when nobody else has the database open.
+   */
+  readonly writers?: "here" | "elsewhere"
 }
 
 export class WalGuard extends Context.Service<
@@ -53,10 +60,10 @@ export class WalGuard extends Context.Service<
     Layer.effect(WalGuard, make(options))
 }
 
-/** What runs while the guard does: the interval, which can be changed, and the bound of the log, which cannot. */
+/** What runs while the guard does: the interval, which can be changed, and what watches the log, which cannot. */
 interface Running {
   readonly ticking: Fiber.Fiber<unknown>
-  readonly bounding: Option.Option<Fiber.Fiber<unknown>>
+  readonly watching: ReadonlyArray<Fiber.Fiber<unknown>>
 }
 
 /** Databases with a running guard: starting twice, through one guard or two, must not make two loops. */
@@ -70,7 +77,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
   const checkpoint = yield* GuardedCheckpoint.make
-  const maxFrames = options.maxFrames ?? WalBound.defaultMaxFrames
+  const { maxFrames = WalBound.defaultMaxFrames, writers = "here" } = options
   const lock = yield* Semaphore.make(1)
   const interval = yield* Ref.make(atLeastZero(options.interval ?? defaultInterval))
   const running = yield* Ref.make(Option.none<Running>())
@@ -96,14 +103,11 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
       Effect.andThen(Effect.schedule(tick, Schedule.spaced(every))),
       Effect.forkDetach({ startImmediately: true }),
     )
-  const startBounding =
-    maxFrames > 0
-      ? Effect.asSome(
-          Effect.forkDetach(WalBound.loop({ database, checkpointer, checkpoint, maxFrames }), {
-            startImmediately: true,
-          }),
-        )
-      : Effect.succeedNone
+  const watchers = [
+    ...(maxFrames > 0 ? [WalBound.loop({ database, checkpointer, checkpoint, maxFrames })] : []),
+    ...(writers === "elsewhere" ? [ForeignWriters.watch({ database, checkpoint, maxFrames })] : []),
+  ]
+  const startWatching = Effect.forEach(watchers, (loop) => Effect.forkDetach(loop, { startImmediately: true }))
 
   const start = Effect.gen(function* () {
     const every = yield* Ref.get(interval)
@@ -113,13 +117,13 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     const found = yield* Effect.tapError(database.autocheckpoint(0), () => Effect.sync(() => guarded.delete(database)))
     yield* Ref.set(checkpoint.autocheckpoint, found)
     const ticking = yield* startTicking(every, Effect.void)
-    yield* Ref.set(running, Option.some({ ticking, bounding: yield* startBounding }))
+    yield* Ref.set(running, Option.some({ ticking, watching: yield* startWatching }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint started"), {
       interval_seconds: Duration.toSeconds(every),
     })
   })
 
-  const stop = ({ bounding, ticking }: Running) => Fiber.interruptAll([ticking, ...Option.toArray(bounding)])
+  const stop = ({ ticking, watching }: Running) => Fiber.interruptAll([ticking, ...watching])
 
   const release = Effect.gen(function* () {
     guarded.delete(database)
@@ -144,6 +148,15 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     })
   })
 
+  const truncate = Effect.flatMap(checkpoint.run("TRUNCATE", "end"), warnIfIncomplete)
+  const truncateUnlessShared = Effect.flatMap(database.others, (others) =>
+    others.length === 0
+      ? truncate
+      : Effect.annotateLogs(Effect.logInfo("wal_checkpoint truncate skipped"), {
+          reason: `still open in ${others.map(({ command, pid }) => `${command} (pid ${pid})`).join(", ")}`,
+        }),
+  )
+
   const stopped = yield* Ref.make<Shutdown.StepEnd>("done")
   const finalizer = (step: (current: Running) => Effect.Effect<unknown>) =>
     Effect.addFinalizer(() =>
@@ -157,7 +170,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   yield* finalizer(() =>
     Effect.flatMap(Ref.get(stopped), (end) =>
       end === "done"
-        ? Shutdown.step("wal_checkpoint truncate", Effect.flatMap(checkpoint.run("TRUNCATE", "end"), warnIfIncomplete))
+        ? Shutdown.step("wal_checkpoint truncate", writers === "here" ? truncate : truncateUnlessShared)
         : Effect.annotateLogs(Effect.logError("wal_checkpoint truncate skipped"), {
             reason: "a checkpoint still runs",
           }),
