@@ -1,0 +1,95 @@
+/**
+ * What the first 100 bytes of a database file say. In WAL mode that is as of the last checkpoint of page 1: a newer page 1
+ * may be in the log.
+ *
+ * Takes no lock. Only for a process that holds no SQLite connection to the file: POSIX drops all of a process's locks on a
+ * file when any descriptor for it is closed. https://www.sqlite.org/fileformat.html#the_database_header
+ */
+import { Effect, Option, Schema } from "effect"
+import * as FileBytes from "./FileBytes.ts"
+
+export class DatabaseHeaderError extends Schema.TaggedError<DatabaseHeaderError>()("DatabaseHeaderError", {
+  file: Schema.String,
+  reason: Schema.Literals(["NotADatabase", "Missing", "NotAFile", "Unreadable"]),
+  cause: Schema.optionalKey(Schema.Defect()),
+}) {
+  override get message() {
+    switch (this.reason) {
+      case "NotADatabase":
+        return `${this.file} is not a SQLite database, or its header is damaged or encrypted; check the path, or restore a backup`
+      case "Missing":
+        return `${this.file} does not exist; check the path`
+      default:
+        return this.cause instanceof Error ? this.cause.message : `${this.file} could not be read`
+    }
+  }
+}
+
+export interface DatabaseHeader {
+  /** In bytes: a power of two from 512 to 65536. */
+  readonly pageSize: number
+  /** The size in pages: the header's own when it is valid, else that of the file, as SQLite does. */
+  readonly pages: number
+  /** How a reader has to read the file. */
+  readonly journalMode: "wal" | "rollback"
+  readonly fileChangeCounter: number
+  /** The change counter when `pages` and `writtenBy` were stored; another one means that they are stale. */
+  readonly versionValidFor: number
+  /** The SQLite that last wrote page 1, such as "3.53.1". */
+  readonly writtenBy: Option.Option<string>
+}
+
+const headerSize = 100
+const magic = "SQLite format 3\0"
+
+const versionOf = (number: number) =>
+  number < 3_000_000
+    ? Option.none()
+    : Option.some(`${Math.floor(number / 1_000_000)}.${Math.floor(number / 1000) % 1000}.${number % 1000}`)
+
+/** The rules by which SQLite itself says "file is not a database". */
+const parse = (bytes: Uint8Array, fileSize: number): DatabaseHeader | undefined => {
+  const view = new DataView(bytes.buffer)
+  const stored = view.getUint16(16)
+  const pageSize = stored === 1 ? 65_536 : stored
+  const readVersion = view.getUint8(19)
+  const isHeader =
+    String.fromCharCode(...bytes.subarray(0, magic.length)) === magic &&
+    pageSize >= 512 &&
+    (pageSize & (pageSize - 1)) === 0 &&
+    readVersion <= 2 &&
+    view.getUint8(21) === 64 && // the payload fractions, which never had other values
+    view.getUint8(22) === 32 &&
+    view.getUint8(23) === 32
+  if (!isHeader) return undefined
+  const fileChangeCounter = view.getUint32(24)
+  const versionValidFor = view.getUint32(92)
+  const isValid = fileChangeCounter === versionValidFor
+  const pages = view.getUint32(28)
+  return {
+    pageSize,
+    pages: isValid && pages > 0 ? pages : Math.floor(fileSize / pageSize),
+    journalMode: readVersion === 2 ? "wal" : "rollback",
+    fileChangeCounter,
+    versionValidFor,
+    writtenBy: isValid ? versionOf(view.getUint32(96)) : Option.none(),
+  }
+}
+
+/** Reads the header of a database file. None when the file is empty, which is a database without anything in it. */
+export const read = Effect.fn("DatabaseHeader.read")(
+  function* (file: string) {
+    const opened = yield* FileBytes.open(file)
+    if (Option.isNone(opened)) return yield* new DatabaseHeaderError({ file, reason: "Missing" })
+    const { readInto, size } = opened.value
+    if (size === 0) return Option.none()
+    const bytes = new Uint8Array(headerSize)
+    const header = (yield* readInto(bytes)) < headerSize ? undefined : parse(bytes, size)
+    if (header === undefined) return yield* new DatabaseHeaderError({ file, reason: "NotADatabase" })
+    return Option.some(header)
+  },
+  Effect.scoped,
+  Effect.catchTag("FileBytesError", (cause) =>
+    Effect.fail(new DatabaseHeaderError({ file: cause.file, reason: cause.reason, cause })),
+  ),
+)
