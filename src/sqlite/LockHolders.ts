@@ -43,22 +43,36 @@ const parse = (line: string): ReadonlyArray<Line> => {
   return [{ pid: Number(pid), file, inode, start: Number(start), end: Number(end) }]
 }
 
+const covers = ({ start, end }: Line, byte: number) => start <= byte && byte <= end
+
+/** Neighbouring locks of a process are one line. The table is no snapshot: a lock that comes and goes can be in it twice. */
+const locksOf = (lines: ReadonlyArray<Line>): ReadonlyArray<WalLock> =>
+  Object.entries(byByte).flatMap(([byte, lock]) => (lines.some((line) => covers(line, Number(byte))) ? [lock] : []))
+
+/**
+ * The locks of one process that is known to have the file open: there `inode` is enough to recognise it, because hardly any
+ * program has files of two file systems open that have the same number and are locked at the same bytes.
+ */
+export const locksIn = (table: string, inode: string, pid: number): ReadonlyArray<WalLock> =>
+  locksOf(
+    table
+      .split("\n")
+      .flatMap(parse)
+      .filter((line) => line.pid === pid && line.inode === inode),
+  )
+
 /**
  * The holders in a table of locks, without this process. The file is recognised by this process's own line, because
- * `major:minor` there is not what `stat` says on every file system. Neighbouring locks of a process are one line.
+ * `major:minor` there is not what `stat` says on every file system.
  */
 export const holdersIn = (table: string, inode: string, self: number): ReadonlyArray<Omit<LockHolder, "command">> => {
   const lines = table.split("\n").flatMap(parse)
-  const covers = ({ start, end }: Line, byte: number) => start <= byte && byte <= end
   const own = lines.find((line) => line.pid === self && line.inode === inode && covers(line, deadMansSwitch))
   if (own === undefined) return []
-  const found = lines
-    .filter((line) => line.file === own.file && line.pid !== self)
-    .flatMap((line) =>
-      Object.entries(byByte).flatMap(([byte, lock]) => (covers(line, Number(byte)) ? [{ pid: line.pid, lock }] : [])),
-    )
-  // The table is no snapshot: a lock can be in it twice when others come and go while it is read.
-  return [...new Map(found.map((holder) => [`${holder.pid} ${holder.lock}`, holder])).values()]
+  const others = lines.filter((line) => line.file === own.file && line.pid !== self)
+  return [...new Set(others.map(({ pid }) => pid))].flatMap((pid) =>
+    locksOf(others.filter((line) => line.pid === pid)).map((lock) => ({ pid, lock })),
+  )
 }
 
 /** The processes that hold a lock of this database's log now, without this one. This process must have it open. */

@@ -1,0 +1,57 @@
+/**
+ * What commands share that answer one question and end: the answer goes to standard output, as a table for eyes or as JSON,
+ * everything else to standard error. A failure is one line that says what to do, and an exit code; never a stack trace.
+ */
+import { Console, Effect, Layer, Logger, References, Runtime } from "effect"
+import { Argument, Flag } from "effect/unstable/cli"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import * as ExitCode from "./ExitCode.ts"
+
+/** The database that the question is about. */
+export const database = Argument.String("db").pipe(
+  Argument.withDescription("SQLite database; must exist"),
+  Argument.withMetavar("DB"),
+)
+
+export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
+
+/** Columns that stand below each other; numbers to the right, as far as their rows are. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n")
+}
+
+/** Only what an operator must see: warnings and errors, on standard error. The steps of a close are none of that. */
+const quiet = Layer.unwrap(
+  Effect.map(References.MinimumLogLevel, (level) =>
+    Layer.provideMerge(
+      Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
+      Layer.succeed(References.MinimumLogLevel, level === "Info" ? "Warn" : level),
+    ),
+  ),
+)
+
+/** The code that an error carries, or 1. */
+export const exitCodeOf = (error: unknown): number =>
+  error instanceof Error && Runtime.errorExitCode in error ? Number(error[Runtime.errorExitCode]) : ExitCode.failed
+
+/** Runs the command to its exit code. A step of a close that failed is a failure, too. */
+export const run = Effect.fnUntraced(
+  function* <E extends Error, R>(command: string, self: Effect.Effect<number, E, R>) {
+    const shutdown = yield* Shutdown.Shutdown
+    const code = yield* Effect.catch(self, (error) =>
+      Effect.as(Console.error(`${command}: ${error.message}`), exitCodeOf(error)),
+    )
+    const failures = yield* shutdown.failures
+    if (failures.length > 0) yield* Console.error(`${command}: the close failed: ${failures.join(", ")}`)
+    yield* ExitCode.exitWith(failures.length > 0 ? ExitCode.failed : code)
+  },
+  Effect.provide(Layer.merge(quiet, Shutdown.layer())),
+)
