@@ -3,12 +3,16 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { Command } from "effect/unstable/cli"
 import packageJson from "../package.json" with { type: "json" }
+import { backup } from "./cli/backup.ts"
+import { checkpoint } from "./cli/checkpoint.ts"
+import { guard } from "./cli/guard.ts"
+import { restore } from "./cli/restore.ts"
 import { run } from "./cli/run.ts"
 import { runMain } from "./cli/runMain.ts"
 
 const seawall = Command.make("seawall").pipe(
   Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
-  Command.withSubcommands([run]),
+  Command.withSubcommands([run, guard, checkpoint, backup, restore]),
 )
 
 seawall.pipe(Command.run({ version: packageJson.version }), Effect.provide(NodeServices.layer), runMain)

@@ -9,6 +9,8 @@ import { HaltReason } from "../engine/HaltReason.ts"
 
 export const ended = 0
 export const failed = 1
+/** Done, and somebody should look at what was found. */
+export const attention = 2
 export const risk = 3
 
 /** Halt reasons that end a session as it was meant to end. */

@@ -28,23 +28,34 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
     .join("\n")
 }
 
-/** Only what an operator must see: warnings and errors, on standard error. The steps of a close are none of that. */
-const quiet = Layer.unwrap(
-  Effect.map(References.MinimumLogLevel, (level) =>
-    Layer.provideMerge(
-      Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
-      Layer.succeed(References.MinimumLogLevel, level === "Info" ? "Warn" : level),
+export interface OneShotOptions {
+  /** It may take long: on a terminal, lines at INFO say how far it is. */
+  readonly progress?: boolean
+}
+
+/** Only what an operator must see, on standard error: warnings and errors. */
+const logging = ({ progress = false }: OneShotOptions) =>
+  Layer.provideMerge(
+    Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
+    Layer.effect(
+      References.MinimumLogLevel,
+      Effect.map(References.MinimumLogLevel, (level) =>
+        level === "Info" && !(progress && process.stderr.isTTY) ? "Warn" : level,
+      ),
     ),
-  ),
-)
+  )
 
 /** The code that an error carries, or 1. */
 export const exitCodeOf = (error: unknown): number =>
   error instanceof Error && Runtime.errorExitCode in error ? Number(error[Runtime.errorExitCode]) : ExitCode.failed
 
 /** Runs the command to its exit code. A step of a close that failed is a failure, too. */
-export const run = Effect.fnUntraced(
-  function* <E extends Error, R>(command: string, self: Effect.Effect<number, E, R>) {
+export const run = <E extends Error, R>(
+  command: string,
+  self: Effect.Effect<number, E, R>,
+  options: OneShotOptions = {},
+) =>
+  Effect.gen(function* () {
     const shutdown = yield* Shutdown.Shutdown
     const code = yield* Effect.catch(self, (error) =>
       Effect.as(Console.error(`${command}: ${error.message}`), exitCodeOf(error)),
@@ -52,6 +63,4 @@ export const run = Effect.fnUntraced(
     const failures = yield* shutdown.failures
     if (failures.length > 0) yield* Console.error(`${command}: the close failed: ${failures.join(", ")}`)
     yield* ExitCode.exitWith(failures.length > 0 ? ExitCode.failed : code)
-  },
-  Effect.provide(Layer.merge(quiet, Shutdown.layer())),
-)
+  }).pipe(Effect.provide(Layer.merge(logging(options), Shutdown.layer())))

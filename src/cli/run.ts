@@ -1,26 +1,22 @@
 /**
  * `seawall run`: a paper trading session on a guarded database.
  *
- * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, waits
- * for the request to halt, closes the chain and turns the way it ended into an exit code.
+ * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, and
+ * turns the reason for its halt into an exit code.
  */
-import * as NodeStdio from "@effect/platform-node/NodeStdio"
-import { type Cause, Clock, Effect, FileSystem, Layer, Option, Runtime } from "effect"
+import { Clock, Effect, FileSystem, Layer, Option } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { Stdio } from "effect/Stdio"
 import { Engine } from "../engine/Engine.ts"
 import * as EngineConfig from "../engine/EngineConfig.ts"
-import { Halt } from "../engine/Halt.ts"
 import * as Session from "../engine/Session.ts"
-import * as Signals from "../engine/Signals.ts"
 import { Feed, FeedError } from "../paper/Feed.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
-import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
-import * as Logging from "./Logging.ts"
 import * as StatusLine from "./StatusLine.ts"
+import * as UntilHalt from "./UntilHalt.ts"
 
 const defaultConfig = "config/config.yaml"
 
@@ -52,10 +48,7 @@ const flags = {
     Flag.withMetavar("ID"),
     Flag.optional,
   ),
-  logFormat: Flag.Literals("log-format", Logging.logFormats).pipe(
-    Flag.withDescription("Format of the log; default pretty on a terminal, logfmt elsewhere"),
-    Flag.optional,
-  ),
+  logFormat: UntilHalt.logFormat,
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>
@@ -130,62 +123,22 @@ const showStatus = Effect.gen(function* () {
   )
 })
 
-/** Builds the chain, waits for the request to halt, closes the chain. A request during start-up cuts the start short. */
+/** Builds the chain, and shows how it goes. */
 const session = Effect.fnUntraced(function* (input: Input) {
-  const halt = yield* Halt
   const config = yield* loadConfig(input)
   const feed = yield* feedLayer(input, config)
   const parentSessionId = input.parentSession
   const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
-  const chain = Session.layer({ config, parentSessionId, program })
-  const running = Layer.build(chain).pipe(
-    Effect.flatMap((context) => Effect.provideContext(showStatus, context)),
-    Effect.andThen(Effect.never),
-  )
-  yield* Effect.raceFirst(running, halt.awaitRequest)
-}, Effect.scoped)
-
-const exitCodeOf = (error: unknown) =>
-  error instanceof Error && Runtime.errorExitCode in error ? Number(error[Runtime.errorExitCode]) : ExitCode.failed
-
-const sessionExitCode = Effect.fnUntraced(function* (input: Input) {
-  const halt = yield* Halt
-  const shutdown = yield* Shutdown.Shutdown
-  const code = yield* session(input).pipe(
-    Effect.andThen(halt.settled),
-    Effect.map((reason) => ExitCode.ofHaltReason(Option.getOrElse(reason, () => "interrupted_other"))),
-    Effect.catch((error) =>
-      Effect.as(Effect.annotateLogs(Effect.logError("start failed"), { error: error.message }), exitCodeOf(error)),
-    ),
-    Effect.catchCause((cause: Cause.Cause<never>) => Effect.as(Effect.logFatal("run failed", cause), ExitCode.failed)),
-  )
-  const leftBehind = yield* shutdown.leftBehind
-  if (leftBehind.length > 0) {
-    yield* Effect.annotateLogs(Effect.logFatal("hard end"), { still_running: leftBehind.join(", ") })
-    // An orderly exit would wait for a thread that is inside SQLite, for as long as that takes.
-    process.kill(process.pid, "SIGKILL")
-  }
-  const failures = yield* shutdown.failures
-  if (failures.length === 0) return code
-  yield* Effect.annotateLogs(Effect.logError("shutdown incomplete"), { steps: failures.join(", ") })
-  return ExitCode.failed
+  const context = yield* Layer.build(Session.layer({ config, parentSessionId, program }))
+  yield* Effect.provideContext(showStatus, context)
+  return yield* Effect.never
 })
 
-export const run = Command.make(
-  "run",
-  flags,
-  Effect.fnUntraced(function* (input) {
-    const terminal = process.stdout
-    const format = Option.getOrElse(input.logFormat, () => (terminal.isTTY ? "pretty" : "logfmt"))
-    const foundation = Signals.layer.pipe(
-      Layer.provideMerge(Halt.layer),
-      Layer.provideMerge(Shutdown.layer()),
-      Layer.provideMerge(StatusLine.layer(terminal)),
-      Layer.provideMerge(Logging.layer(format, { colored: terminal.isTTY && terminal.hasColors() })),
-      Layer.provideMerge(NodeStdio.layer),
-    )
-    const code = yield* Effect.provide(sessionExitCode(input), foundation)
-    yield* ExitCode.exitWith(code)
+export const run = Command.make("run", flags, (input) =>
+  UntilHalt.run({
+    logFormat: input.logFormat,
+    running: session(input),
+    exitCode: (reason) => ExitCode.ofHaltReason(Option.getOrElse(reason, () => "interrupted_other")),
   }),
 ).pipe(
   Command.withShortDescription("Run a paper trading session on a guarded database"),

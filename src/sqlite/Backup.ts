@@ -37,8 +37,10 @@ export interface BackupOptions {
 export class Backup extends Context.Service<
   Backup,
   {
-    /** Makes one now, and returns its path. */
-    readonly run: (kind: BackupKind) => Effect.Effect<string, BackupError>
+    /** Makes one now beside the database, removes what is too old of its kind, and returns its path. */
+    readonly run: (kind: "bak" | "post") => Effect.Effect<string, BackupError>
+    /** Makes one now with this name; fails when something has it already, which is left as it is. */
+    readonly runTo: (name: string) => Effect.Effect<string, BackupError>
   }
 >()("seawall/sqlite/Backup") {
   static readonly layer = (options: BackupOptions): Layer.Layer<Backup> =>
@@ -98,32 +100,44 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
 const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOptions) {
   const services = yield* Effect.context<NodeServices.NodeServices>()
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
 
-  const run = Effect.fn("Backup.run")(function* (kind: BackupKind) {
+  /** Under another name until it has passed its check. */
+  const copyTo = Effect.fn("Backup.copyTo")(function* (name: string) {
     const start = yield* Clock.currentTimeMillis
-    const name = nameOf(file, kind, start)
     const aside = `${name}.partial`
     yield* Effect.gen(function* () {
       yield* copy(file, aside)
       yield* Integrity.check(aside)
-      yield* fs.rename(aside, name)
-      yield* FileSync.syncFolder(path.dirname(name))
-      const { size } = yield* fs.stat(name)
-      yield* Effect.annotateLogs(Effect.logInfo("backup"), {
-        file: name,
-        bytes: Number(size),
-        elapsed_ms: (yield* Clock.currentTimeMillis) - start,
-      })
-      yield* prune(file, kind, Math.max(1, keep))
-    }).pipe(
-      Effect.mapError((cause) => (cause instanceof BackupError ? cause : new BackupError({ file: name, cause }))),
-      Effect.onError(() => Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left)))),
-    )
+      yield* FileSync.giveName(aside, name)
+    }).pipe(Effect.ensuring(Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left)))))
+    const { size } = yield* fs.stat(name)
+    yield* Effect.annotateLogs(Effect.logInfo("backup"), {
+      file: name,
+      bytes: Number(size),
+      elapsed_ms: (yield* Clock.currentTimeMillis) - start,
+    })
     return name
+  })
+  const typed = <A, R>(name: string, self: Effect.Effect<A, unknown, R>) =>
+    Effect.mapError(self, (cause) => (cause instanceof BackupError ? cause : new BackupError({ file: name, cause })))
+
+  const runTo = Effect.fn("Backup.runTo")(function* (name: string) {
+    const isTaken = Effect.fail(new BackupError({ file: name, cause: "there is a file of that name already" }))
+    return yield* typed(
+      name,
+      Effect.flatMap(fs.exists(name), (taken) => (taken ? isTaken : copyTo(name))),
+    )
   }, Effect.provideContext(services))
 
-  return Backup.of({ run })
+  const run = Effect.fn("Backup.run")(function* (kind: BackupKind) {
+    const name = nameOf(file, kind, yield* Clock.currentTimeMillis)
+    return yield* typed(
+      name,
+      Effect.tap(copyTo(name), () => prune(file, kind, Math.max(1, keep))),
+    )
+  }, Effect.provideContext(services))
+
+  return Backup.of({ run, runTo })
 })
 
 /**

@@ -1,16 +1,17 @@
 /**
- * The backups beside a database: `<db>.bak.<UTC stamp>` from before a session, `<db>.post.<UTC stamp>` from its clean end.
+ * The backups beside a database: `<db>.bak.<UTC stamp>` from before a session, `<db>.post.<UTC stamp>` from its clean end,
+ * `<db>.manual.<UTC stamp>` asked for by somebody, which is never removed by itself.
  *
  * Each is one whole database file, and has passed `quick_check` before it got its name. What is being written has a name
  * that ends in `.partial`, and is no backup.
  */
 import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
 
-/** From before a session, or from its clean end. */
-export type BackupKind = "bak" | "post"
+/** From before a session, from its clean end, or asked for. */
+export type BackupKind = "bak" | "post" | "manual"
 
-const pattern = /^(.*)\.(bak|post)\.(\d{8}T\d{9}Z)$/
-const partial = /^(.*)\.(?:bak|post)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
+const pattern = /^(.*)\.(bak|post|manual)\.(\d{8}T\d{9}Z)$/
+const partial = /^(.*)\.(?:bak|post|manual)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
 
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
@@ -41,13 +42,8 @@ export const prune = Effect.fnUntraced(function* (file: string, kind: BackupKind
   yield* Effect.forEach([...old, ...unfinished], (name) => fs.remove(name), { discard: true })
 })
 
-/**
- * Puts a backup in the place of a database, for a POSIX shell. The files that were there are kept beside it with another
- * name, which no earlier one has; where that fails, nothing is copied.
- */
+/** The command that puts a backup in the place of a database, for a POSIX shell. */
 export const restoreCommand = (file: string, backup: string) => {
   const quoted = (name: string) => `'${name.replaceAll("'", `'\\''`)}'`
-  const files = ["", "-wal", "-shm"].map((suffix) => quoted(file + suffix)).join(" ")
-  const aside = `for f in ${files}; do if [ -e "$f" ]; then mv "$f" "$f.damaged.$t"; fi; done`
-  return `(set -e; t=$(date -u +%Y%m%dT%H%M%SZ); ${aside}; cp ${quoted(backup)} ${quoted(file)})`
+  return `seawall restore ${quoted(backup)} ${quoted(file)}`
 }

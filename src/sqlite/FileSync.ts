@@ -8,7 +8,7 @@
  * (device and inode), and never closed while the process lives: closing any descriptor of a file drops every lock that
  * the process holds on it. https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
-import { Effect, Schema } from "effect"
+import { Effect, FileSystem, Path, Schema } from "effect"
 import * as fs from "node:fs"
 import { open } from "node:fs/promises"
 
@@ -54,3 +54,19 @@ export const sync = (file: string): Effect.Effect<void, FileSyncError> =>
       }),
     ),
   )
+
+/**
+ * Gives a file that was written aside its name, durably. Never replaces what has that name: a link fails where a rename
+ * would replace. A file system without links gets a rename, after a look.
+ */
+export const giveName = Effect.fnUntraced(function* (aside: string, name: string) {
+  const files = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  yield* files.link(aside, name).pipe(
+    Effect.andThen(files.remove(aside)),
+    Effect.catch((error) =>
+      Effect.flatMap(files.exists(name), (taken) => (taken ? Effect.fail(error) : files.rename(aside, name))),
+    ),
+  )
+  yield* syncFolder(path.dirname(path.resolve(name)))
+})

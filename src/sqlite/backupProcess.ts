@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { backup, DatabaseSync } from "node:sqlite"
+import { pathToFileURL } from "node:url"
 import { nativeMessage, nativeReason } from "./NativeError.ts"
 
 /** Pages between two lines: 40 MB at the default page size. */
@@ -17,17 +18,24 @@ const rate = 10_000
 const [, , file = "", destination = ""] = process.argv
 process.title = "seawall backup"
 
+/** Of a file at rest nobody need take a lock, and a plain open would leave sidecars. */
+const isAtRest = !fs.existsSync(`${file}-wal`)
+const modified = () => fs.statSync(file, { bigint: true }).mtimeNs
+const url = pathToFileURL(file)
+if (isAtRest) url.searchParams.set("immutable", "1")
+
 const say = (line: object) => fs.writeSync(1, `${JSON.stringify(line)}\n`)
 
 const failure = (cause: unknown) => ({ reason: nativeReason(cause), detail: nativeMessage(cause) })
 
 const copy = Effect.gen(function* () {
-  const source = yield* Effect.try({
+  const [source, before] = yield* Effect.try({
     try: () => {
-      const opened = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
+      const unchanged = modified()
+      const opened = new DatabaseSync(url, { readOnly: true, timeout: 5000 })
       opened.exec("BEGIN")
       opened.prepare("SELECT 1 FROM sqlite_schema").all()
-      return opened
+      return [opened, unchanged] as const
     },
     catch: failure,
   })
@@ -40,6 +48,9 @@ const copy = Effect.gen(function* () {
     catch: failure,
   })
   source.close()
+  if (isAtRest && (fs.existsSync(`${file}-wal`) || modified() !== before)) {
+    return yield* Effect.fail({ reason: "Busy" as const, detail: "somebody opened the database meanwhile; try again" })
+  }
 })
 
 say(await Effect.runPromise(Effect.match(copy, { onFailure: (failure) => failure, onSuccess: () => ({ done: true }) })))

@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { type Ended, main, run, start } from "../support/Seawall.ts"
+import { type Ended, main, run, shell, start } from "../support/Seawall.ts"
 
 const json = ["run", "--log-format", "json"]
 
@@ -285,7 +285,7 @@ describe.concurrent("backups", () => {
       const refused = await run(json, { cwd: at.folder, env: withBackups })
       expect(refused.code).toBe(65)
       const error = String(lines(refused, "start failed")[0]?.annotations["error"])
-      execFileSync("sh", ["-c", /own check: (.*)$/.exec(error)?.[1] ?? "false"], { cwd: at.folder })
+      shell(/own check: (.*)$/.exec(error)?.[1] ?? "", at.folder)
       const last = await session(at.folder, "SIGINT")
       expect([last.code, errors(last)]).toEqual([0, []])
     },

@@ -11,12 +11,13 @@ import { aroundSession, Backup, BackupError } from "../../src/sqlite/Backup.ts"
 import * as BackupFiles from "../../src/sqlite/BackupFiles.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Integrity from "../../src/sqlite/Integrity.ts"
+import { shell } from "../support/Seawall.ts"
 import { list, quickDisk, temporaryFolder } from "../support/files.ts"
 import { logged, LogCapture, steps } from "../support/LogCapture.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
 const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (zeroblob(1000))`)
-const backup = (kind: BackupFiles.BackupKind) => Backup.use(({ run }) => run(kind))
+const backup = (kind: "bak" | "post") => Backup.use(({ run }) => run(kind))
 
 const rowsIn = (file: string) => {
   const database = new DatabaseSync(`file:${file}?immutable=1`, { readOnly: true })
@@ -256,9 +257,9 @@ describe("a damaged database", () => {
       expect(error.message).not.toContain(bad.slice(-19)) // its stamp
       const command = /own check: (.*)$/.exec(error.message)?.[1] ?? ""
       expect(command).toContain(good.slice(-19))
-      execFileSync("sh", ["-c", command])
+      shell(command, folder)
       expect(rowsIn(file)).toBe(1)
-      const aside = fs.readdirSync(folder).filter((name) => name.includes(".damaged."))
+      const aside = fs.readdirSync(folder).filter((name) => name.includes(".replaced."))
       expect(aside.map((name) => fs.readFileSync(`${folder}/${name}`))).toEqual([Buffer.alloc(5000, 7)])
       yield* Layer.build(Integrity.layer({ file, check: "quick" }))
     }).pipe(Effect.scoped),

@@ -1,5 +1,5 @@
 /** Runs the real `seawall` command in a process of its own, and waits for what it says instead of for the clock. */
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -89,3 +89,9 @@ export const start = (args: ReadonlyArray<string>, { cwd, env = {}, under = [] }
 
 /** Runs to the end. */
 export const run = (args: ReadonlyArray<string>, options: Options) => start(args, options).ended
+
+/** Runs a line that was said to an operator, in a shell where `seawall` is this command. */
+export const shell = (line: string, cwd: string) => {
+  const quoted = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`
+  execFileSync("sh", ["-c", `seawall() { ${quoted(process.execPath)} ${quoted(main)} "$@"; }; ${line}`], { cwd })
+}

@@ -1,0 +1,82 @@
+/** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
+import { Console, Effect, Layer } from "effect"
+import { Command, Flag } from "effect/unstable/cli"
+import { Database } from "../sqlite/Database.ts"
+import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
+import { Checkpoint, isInTheWay } from "../wal/Checkpoint.ts"
+import { Checkpointer } from "../wal/Checkpointer.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as OneShot from "./OneShot.ts"
+
+const mode = Flag.Literals("mode", ["passive", "truncate"]).pipe(
+  Flag.withDescription(
+    "passive copies what it can and waits for nobody; truncate, once that copied everything, also empties the log file, and gives up at once when somebody is in the way",
+  ),
+  Flag.withDefault("passive"),
+)
+
+/** TRUNCATE takes the writer lock, so it comes only when there is nothing left to copy under it. */
+const once = Effect.fnUntraced(function* (wanted: "passive" | "truncate") {
+  const database = yield* Database
+  const { run } = yield* Checkpointer
+  if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
+  const passive = yield* run("PASSIVE")
+  const done = wanted === "truncate" && passive.outcome === "Complete" ? yield* run("TRUNCATE") : passive
+  const holders = done.outcome === "Complete" ? [] : yield* database.lockHolders
+  return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })
+})
+
+const object = (file: string, done: Checkpoint) => ({
+  file,
+  mode: done.mode,
+  outcome: done.outcome,
+  busy: done.busy,
+  log_frames: done.logFrames,
+  checkpointed_frames: done.checkpointedFrames,
+  elapsed_ms: done.elapsedMillis,
+  blockers: done.blockers,
+})
+
+const rows = (file: string, done: Checkpoint) => [
+  ["file", file],
+  ["mode", done.mode],
+  ["outcome", done.outcome],
+  ["log frames", done.logFrames < 0 ? "unknown" : String(done.logFrames)],
+  ["checkpointed", done.checkpointedFrames < 0 ? "unknown" : String(done.checkpointedFrames)],
+  ["took", `${done.elapsedMillis.toFixed(1)} ms`],
+  ...done.blockers.map(({ command, lock, pid }) => ["in the way", `${command} (pid ${pid}), ${lock}`]),
+]
+
+export const checkpoint = Command.make(
+  "checkpoint",
+  { database: OneShot.database, mode, json: OneShot.json },
+  ({ database: file, json, mode: wanted }) => {
+    const layers = Checkpointer.layerInline.pipe(
+      Layer.provideMerge(Database.layer({ file, create: false, requireWal: true, durability: "normal" })),
+    )
+    return OneShot.run(
+      "checkpoint",
+      Effect.gen(function* () {
+        const done = yield* Effect.provide(once(wanted), layers)
+        yield* Console.log(json ? JSON.stringify(object(file, done)) : OneShot.table(rows(file, done)))
+        return done.outcome === "Complete" ? ExitCode.ended : ExitCode.attention
+      }),
+    )
+  },
+).pipe(
+  Command.withShortDescription("Checkpoint a database once"),
+  Command.withDescription(
+    `Checkpoint a database once, whoever has it open. No writer waits for it. Outcomes: Complete, ReaderBlocked, WriterBusy, CheckpointerBusy; who is in the way is named (Linux).
+
+The last program that closes a database empties and removes the log; when nobody else has it open, that is this command.
+
+Exit codes:
+  0   complete: every frame is in the database
+  1   failed: no such file, no permission, not a database, not in WAL mode, or the disk
+  2   not complete: somebody is in the way`,
+  ),
+  Command.withExamples([
+    { command: "seawall checkpoint app.db", description: "Copy what can be copied" },
+    { command: "seawall checkpoint app.db --mode truncate --json", description: "Empty the log file, for a script" },
+  ]),
+)

@@ -1,0 +1,145 @@
+/**
+ * `seawall guard`: the guard as a program of its own, beside programs in any language.
+ *
+ * Each database has a chain of its own, from its connection up; they close side by side, because none knows of another.
+ * A database whose file was moved or replaced is left alone from then on: closing it would remove the log that has its
+ * name now, which is somebody else's. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
+ */
+import { Duration, Effect, FileSystem, Layer, Option, Schedule, Scope } from "effect"
+import { Argument, Command, Flag } from "effect/unstable/cli"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { Database } from "../sqlite/Database.ts"
+import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
+import { safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
+import { LatencyWindow } from "../wal/LatencyWindow.ts"
+import * as ThreadCheckpointer from "../wal/ThreadCheckpointer.ts"
+import * as WalBound from "../wal/WalBound.ts"
+import * as WalGuard from "../wal/WalGuard.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as UntilHalt from "./UntilHalt.ts"
+
+const flags = {
+  databases: Argument.String("db").pipe(
+    Argument.withDescription("SQLite databases in WAL mode; must exist"),
+    Argument.withMetavar("DB"),
+    Argument.variadic({ min: 1 }),
+  ),
+  intervalSeconds: Flag.Finite("interval-seconds").pipe(
+    Flag.withDescription("Time from the end of one checkpoint to the start of the next; default 60"),
+    Flag.withMetavar("SECONDS"),
+    Flag.filter(
+      (seconds) => seconds > 0,
+      (seconds) => `Expected --interval-seconds to be above 0, got ${seconds}`,
+    ),
+    Flag.withDefault(Duration.toSeconds(WalGuard.defaultInterval)),
+  ),
+  maxFrames: Flag.Int("max-frames").pipe(
+    Flag.withDescription("Length of the log, in frames, that is held beside the interval; 0 = off, default 4000"),
+    Flag.withMetavar("FRAMES"),
+    Flag.filter(
+      (frames) => frames >= 0,
+      (frames) => `Expected --max-frames to be 0 or more, got ${frames}`,
+    ),
+    Flag.withDefault(WalBound.defaultMaxFrames),
+  ),
+  allowNetworkFileSystem: Flag.Boolean("allow-network-file-system").pipe(
+    Flag.withDescription("WAL over a network file system corrupts; guard it there all the same"),
+    Flag.withDefault(false),
+  ),
+  logFormat: UntilHalt.logFormat,
+}
+
+type Input = Command.Command.Config.Infer<typeof flags>
+
+/** How often it is looked whether a database is still the file that was opened. */
+const lookInterval = "1 second"
+
+/** The header is read before this process has a connection, because closing a file drops its locks. */
+const warnOfLastWriter = Effect.fnUntraced(function* (file: string) {
+  const header = yield* DatabaseHeader.read(file)
+  const writer = Option.flatMap(header, ({ writtenBy }) => writtenBy)
+  if (Option.isNone(writer) || verdict(writer.value) !== "Unsafe") return
+  yield* Effect.annotateLogs(Effect.logWarning("sqlite version unsafe"), {
+    version: writer.value,
+    danger:
+      "the program that wrote this database last can corrupt it when somebody else checkpoints at the same instant",
+    safe: safeVersions,
+  })
+})
+
+const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrames }: Input) =>
+  WalGuard.WalGuard.layer({ interval: `${intervalSeconds} seconds`, maxFrames, writers: "elsewhere" }).pipe(
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(ThreadCheckpointer.layer()),
+    Layer.provideMerge(
+      Database.layer({ file, create: false, requireWal: true, durability: "normal", allowNetworkFileSystem }),
+    ),
+  )
+
+/** What is at this path now; none when nothing is. */
+const identity = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  return yield* Effect.option(Effect.map(fs.stat(file), ({ dev, ino }) => `${dev}:${Option.getOrElse(ino, () => 0)}`))
+})
+
+/** Opens a database and guards it; succeeds with what watches over its file. */
+const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: Scope.Scope) {
+  yield* warnOfLastWriter(file)
+  const shutdown = yield* Shutdown.Shutdown
+  const scope = yield* Scope.make()
+  let isReplaced = false
+  yield* Scope.addFinalizerExit(all, (exit) =>
+    isReplaced ? shutdown.leaveBehind(`a connection to what was ${file}`) : Scope.close(scope, exit),
+  )
+  const opened = yield* identity(file)
+  const context = yield* Layer.buildWithScope(chain(file, input), scope)
+  const look = Effect.gen(function* () {
+    const now = yield* identity(file)
+    if (isReplaced || Option.getOrNull(now) === Option.getOrNull(opened)) return
+    isReplaced = true
+    yield* Effect.annotateLogs(Effect.logError("database replaced"), {
+      danger: "the file was moved or replaced while programs had it open, which can corrupt it; it is guarded no more",
+    })
+    yield* Effect.provideContext(
+      WalGuard.WalGuard.use((guard) => guard.setInterval(0)),
+      context,
+    )
+  })
+  return { watch: Effect.schedule(Effect.ignore(look, { log: "Error" }), Schedule.spaced(lookInterval)) }
+})
+
+const guardAll = Effect.fnUntraced(function* (input: Input) {
+  const all = yield* Scope.fork(yield* Effect.scope, "parallel")
+  const annotated = <A, E, R>(file: string, self: Effect.Effect<A, E, R>) =>
+    Effect.annotateLogs(self, { database: file })
+  const watches = yield* Effect.forEach(input.databases, (file) =>
+    Effect.map(annotated(file, guardOne(file, input, all)), ({ watch }) => annotated(file, watch)),
+  )
+  yield* Effect.all(watches, { concurrency: "unbounded" })
+  return yield* Effect.never
+})
+
+export const guard = Command.make("guard", flags, (input) =>
+  UntilHalt.run({
+    logFormat: input.logFormat,
+    running: guardAll(input),
+    exitCode: () => ExitCode.ended,
+  }),
+).pipe(
+  Command.withShortDescription("Keep the logs of databases short that other programs write"),
+  Command.withDescription(
+    `Keep the write-ahead logs of databases short that other programs write, in any language: PASSIVE checkpoints by interval and by size, on a thread, which make nobody wait. Who is in the way is named (Linux).
+
+The programs that write should set PRAGMA wal_autocheckpoint = 0, so that their commits no longer pay for checkpoints. A log starts anew only when a write finds it wholly copied: that of a program which leaves gaps between its writes is bounded; for one that never pauses the guard says so ("cannot bound the log", WriterBusy), and that program has to checkpoint, or pause for some milliseconds, by itself.
+
+Stop it with Ctrl+C, SIGTERM or SIGHUP. The log is then emptied, if nobody else has the database open.
+
+Exit codes:
+  0   stopped by a signal
+  1   failure: a database that cannot be opened or is not in WAL mode, or a step of the close that failed`,
+  ),
+  Command.withExamples([
+    { command: "seawall guard app.db", description: "One database" },
+    { command: "seawall guard --interval-seconds 10 data/*.db", description: "Many, more often" },
+  ]),
+)

@@ -1,0 +1,45 @@
+/** `seawall restore`: puts a backup in the place of a database, and keeps what was there. */
+import { Console, Effect } from "effect"
+import { Argument, Command } from "effect/unstable/cli"
+import * as Restore from "../sqlite/Restore.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as OneShot from "./OneShot.ts"
+
+const source = Argument.String("backup").pipe(
+  Argument.withDescription("The backup; it is read and stays where it is"),
+  Argument.withMetavar("BACKUP"),
+)
+
+const target = Argument.String("db").pipe(
+  Argument.withDescription("The database that it takes the place of; may be missing"),
+  Argument.withMetavar("DB"),
+)
+
+export const restore = Command.make(
+  "restore",
+  { backup: source, database: target, json: OneShot.json },
+  ({ backup, database, json }) =>
+    OneShot.run(
+      "restore",
+      Effect.gen(function* () {
+        const { file, kept } = yield* Restore.restore(backup, database)
+        const rows = [["restored", file], ["from", backup], ...kept.map((name) => ["kept", name])]
+        yield* Console.log(json ? JSON.stringify({ file, backup, kept }) : OneShot.table(rows))
+        return ExitCode.ended
+      }),
+      { progress: true },
+    ),
+).pipe(
+  Command.withShortDescription("Put a backup in the place of a database"),
+  Command.withDescription(
+    `Put a backup in the place of a database. The backup is checked first (quick_check). What was there is kept beside it, with its log, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. Refused while a process has the database open (seen on Linux, for processes that this user may look at).
+
+Exit codes:
+  0   restored
+  1   refused or failed: nothing was changed
+  65  the backup is damaged: nothing was changed`,
+  ),
+  Command.withExamples([
+    { command: "seawall restore app.db.post.20261123T081530123Z app.db", description: "Go back to a clean end" },
+  ]),
+)

@@ -1,0 +1,97 @@
+/**
+ * Puts a backup in the place of a database. The backup is checked first; a database that somebody has open is left alone;
+ * what was there is kept beside it under another name, and nothing is ever overwritten.
+ *
+ * The copy is written aside and synced before the first file moves; if the last step fails, everything is put back.
+ * Does not look into the database that it replaces, which may be damaged.
+ */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Clock, Effect, FileSystem, Path, Schema } from "effect"
+import { stampOf } from "./BackupFiles.ts"
+import * as FileSync from "./FileSync.ts"
+import * as Integrity from "./Integrity.ts"
+import * as Sidecars from "./Sidecars.ts"
+
+/** A database that was not replaced: it is as it was. */
+export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreError", {
+  file: Schema.String,
+  reason: Schema.Literals(["NoBackup", "NotWhole", "SameFile", "InUse", "NoFolder", "Failed"]),
+  detail: Schema.String,
+}) {
+  override get message() {
+    const unchanged = "Nothing was changed"
+    switch (this.reason) {
+      case "NoBackup":
+        return `${this.detail} is not there, or is empty; name a backup`
+      case "NotWhole":
+        return `${this.detail} has a log beside it, so it is no backup but a database; make a backup of it first (seawall backup)`
+      case "SameFile":
+        return `${this.file} is the backup itself`
+      case "InUse":
+        return `${this.file} is open in ${this.detail}; stop that first. ${unchanged}`
+      case "NoFolder":
+        return `the folder of ${this.file} does not exist; create it, or correct the path`
+      case "Failed":
+        return `${this.file} was not restored: ${this.detail}. ${unchanged}`
+    }
+  }
+}
+
+export interface Restored {
+  readonly file: string
+  /** Where the files that were there are now. */
+  readonly kept: ReadonlyArray<string>
+}
+
+/** Returns once the backup is, on disk, the database. */
+export const restore = Effect.fn("Restore.restore")(function* (
+  backup: string,
+  file: string,
+): Effect.fn.Return<Restored, RestoreError | Integrity.IntegrityError, NodeServices.NodeServices> {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const refuse = (reason: RestoreError["reason"], detail = "") => new RestoreError({ file, reason, detail })
+  const failed = (error: { readonly message: string }) => refuse("Failed", error.message)
+  const exists = (name: string) => Effect.orElseSucceed(fs.exists(name), () => false)
+  const sizeOf = (name: string) =>
+    fs.stat(name).pipe(
+      Effect.map(({ size, type }) => (type === "File" ? size : 0n)),
+      Effect.orElseSucceed(() => 0n),
+    )
+  const notInUse = Effect.gen(function* () {
+    const openers = yield* Sidecars.openedBy(file)
+    if (openers.length === 0) return
+    return yield* refuse("InUse", openers.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "))
+  })
+
+  if ((yield* sizeOf(backup)) === 0n) return yield* refuse("NoBackup", backup)
+  if ((yield* sizeOf(`${backup}-wal`)) > 0n) return yield* refuse("NotWhole", backup)
+  if (!(yield* exists(path.dirname(path.resolve(file))))) return yield* refuse("NoFolder")
+  const real = (name: string) => Effect.orElseSucceed(fs.realPath(name), () => path.resolve(name))
+  if ((yield* real(backup)) === (yield* real(file))) return yield* refuse("SameFile")
+  yield* notInUse
+  yield* Integrity.check(backup)
+
+  const stamp = stampOf(yield* Clock.currentTimeMillis)
+  const aside = `${file}.restoring.${stamp}`
+  const keptAs = `${file}.replaced.${stamp}`
+  const moves = yield* Effect.filter(["", "-wal", "-shm"], (suffix) => exists(file + suffix))
+  const move = (from: string, to: string) =>
+    Effect.forEach(moves, (suffix) => fs.rename(from + suffix, to + suffix), { discard: true })
+
+  return yield* Effect.gen(function* () {
+    yield* fs.copyFile(backup, aside)
+    yield* Effect.scoped(Effect.flatMap(fs.open(aside, { flag: "r+" }), (copy) => copy.sync))
+    yield* notInUse // it took a while
+    yield* Effect.uninterruptible(
+      move(file, keptAs).pipe(
+        Effect.andThen(FileSync.giveName(aside, file)),
+        Effect.onError(() => Effect.ignore(move(keptAs, file))),
+      ),
+    )
+    return { file, kept: moves.map((suffix) => keptAs + suffix) }
+  }).pipe(
+    Effect.mapError((error) => (error instanceof RestoreError ? error : failed(error))),
+    Effect.ensuring(Effect.ignore(fs.remove(aside))),
+  )
+}, Effect.provide(NodeServices.layer))

@@ -1,0 +1,122 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Layer, Option, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { Database } from "../../src/sqlite/Database.ts"
+import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import { WalGuard } from "../../src/wal/WalGuard.ts"
+import { temporaryDatabase } from "../support/files.ts"
+import { LogCapture, logged } from "../support/LogCapture.ts"
+
+/** A log that somebody else writes: the test says what is in it, and a pass copies all but what `leaves` says. */
+const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
+  Layer.succeed(Checkpointer, {
+    frames: Effect.asSome(Ref.get(log)),
+    concurrent: Effect.succeed(true),
+    run: (mode) =>
+      Effect.map(
+        Ref.updateAndGet(log, (now) => ({ ...now, checkpointed: now.log - leaves })),
+        (now) =>
+          new Checkpoint({
+            mode,
+            outcome: leaves === 0 ? "Complete" : "ReaderBlocked",
+            busy: 0,
+            logFrames: now.log,
+            checkpointedFrames: now.checkpointed,
+            elapsedMillis: 1,
+          }),
+      ),
+  })
+
+const others = (processes: ReadonlyArray<{ readonly pid: number; readonly command: string }>) =>
+  Layer.effect(
+    Database,
+    Effect.map(Database, (database) => ({
+      ...database,
+      syncFile: Effect.void,
+      others: Effect.succeed(processes),
+      lockHolders: Effect.succeed(processes.map((process) => ({ ...process, lock: "write" as const }))),
+    })),
+  ).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
+
+const guarded = (
+  log: Ref.Ref<WalFrames>,
+  { leaves = 0, processes = [] }: { leaves?: number; processes?: Parameters<typeof others>[0] } = {},
+) =>
+  WalGuard.layer({ interval: "1 hour", maxFrames: 1000, writers: "elsewhere" }).pipe(
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(foreign(log, leaves)),
+    Layer.provideMerge(others(processes)),
+    Layer.provideMerge(Shutdown.layer()),
+    Layer.provideMerge(LogCapture.layer),
+  )
+
+const writer = { pid: 4711, command: "writer" }
+
+describe("a log that other processes write", () => {
+  it.effect("is copied when it is long, although nothing is committed here", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        yield* Ref.set(log, { log: 600, checkpointed: 0 })
+        yield* TestClock.adjust("1 second")
+        expect(yield* Ref.get(log)).toEqual({ log: 600, checkpointed: 600 })
+        expect(Option.isSome(yield* WalGuard.use(({ last }) => last))).toBe(true)
+      }).pipe(Effect.provide(guarded(log)))
+    }),
+  )
+
+  it.effect("is exposed to a power cut from when its growth is seen", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        const { exposure } = yield* Database
+        yield* TestClock.adjust("1 second")
+        expect(yield* exposure.seconds).toBe(0)
+        yield* Ref.set(log, { log: 10, checkpointed: 0 })
+        yield* TestClock.adjust("10 seconds")
+        expect(yield* exposure.seconds).toBeGreaterThan(9.8)
+      }).pipe(Effect.provide(guarded(log)))
+    }),
+  )
+
+  it.effect("that grows although it is copied is said to be out of reach, once, and once that it is over", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        for (let second = 0; second < 20; second++) {
+          yield* Ref.update(log, (now) => ({ ...now, log: now.log + 1000 }))
+          yield* TestClock.adjust("1 second")
+        }
+        const said = yield* logged("wal_checkpoint cannot bound the log")
+        expect(said.map(({ level }) => level)).toEqual(["Warn"])
+        expect(said[0]?.fields).toMatchObject({ outcome: "WriterBusy", writers: "writer (pid 4711)" })
+        yield* Ref.set(log, { log: 10, checkpointed: 0 })
+        yield* TestClock.adjust("1 second")
+        expect(yield* logged("wal_checkpoint bounds the log again")).toHaveLength(1)
+      }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
+    }),
+  )
+
+  it.effect("is emptied at the end when nobody else has the database open", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      const entries = yield* Effect.provide(LogCapture, guarded(log))
+      expect(entries.entries.some(({ fields }) => fields["mode"] === "TRUNCATE")).toBe(true)
+    }),
+  )
+
+  it.effect("is left as it is at the end when somebody has, and it is said who", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      const { entries } = yield* Effect.provide(LogCapture, guarded(log, { processes: [writer] }))
+      expect(entries.some(({ fields }) => fields["mode"] === "TRUNCATE")).toBe(false)
+      const skipped = entries.filter(({ event }) => event === "wal_checkpoint truncate skipped")
+      expect(skipped.map(({ fields, level }) => [level, fields["reason"]])).toEqual([
+        ["Info", "still open in writer (pid 4711)"],
+      ])
+    }),
+  )
+})
