@@ -85,10 +85,10 @@ describe("seawall guard", () => {
     create("test.db")
     const guarding = guard("test.db", "--max-frames", "100")
     await guarding.says("wal_checkpoint started")
-    const writing = await writer("test.db", 500)
+    const writing = await writer("test.db", 150)
     // A log that starts anew is written from its start: the file stops growing, however much is written.
     const main = () => fs.statSync(at("test.db")).size
-    await until(() => main() > 1000 * 4096)
+    await until(() => main() > 800 * 4096)
     expect(logSize("test.db")).toBeLessThan(400 * frame)
     const rows = await writing.end()
     guarding.kill("SIGTERM")
