@@ -19,6 +19,15 @@ export {
   StateManager,
   type Worth,
 } from "./state/StateManager.ts"
+export type { Capital, CapitalChange, Deposit } from "./state/Capital.ts"
+export {
+  CapitalError,
+  CapitalEvent,
+  type CapitalMovement,
+  type ClassifiedWithdrawal,
+  classifyWithdrawal,
+} from "./state/CapitalEvent.ts"
+export type { CapitalWithdrawal } from "./state/CapitalIntents.ts"
 export { StateError } from "./state/StateError.ts"
 export { Engine, type EngineOptions } from "./engine/Engine.ts"
 export * as EngineConfig from "./engine/EngineConfig.ts"

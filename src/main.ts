@@ -6,13 +6,15 @@ import packageJson from "../package.json" with { type: "json" }
 import { backup } from "./cli/backup.ts"
 import { checkpoint } from "./cli/checkpoint.ts"
 import { guard } from "./cli/guard.ts"
+import { injectCapital } from "./cli/injectCapital.ts"
 import { restore } from "./cli/restore.ts"
 import { run } from "./cli/run.ts"
 import { runMain } from "./cli/runMain.ts"
+import { writeInitialBasis } from "./cli/writeInitialBasis.ts"
 
 const seawall = Command.make("seawall").pipe(
   Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
-  Command.withSubcommands([run, guard, checkpoint, backup, restore]),
+  Command.withSubcommands([run, guard, checkpoint, backup, restore, injectCapital, writeInitialBasis]),
 )
 
 seawall.pipe(Command.run({ version: packageJson.version }), Effect.provide(NodeServices.layer), runMain)

@@ -15,13 +15,19 @@ export const database = Argument.String("db").pipe(
 
 export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
 
-/** Columns that stand below each other; numbers to the right, as far as their rows are. */
+/** Columns that stand below each other; one of nothing but numbers below its head to the right. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)))
+  const isNumber = (cell: string) => cell !== "" && Number.isFinite(Number(cell))
+  const columns = Array.from({ length: Math.max(0, ...rows.map((row) => row.length)) }, (_, column) => {
+    const cells = rows.map((row) => row[column] ?? "")
+    return { width: Math.max(...cells.map((cell) => cell.length)), isRight: cells.slice(1).every(isNumber) }
+  })
+  const fit = (cell: string, { isRight, width }: (typeof columns)[number]) =>
+    isRight ? cell.padStart(width) : cell.padEnd(width)
   return rows
     .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      columns
+        .map((column, index) => fit(row[index] ?? "", column))
         .join("  ")
         .trimEnd(),
     )

@@ -8,6 +8,7 @@
 import { Effect, Layer, Option, Ref } from "effect"
 import type { EngineConfig } from "../engine/EngineConfig.ts"
 import { EngineProgram, haltWith } from "../engine/EngineProgram.ts"
+import { startingValueKey } from "../state/Capital.ts"
 import { StateManager, type Worth } from "../state/StateManager.ts"
 import { Feed } from "./Feed.ts"
 import * as MarketMaker from "./MarketMaker.ts"
@@ -23,7 +24,7 @@ const keys = {
   spreadPnlRlusd: "paper.spread_pnl_rlusd",
   fills: "paper.fills",
   pnl: "paper.pnl_rlusd",
-  startingValue: "paper.pnl_starting_value_rlusd",
+  startingValue: startingValueKey,
 } as const
 
 export const layer = (options: PaperOptions) => Layer.effect(EngineProgram, make(options))

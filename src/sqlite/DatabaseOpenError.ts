@@ -24,7 +24,7 @@ export type OpenReason = typeof OpenReason.Type
 
 const advice: Readonly<Record<OpenReason, string>> = {
   FolderMissing: "its folder does not exist; create the folder or correct the path",
-  FileMissing: "the file does not exist; correct the path, or ask for it to be created",
+  FileMissing: "the file does not exist; correct the path, or create the database first",
   NotAFile: "the path is not a regular file; name a database file",
   NoPermission:
     "permission denied; the process must be able to read and write the file, and to create files in its folder",

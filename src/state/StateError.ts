@@ -1,6 +1,7 @@
 /** What can go wrong between an engine and its memory. */
 import { Effect, Schema } from "effect"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
+import { CapitalError } from "./CapitalEvent.ts"
 
 const advice: Readonly<Partial<Record<NativeReason, string>>> = {
   Full: "free some disk space",
@@ -23,8 +24,16 @@ export class StateError extends Schema.TaggedError<StateError>()("StateError", {
   }
 }
 
+const wrap = (operation: string, cause: unknown) => new StateError({ operation, reason: nativeReason(cause), cause })
+
 /** Any failure below, a driver's or a row that does not decode, as the one error of this floor. */
 export const stateError =
   (operation: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, StateError, R> =>
-    Effect.mapError(self, (cause) => new StateError({ operation, reason: nativeReason(cause), cause }))
+    Effect.mapError(self, (cause) => wrap(operation, cause))
+
+/** The same, but a broken rule of the capital stays what it is. */
+export const capitalOrStateError =
+  (operation: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, StateError | CapitalError, R> =>
+    Effect.mapError(self, (cause) => (cause instanceof CapitalError ? cause : wrap(operation, cause)))

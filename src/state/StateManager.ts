@@ -1,5 +1,5 @@
 /**
- * What an engine remembers: its state keys, its sessions, its paper ticks.
+ * What an engine remembers: its state keys, its sessions, its paper ticks, its capital.
  *
  * One method per intent, each one transaction; callers never see SQL, so that another store can take its place.
  * The layer brings the schema up to date and starts nothing: no fiber, no checkpoint. Everything it writes goes through
@@ -10,6 +10,7 @@ import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "
 import { SqlClient } from "effect/unstable/sql"
 import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
+import * as CapitalIntents from "./CapitalIntents.ts"
 import { migrations } from "./migrations.ts"
 import { stateError, StateError } from "./StateError.ts"
 
@@ -59,7 +60,7 @@ type Result<A> = Effect.Effect<A, StateError>
 
 export class StateManager extends Context.Service<
   StateManager,
-  {
+  CapitalIntents.CapitalIntents & {
     /** A key that was never set, or was cleared, is none. */
     readonly get: (key: string) => Result<Option.Option<string>>
     /** An integer; 0 when absent or unreadable. */
@@ -111,8 +112,9 @@ const make = Effect.gen(function* () {
   const setError = stateError("set")
   const now = Effect.map(DateTime.now, DateTime.formatIso)
   const idOf = (rows: ReadonlyArray<Row>) => Effect.map(Schema.decodeUnknownEffect(NewId)(rows), ([{ id }]) => id)
+  const setKey = (key: string, value: string) => sql.unsafe(upsert, [key, value])
   const write = (entries: Readonly<Record<string, string>>) =>
-    Effect.forEach(Object.entries(entries), (entry) => sql.unsafe(upsert, entry), { discard: true })
+    Effect.forEach(Object.entries(entries), ([key, value]) => setKey(key, value), { discard: true })
 
   const get = Effect.fn("StateManager.get")(function* (key: string) {
     const rows = yield* sql.unsafe(
@@ -131,6 +133,7 @@ const make = Effect.gen(function* () {
   }, stateError("setMany"))
 
   return StateManager.of({
+    ...CapitalIntents.make({ sql, set: setKey }, writer),
     get,
     getInt: (key) =>
       Effect.map(get(key), (value) => {

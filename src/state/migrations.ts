@@ -61,4 +61,14 @@ export const migrations = {
     yield* index("", "paper_ticks_by_session", "paper_ticks (session_id)")
     yield* index("", "paper_fills_by_tick", "paper_fills (tick_id)")
   }),
+  "0004_capital": table("capital_events", {
+    id: "INTEGER PRIMARY KEY",
+    asset: "TEXT NOT NULL DEFAULT ''",
+    event_type: "TEXT NOT NULL DEFAULT ''",
+    amount: "REAL NOT NULL DEFAULT 0",
+    price_rlusd: "REAL",
+    basis_delta_rlusd: "REAL",
+    source_note: "TEXT NOT NULL DEFAULT ''",
+    created_at: "TEXT NOT NULL DEFAULT ''",
+  }),
 }

@@ -511,7 +511,7 @@ describe("opening a file again", () => {
       const after = yield* opening(file, everything)
       expect(after).toEqual(before)
       const sizes = [before.migrations, before.state, before.sessions, before.ticks, before.fills]
-      expect(sizes.map(({ length }) => length)).toEqual([3, 2, 1, 1, 2])
+      expect(sizes.map(({ length }) => length)).toEqual([4, 2, 1, 1, 2])
     }),
   )
 
@@ -534,6 +534,7 @@ describe("opening a file again", () => {
         { id: 1 },
         { id: 2 },
         { id: 3 },
+        { id: 4 },
       ])
     }).pipe(Effect.provide(temporaryDatabase())),
   )

@@ -1,0 +1,132 @@
+/**
+ * What `seawall inject-capital` and `seawall write-initial-basis` share: a change of capital that is shown before it is
+ * made, on `Database` and `StateManager` alone, with no guard, no fiber and no thread.
+ *
+ * Figures go to standard output, everything else to standard error. Without `--confirm` the file is read at rest and
+ * not a byte beside it changes; with it the change is one transaction.
+ */
+import { Console, Effect, Layer, Option, Result } from "effect"
+import { Flag } from "effect/unstable/cli"
+import { SqlClient } from "effect/unstable/sql"
+import * as AtRest from "../sqlite/AtRest.ts"
+import { Database } from "../sqlite/Database.ts"
+import { type Capital, type CapitalChange, type CapitalPlan, read, startingValueKey } from "../state/Capital.ts"
+import { CapitalError } from "../state/CapitalEvent.ts"
+import { stateError, type StateError } from "../state/StateError.ts"
+import { StateManager } from "../state/StateManager.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as OneShot from "./OneShot.ts"
+
+export const flags = {
+  db: Flag.String("db").pipe(
+    Flag.withDescription("SQLite database of the engine; must exist"),
+    Flag.withMetavar("FILE"),
+  ),
+  confirm: Flag.Boolean("confirm").pipe(
+    Flag.withDescription("Make the change; without it nothing is changed"),
+    Flag.withDefault(false),
+  ),
+  json: OneShot.json,
+}
+
+export const help = `Prints the figures before and after. Without --confirm nothing is changed, and nothing is created beside the file; a log that
+a killed engine left is taken over with --confirm, and refused without.
+Refused while another process has the file open (seen on Linux, for processes that this user may look at).
+
+Exit codes:
+  0   done; without --confirm: shown
+  1   refused or failed: nothing was stored, unless the message says that the close failed`
+
+/** A number as it is typed; what is none is refused by its name. */
+export const parseNumber = (field: string, text: string): Result.Result<number, CapitalError> =>
+  /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text.trim())
+    ? Result.succeed(Number(text))
+    : Result.fail(new CapitalError({ field, expected: "a number", got: JSON.stringify(text) }))
+
+export interface CapitalCommand {
+  readonly command: string
+  readonly file: string
+  readonly confirm: boolean
+  readonly json: boolean
+  /** What it would do; also what refuses it before any file is touched. */
+  readonly plan: Result.Result<CapitalPlan, CapitalError>
+  /** What does it. */
+  readonly change: (state: StateManager["Service"]) => Effect.Effect<CapitalChange, StateError | CapitalError>
+}
+
+const shown = ({ file, plan }: CapitalCommand) =>
+  Effect.gen(function* () {
+    const work = yield* Effect.fromResult(plan)
+    const sql = yield* SqlClient.SqlClient
+    return yield* Effect.fromResult(work(yield* stateError("capital")(read(sql))))
+  }).pipe(Effect.provide(AtRest.layer(file)))
+
+/** Looked at twice: opening a database that somebody has open is no harmless act, and who opens it meanwhile counts too. */
+const made = Effect.fnUntraced(function* ({ change, file }: CapitalCommand) {
+  // There is nothing that could go on while the disk syncs.
+  const chain = Layer.provide(StateManager.layer, Database.layer({ file, create: false, durability: "full" }))
+  yield* AtRest.ensureNotOpen(file)
+  return yield* Effect.provide(
+    Effect.gen(function* () {
+      const state = yield* StateManager
+      yield* AtRest.ensureNotOpen(file)
+      return yield* change(state)
+    }),
+    chain,
+  )
+})
+
+/** 15 digits: what a double holds; more than that is noise of the arithmetic. */
+const figure = (value: number) => Number(value.toPrecision(15))
+
+const figures = ({ netBasisRlusd, startingValue }: Capital): Readonly<Record<string, number | string | null>> => {
+  const text = Option.getOrNull(startingValue)
+  const value = Number(text ?? Number.NaN)
+  return {
+    net_basis_rlusd: figure(netBasisRlusd),
+    [startingValueKey]: Number.isFinite(value) ? figure(value) : text,
+  }
+}
+
+const table = ({ after, before }: CapitalChange) => {
+  const [left, right] = [figures(before), figures(after)]
+  const rows = Object.keys(left).map((key) => [key, String(left[key] ?? "none"), String(right[key] ?? "none")])
+  return OneShot.table([["", "before", "after"], ...rows])
+}
+
+const object = ({ command, confirm, file }: CapitalCommand, { after, before, event }: CapitalChange) =>
+  JSON.stringify({
+    command,
+    db: file,
+    stored: confirm && Option.isSome(event),
+    event: Option.match(event, {
+      onNone: () => null,
+      onSome: ({ amount, asset, basisDeltaRlusd, eventType, priceRlusd, sourceNote }) => ({
+        asset,
+        event_type: eventType,
+        amount,
+        price_rlusd: priceRlusd,
+        basis_delta_rlusd: figure(basisDeltaRlusd),
+        source_note: sourceNote,
+      }),
+    }),
+    before: figures(before),
+    after: figures(after),
+  })
+
+const report = Effect.fnUntraced(function* (command: CapitalCommand, change: CapitalChange) {
+  yield* Console.log(command.json ? object(command, change) : table(change))
+  const message = command.confirm ? "stored" : "nothing was changed; repeat with --confirm to store it"
+  yield* Console.error(Option.isNone(change.event) ? "it was stored before; nothing was changed" : message)
+})
+
+/** Runs the command to its exit code. */
+export const run = (command: CapitalCommand) =>
+  OneShot.run(
+    command.command,
+    Effect.fromResult(command.plan).pipe(
+      Effect.andThen(command.confirm ? made(command) : shown(command)),
+      Effect.flatMap((change) => report(command, change)),
+      Effect.as(ExitCode.ended),
+    ),
+  )

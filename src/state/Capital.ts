@@ -1,0 +1,151 @@
+/**
+ * Where the capital of an engine stands, and how it moves in the database: the table `capital_events`, and the worth that
+ * profit is counted from.
+ *
+ * `read` takes any database, also one of an older program or of none: what is absent counts as nothing. The writes take
+ * a schema that is up to date, and a transaction around them, which is the `StateManager`'s.
+ */
+import { Array as Arr, DateTime, Effect, Option, Result, Schema } from "effect"
+import type { SqlClient, SqlError } from "effect/unstable/sql"
+import { type CapitalError, type CapitalEvent, type CapitalMovement, must, validate } from "./CapitalEvent.ts"
+
+/** The state key of the worth that profit is counted from. */
+export const startingValueKey = "paper.pnl_starting_value_rlusd"
+
+const initialBasisNote = "synthetic_initial_basis"
+
+export interface Capital {
+  /** The sum of what all events changed. */
+  readonly netBasisRlusd: number
+  /** The text of `paper.pnl_starting_value_rlusd`, none when it was never set. */
+  readonly startingValue: Option.Option<string>
+  readonly hasInitialBasis: boolean
+}
+
+const Names = Schema.Array(Schema.Struct({ name: Schema.String }))
+const NetBasis = Schema.Array(Schema.Struct({ netBasis: Schema.Finite }))
+const Values = Schema.Array(Schema.Struct({ value: Schema.String }))
+
+/** Reads only. */
+export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
+  const rows = <A>(schema: Schema.Decoder<ReadonlyArray<A>>, query: string, params: ReadonlyArray<unknown> = []) =>
+    Effect.flatMap(sql.unsafe(query, params), Schema.decodeUnknownEffect(schema))
+  const has = Effect.fnUntraced(function* (table: string, ...columns: ReadonlyArray<string>) {
+    const found = yield* rows(Names, "SELECT lower(name) AS name FROM pragma_table_info(?)", [table])
+    return columns.every((column) => found.some(({ name }) => name === column))
+  })
+
+  const sum = (yield* has("capital_events", "basis_delta_rlusd"))
+    ? yield* rows(NetBasis, "SELECT total(basis_delta_rlusd) AS netBasis FROM capital_events")
+    : []
+  const initial = (yield* has("capital_events", "event_type", "source_note"))
+    ? yield* rows(
+        Names,
+        "SELECT source_note AS name FROM capital_events WHERE event_type = 'basis_commit' AND source_note = ? LIMIT 1",
+        [initialBasisNote],
+      )
+    : []
+  const values = (yield* has("engine_state", "key", "value"))
+    ? yield* rows(
+        Values,
+        "SELECT CAST(value AS TEXT) AS value FROM engine_state WHERE key = ? AND COALESCE(value, '') <> ''",
+        [startingValueKey],
+      )
+    : []
+  return {
+    netBasisRlusd: sum[0]?.netBasis ?? 0,
+    startingValue: Option.map(Arr.head(values), ({ value }) => value),
+    hasInitialBasis: initial.length > 0,
+  } satisfies Capital
+})
+
+/** What an intent does: the event that it stores, none when there is nothing to do, and where the capital stood and stands. */
+export interface CapitalChange {
+  readonly before: Capital
+  readonly event: Option.Option<CapitalEvent>
+  readonly after: Capital
+}
+
+/** Works an intent out without a database. */
+export type CapitalPlan = (before: Capital) => Result.Result<CapitalChange, CapitalError>
+
+export type Deposit = Pick<CapitalMovement, "amount" | "priceRlusd" | "sourceNote"> & {
+  /** Default `RLUSD`. */
+  readonly asset?: CapitalMovement["asset"] | undefined
+}
+
+export const deposit = ({ asset = "RLUSD", ...rest }: Deposit) => validate({ ...rest, asset, eventType: "deposit" })
+
+/** A basis from before there were books. */
+export const initialBasis = (amount: number): Result.Result<CapitalEvent, CapitalError> =>
+  Result.andThen(must(amount > 0, "amount", "a finite number greater than 0", amount), () =>
+    validate({
+      asset: "RLUSD",
+      eventType: "basis_commit",
+      amount,
+      basisDeltaRlusd: amount,
+      sourceNote: initialBasisNote,
+    }),
+  )
+
+const raisedBasis = ({ netBasisRlusd }: Capital, { basisDeltaRlusd }: CapitalEvent) => netBasisRlusd + basisDeltaRlusd
+
+/** An injection is no profit: what profit is counted from rises by as much as the basis. Absent, it counts as 0. */
+export const injection =
+  (event: CapitalEvent): CapitalPlan =>
+  (before) => {
+    const text = Option.getOrElse(before.startingValue, () => "0")
+    const startingValue = (text.trim() === "" ? Number.NaN : Number(text)) + event.basisDeltaRlusd
+    const netBasisRlusd = raisedBasis(before, event)
+    const after = { ...before, netBasisRlusd, startingValue: Option.some(String(startingValue)) }
+    return Result.map(
+      must(Number.isFinite(startingValue), startingValueKey, "a number that can be raised; set it right", text),
+      () => ({ before, event: Option.some(event), after }),
+    )
+  }
+
+/** Once, whatever the amount of the first one was. */
+export const initialBasisOnce =
+  (event: CapitalEvent): CapitalPlan =>
+  (before) =>
+    Result.succeed(
+      before.hasInitialBasis
+        ? { before, event: Option.none(), after: before }
+        : {
+            before,
+            event: Option.some(event),
+            after: { ...before, netBasisRlusd: raisedBasis(before, event), hasInitialBasis: true },
+          },
+    )
+
+export interface CapitalStore {
+  readonly sql: SqlClient.SqlClient
+  /** Sets a state key, as a part of the transaction around it. */
+  readonly set: (key: string, value: string) => Effect.Effect<unknown, SqlError.SqlError>
+}
+
+/** All that is written to the table goes through this. Inside a transaction. */
+export const record = Effect.fnUntraced(function* ({ sql }: CapitalStore, event: CapitalEvent) {
+  yield* sql.unsafe(
+    `INSERT INTO capital_events (asset, event_type, amount, price_rlusd, basis_delta_rlusd, source_note, created_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    [
+      event.asset,
+      event.eventType,
+      event.amount,
+      event.priceRlusd,
+      event.basisDeltaRlusd,
+      event.sourceNote,
+      DateTime.formatIso(yield* DateTime.now),
+    ],
+  )
+})
+
+/** Does what the plan says, inside a transaction. */
+export const carryOut = Effect.fnUntraced(function* (store: CapitalStore, plan: CapitalPlan) {
+  const { after, before, event } = yield* Effect.fromResult(plan(yield* read(store.sql)))
+  if (Option.isSome(event)) yield* record(store, event.value)
+  const value = Option.getOrElse(after.startingValue, () => "")
+  if (value !== Option.getOrElse(before.startingValue, () => "")) yield* store.set(startingValueKey, value)
+  return { before, event, after: yield* read(store.sql) } satisfies CapitalChange
+})
