@@ -112,7 +112,10 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
       Effect.mapError((error) => (error instanceof DatabaseOpenError ? error : fromNative(file, error))),
     )
 
-  const connection = yield* openConnection(file, readOnly)
+  const fs = yield* FileSystem.FileSystem
+  /** SQLite names the log after the file that a symbolic link leads to. */
+  const stored = yield* Effect.orElseSucceed(fs.realPath(file), () => file)
+  const connection = yield* openConnection(stored, readOnly)
   const driver = yield* typed(
     SqliteClient.make({ filename: file, readonly: readOnly, disableWAL: true }).pipe(
       Effect.flatMap((client) => client.reserve),
@@ -151,7 +154,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
   const exposure = Exposure.make()
-  const logSync = readOnly ? LogSync.none : yield* typed(LogSync.make(file, exposure))
+  const logSync = readOnly ? LogSync.none : yield* typed(LogSync.make(stored, exposure))
   const client = yield* SafeClient.make(driver, {
     everyCommitSyncs: durability !== "normal",
     committed: exposure.committed,
@@ -166,7 +169,6 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   })
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
-  const fs = yield* FileSystem.FileSystem
   const limit = yield* Ref.make(journalSizeLimit)
   const database = Database.of({
     sql,
@@ -182,11 +184,11 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
         : Option.none(),
     ),
     quiesce: quiesceOnce,
-    syncFile: FileSync.sync(file),
-    lockHolders: Effect.provideService(lockHolders(file), FileSystem.FileSystem, fs),
-    others: Effect.provideService(Sidecars.openedBy(file), FileSystem.FileSystem, fs),
+    syncFile: FileSync.sync(stored),
+    lockHolders: Effect.provideService(lockHolders(stored), FileSystem.FileSystem, fs),
+    others: Effect.provideService(Sidecars.openedBy(stored), FileSystem.FileSystem, fs),
     cutGently: Effect.gen(function* () {
-      const size = yield* fs.stat(`${file}-wal`).pipe(
+      const size = yield* fs.stat(`${stored}-wal`).pipe(
         Effect.map((info) => Number(info.size)),
         Effect.orElseSucceed(() => 0),
       )

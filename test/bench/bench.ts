@@ -16,6 +16,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { beside } from "./beside.ts"
 import type { Case, Figures, Subject } from "./case.ts"
 import type { WritesCase, WritesFigures, WritesSubject } from "./writes.ts"
 import { cells, median, medianSpread, ms, type Spread, table } from "./figures.ts"
@@ -318,11 +319,15 @@ if (idleGuards !== undefined) {
   )
 }
 
+const wantsBeside = !values.quick && "beside a Python writer".includes(values.only)
+const besideResults = wantsBeside ? await beside({ folder, rounds, seconds: 30 }) : []
+
 fs.writeFileSync(
   values.json,
-  `${JSON.stringify({ node: process.version, cpus: os.cpus().length, rounds, collected, writes: writesResults, overhead, idleGuards }, null, 2)}\n`,
+  `${JSON.stringify({ node: process.version, cpus: os.cpus().length, rounds, collected, writes: writesResults, overhead, idleGuards, beside: besideResults }, null, 2)}\n`,
 )
 const isSound =
   collected.every(({ results }) => results.every(([, { sound }]) => sound)) &&
+  besideResults.every(({ sound }) => sound) &&
   writesResults.every(({ results }) => results.every(({ sound }) => sound))
 if (!isSound) process.exitCode = 1

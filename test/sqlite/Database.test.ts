@@ -50,6 +50,24 @@ describe("an open database", () => {
     }).pipe(Effect.provide(temporaryDatabase({ durability: "normal", busyTimeout: "250 millis", cacheSizeKib: 4000 }))),
   )
 
+  it.effect("named by a symbolic link is the file that it leads to, with its log beside that", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const fs = yield* FileSystem.FileSystem
+      yield* fs.makeDirectory(`${folder}/data`)
+      yield* Effect.scoped(sqlite(`${folder}/data/test.db`))
+      yield* fs.symlink(`${folder}/data/test.db`, `${folder}/link.db`)
+      yield* Effect.gen(function* () {
+        const { durable, sql } = yield* Database
+        yield* sql`CREATE TABLE t (a)`
+        yield* durable
+        expect((yield* list(`${folder}/data`)).toSorted()).toEqual(["test.db", "test.db-shm", "test.db-wal"])
+      }).pipe(Effect.provide(Database.layer({ file: `${folder}/link.db` })))
+      expect(yield* list(`${folder}/data`)).toEqual(["test.db"])
+      expect((yield* list(folder)).toSorted()).toEqual(["data", "link.db"])
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
+  )
+
   it.effect("creates its missing folders", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
