@@ -1,0 +1,128 @@
+/**
+ * The package as its users get it: built, packed, installed into an empty folder, and used there by programs that are
+ * type-checked under every strict flag. The code blocks of the README are among them.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { execFileSync, spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-package-"))
+const npm = (args: ReadonlyArray<string>, cwd: string) =>
+  execFileSync("npm", [...args], { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+
+const versions = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly devDependencies: Readonly<Record<string, string>>
+}
+const pinned = (name: string) => `${name}@${versions.devDependencies[name] ?? versions.dependencies[name]}`
+/** Of a release candidate the parts fit each other only at one version, which a range would not keep. */
+const tools = [
+  "typescript",
+  "@types/node",
+  "effect",
+  "@effect/platform-node",
+  "@effect/platform-node-shared",
+  "@effect/sql-sqlite-node",
+].map(pinned)
+
+const strict = {
+  target: "ES2024",
+  module: "NodeNext",
+  types: ["node"],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  noPropertyAccessFromIndexSignature: true,
+  noImplicitOverride: true,
+  noImplicitReturns: true,
+  noFallthroughCasesInSwitch: true,
+  noUnusedLocals: true,
+  noUnusedParameters: true,
+  verbatimModuleSyntax: true,
+  skipLibCheck: false,
+  noEmit: true,
+}
+
+/** A guarded program that writes, checkpoints, and says what became of its log. */
+const guarded = (checkpointer: string) => `import { Console, Effect, Layer, Option } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { Checkpointer, Database, LatencyWindow, ThreadCheckpointer, WalGuard, Writer } from "seawall"
+import * as Module from "seawall/WalGuard"
+
+const Guarded = WalGuard.layer({ interval: "10 millis" }).pipe(
+  Layer.provideMerge(LatencyWindow.layer),
+  Layer.provideMerge(${checkpointer}),
+  Layer.provideMerge(Database.layer({ file: "program.db" })),
+)
+
+export const used = [Checkpointer, ThreadCheckpointer, Module.WalGuard === WalGuard]
+
+await Effect.runPromise(
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const writer = yield* Writer
+    const guard = yield* WalGuard
+    yield* sql\`CREATE TABLE IF NOT EXISTS t (a)\`
+    yield* writer.execute("INSERT INTO t VALUES (?)", [1])
+    yield* Effect.sleep("10 millis").pipe(Effect.andThen(guard.last), Effect.repeat({ until: Option.isSome }))
+    yield* Console.log("outcome", Option.getOrThrow(yield* guard.last).outcome)
+  }).pipe(Effect.provide(Guarded)),
+)
+`
+
+const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAll(/^\`\`\`ts\n([^]*?)^\`\`\`$/gm)].map(
+  ([, code = ""]) => code,
+)
+
+const programs: Readonly<Record<string, string>> = {
+  "threaded.ts": guarded("ThreadCheckpointer.layer()"),
+  "inline.ts": guarded("Checkpointer.layerInline"),
+  ...Object.fromEntries(readme.map((code, n) => [`readme${n + 1}.ts`, code])),
+}
+
+beforeAll(() => {
+  const [packed] = JSON.parse(npm(["pack", "--json", "--pack-destination", folder], root)) as [{ filename: string }]
+  fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ type: "module", private: true }))
+  fs.writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: strict, include: ["*.ts"] }))
+  for (const [name, code] of Object.entries(programs)) fs.writeFileSync(path.join(folder, name), code)
+  npm(["install", "--no-audit", "--no-fund", `./${packed.filename}`, ...tools], folder)
+}, 300_000)
+
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+describe("the package in an empty folder", () => {
+  it("type-checks under every strict flag, the declarations of the package too", { timeout: 120_000 }, () => {
+    const checked = spawnSync("npx", ["tsc", "-p", "."], { cwd: folder, encoding: "utf8" })
+    expect(checked.stdout).toBe("")
+    expect(checked.status).toBe(0)
+  })
+
+  it.each(["threaded.ts", "inline.ts"])("runs a guarded program, %s, and leaves one clean file", (name) => {
+    const ended = spawnSync(process.execPath, [name], { cwd: folder, encoding: "utf8" })
+    expect(ended.stdout).toContain("outcome Complete")
+    expect(ended.stdout).not.toMatch(/level=(?:ERROR|WARN)/i)
+    expect(ended.status).toBe(0)
+    expect(fs.readdirSync(folder).filter((file) => file.startsWith("program.db"))).toEqual(["program.db"])
+  })
+
+  it.each(readme.map((_, n) => `readme${n + 1}.ts`))("runs the README's %s", (name) => {
+    const ended = spawnSync(process.execPath, [name], { cwd: folder, encoding: "utf8" })
+    expect(ended.stderr).toBe("")
+    expect(ended.status).toBe(0)
+  })
+
+  it("has the command, with its threads and processes beside it", { timeout: 60_000 }, () => {
+    const seawall = (...args: ReadonlyArray<string>) =>
+      spawnSync(process.execPath, ["node_modules/seawall/dist/main.js", ...args], { cwd: folder, encoding: "utf8" })
+    const session = seawall("run", "--duration-seconds", "0.5", "--db", "session.db", "--log-format", "json")
+    expect(session.status).toBe(0)
+    expect(session.stdout).not.toMatch(/"level":"(?:ERROR|FATAL|WARN)"/)
+    expect(fs.readdirSync(folder).filter((file) => file.startsWith("session.db")).length).toBeGreaterThan(0)
+    expect(seawall("backup", "session.db", "copy.db")).toMatchObject({ status: 0, stdout: "copy.db\n" })
+    expect(seawall("checkpoint", "copy.db").stdout).toContain("Complete")
+  })
+})
