@@ -74,7 +74,7 @@ await Effect.runPromise(
 )
 `
 
-const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAll(/^\`\`\`ts\n([^]*?)^\`\`\`$/gm)].map(
+const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)].map(
   ([, code = ""]) => code,
 )
 
