@@ -10,15 +10,14 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import type { Durability } from "../../src/sqlite/Durability.ts"
 import { randomOf } from "../support/random.ts"
 import { create, judge, nothing, plus, type Verdict } from "./database.ts"
+import { argumentsOf } from "./EngineProcess.ts"
 import { type Call, parse, type Trace } from "./Trace.ts"
 
 export const hasStrace = spawnSync("strace", ["--version"]).status === 0
 
-const engine = fileURLToPath(new URL("./engine.ts", import.meta.url))
 const sector = 512
 
 /** Runs an engine to its clean end under `strace`. Returns what the files were before, and what happened to them. */
@@ -29,7 +28,7 @@ const record = (folder: string, durability: Durability, seed: number, writes: nu
   const db = fs.readFileSync(file)
   const calls = "trace=write,pwrite64,ftruncate,unlink,fsync,fdatasync"
   const options = ["-f", "-y", "-xx", "-s", "1000000", "-qq", "-e", calls, "-e", "signal=none", "-o", output]
-  const args = [...options, process.execPath, engine, file, durability, String(seed), String(writes)]
+  const args = [...options, process.execPath, ...argumentsOf(file, { durability, seed, writes })]
   const ended = spawnSync("strace", args, { encoding: "utf8", timeout: 300_000 })
   if (ended.status !== 0) throw new Error(`the engine under strace ended with ${ended.status}: ${ended.stderr}`)
   const trace = parse(fs.readFileSync(output, "latin1"))

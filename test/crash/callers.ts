@@ -6,7 +6,6 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Deferred, Effect, Layer, Logger } from "effect"
-import * as fs from "node:fs"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Durability } from "../../src/sqlite/Durability.ts"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
@@ -14,11 +13,10 @@ import { Writer } from "../../src/sqlite/Writer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
+import { say } from "./say.ts"
 
 const [, , file = "", durability = "durable", afterFailedSync = "refuse"] = process.argv
 const callers = 8
-
-const say = (words: string) => Effect.sync(() => void fs.writeSync(1, `${words}\n`))
 
 const program = Effect.gen(function* () {
   const writer = yield* Writer

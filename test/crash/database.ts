@@ -23,20 +23,27 @@ const isWhole = (n: number, text: string) => {
   return text.length % hash.length === 0 && text === hash.repeat(text.length / hash.length)
 }
 
-/** Opens it as the next start would, which recovers the log, and looks at everything. */
+/** So long another process may recover, or close, a database that is looked at. Milliseconds. */
+const timeout = 5000
+
+/** Opens it as the next start would, which recovers the log, and looks at everything in one snapshot. */
 export const inspect = (file: string): Found => {
   try {
-    const database = new DatabaseSync(file)
+    const database = new DatabaseSync(file, { timeout })
     try {
+      database.exec("BEGIN")
       const integrity = database
         .prepare("PRAGMA integrity_check")
         .all()
         .map((row) => String(row["integrity_check"]))
         .join("; ")
-      const rows = database.prepare("SELECT n, text FROM t ORDER BY n").all()
       const total = Number(database.prepare("SELECT n FROM total").get()?.["n"])
-      const sound = rows.every((row, index) => row["n"] === index + 1 && isWhole(index + 1, String(row["text"])))
-      return { integrity, writes: sound && total === rows.length ? total : -1 }
+      let writes = 0
+      for (const row of database.prepare("SELECT n, text FROM t ORDER BY n").iterate()) {
+        if (row["n"] !== writes + 1 || !isWhole(writes + 1, String(row["text"]))) return { integrity, writes: -1 }
+        writes++
+      }
+      return { integrity, writes: total === writes ? total : -1 }
     } finally {
       database.close()
     }

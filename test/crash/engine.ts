@@ -1,15 +1,15 @@
 /**
  * The engine that is killed: fibers write numbered rows through the writer, a thread checkpoints every 20 ms and whenever
- * the log is a little longer, and each acknowledgement is said on standard output as soon as it is there.
+ * the log is a little longer, and each acknowledgement is said on standard output as soon as it is there. SIGTERM ends it
+ * as it should end: what was asked for is finished, and everything is closed.
  *
  * Row n stands in `t` with its own checksum, and `total` says how many there are: both move in one transaction, so that
- * half of a write can be seen. `engine.ts FILE DURABILITY SEED WRITES BACKUPS`; 0 writes = until it is killed; `backups`
- * are made before and after all of it, and anything else means none.
+ * half of a write can be seen. Its options are below.
  */
 import { Effect, Layer, Logger, Option } from "effect"
 import { SqlClient } from "effect/unstable/sql"
 import { createHash } from "node:crypto"
-import * as fs from "node:fs"
+import { parseArgs } from "node:util"
 import * as Backup from "../../src/sqlite/Backup.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Durability } from "../../src/sqlite/Durability.ts"
@@ -18,24 +18,31 @@ import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { randomOf } from "../support/random.ts"
+import { say } from "./say.ts"
 
-const [, , file = "", durability = "durable", seed = "1", writes = "0", backups = ""] = process.argv
-const random = randomOf(Number(seed))
+const { positionals, values } = parseArgs({
+  allowPositionals: true, // the database file
+  options: {
+    durability: { type: "string", default: "durable" },
+    seed: { type: "string", default: "1" },
+    /** How many; 0 = until it is ended. */
+    writes: { type: "string", default: "0" },
+    /** Between two writes of one caller: up to twice so many milliseconds, at random; 0 = none. */
+    pause: { type: "string", default: "0" },
+    /** The guard's `maxFrames`. */
+    frames: { type: "string", default: "200" },
+    /** Made before and after all of it. */
+    backups: { type: "boolean", default: false },
+  },
+})
+const [file = ""] = positionals
+const random = randomOf(Number(values.seed))
+const writes = Number(values.writes)
+const pause = Number(values.pause)
 const callers = 8
 
-const patience = new Int32Array(new SharedArrayBuffer(4))
-
-/** Synchronous, so that nothing is said late; waits while nobody reads. */
-const speak = (line: string): void => {
-  try {
-    fs.writeSync(1, line)
-  } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith("EAGAIN")) throw error
-    Atomics.wait(patience, 0, 0, 1)
-    speak(line)
-  }
-}
-const say = (words: string) => Effect.sync(() => speak(`${words}\n`))
+const ending = new AbortController()
+process.once("SIGTERM", () => ending.abort())
 
 /** Mostly a small part of a page, now and then several pages. */
 const payload = (n: number) => {
@@ -48,9 +55,9 @@ const program = Effect.gen(function* () {
   const writer = yield* Writer
   const [{ n: before } = { n: 0 }] = yield* sql<{ n: number }>`SELECT n FROM total`
   let next = before + 1
-  const last = Number(writes) === 0 ? Infinity : before + Number(writes)
+  const last = writes === 0 ? Infinity : before + writes
   const caller = Effect.gen(function* () {
-    while (next <= last) {
+    while (next <= last && !ending.signal.aborted) {
       // The writer keeps the order of asking, and nothing happens between the number and the asking.
       const n = next++
       yield* writer.transaction(
@@ -60,6 +67,7 @@ const program = Effect.gen(function* () {
         }),
       )
       yield* say(`ack ${n}`)
+      if (pause > 0) yield* Effect.sleep(random(2 * pause))
     }
   })
   const guard = yield* WalGuard
@@ -72,16 +80,15 @@ const program = Effect.gen(function* () {
   yield* say("closing")
 })
 
-const around =
-  backups === "backups"
-    ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.Backup.layer({ file, keep: 2 })))
-    : Layer.empty
-const layers = WalGuard.layer({ interval: "20 millis", maxFrames: 200 }).pipe(
+const around = values.backups
+  ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.Backup.layer({ file, keep: 2 })))
+  : Layer.empty
+const layers = WalGuard.layer({ interval: "20 millis", maxFrames: Number(values.frames) }).pipe(
   Layer.provideMerge(LatencyWindow.layer),
   Layer.provideMerge(ThreadCheckpointer.layer()),
   Layer.provideMerge(around),
   Layer.provideMerge(
-    Database.layer({ file, durability: Durability.literals.find((it) => it === durability) ?? "durable" }),
+    Database.layer({ file, durability: Durability.literals.find((it) => it === values.durability) ?? "durable" }),
   ),
   Layer.provideMerge(Logger.layer([])),
 )

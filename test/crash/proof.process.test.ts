@@ -1,10 +1,12 @@
 /** A short slice of each case of the proof; `npm run proof` is the whole of it. */
 import { describe, expect, it } from "vitest"
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { badBytes } from "./BadBytes.ts"
 import type { LogLine } from "../support/Seawall.ts"
@@ -15,6 +17,7 @@ import { everyOrder, tryOrders } from "./Orders.ts"
 import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
 import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
+import { figuresOf, hasProc, mostWal, problemsOf as notFlat, type Sample, soak } from "./Soak.ts"
 import { parse } from "./Trace.ts"
 
 const seed = 20_261_123
@@ -89,6 +92,20 @@ describe("every order of events", () => {
   })
 })
 
+describe.skipIf(!hasProc)("an engine that lives long, and one that does not", () => {
+  it("lose nothing that they acknowledged", { timeout: 60_000 }, async () => {
+    const verdict = await soak({ minutes: 0.08, seed })
+    expect(verdict).toMatchObject({ ...clean, states: verdict.restarts + 2 })
+    expect(verdict.checked).toBeGreaterThan(0)
+    expect(verdict.restarts).toBeGreaterThan(0)
+    expect(verdict.samples.length).toBeGreaterThan(0)
+    for (const { descriptors, rss, threads } of verdict.samples) {
+      expect(Math.min(descriptors, threads)).toBeGreaterThan(3)
+      expect(rss).toBeGreaterThan(10e6)
+    }
+  })
+})
+
 describe("what the proof looks at", () => {
   const inFolder = (use: (file: string) => void) => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-proof-"))
@@ -140,6 +157,29 @@ describe("what the proof looks at", () => {
       expect(problemsOf(path.dirname(file), hung)).toEqual(["it hung"])
     }))
 
+  it("sees what is not flat, and lets be what is", () => {
+    const mega = 1024 * 1024
+    const flat = { rss: 100 * mega, descriptors: 20, threads: 10, wal: 2 * mega }
+    /** 60 samples of which those of the last third, or of another, are not like the others. */
+    const seen = (change: Partial<Sample>, third = 2) =>
+      notFlat(Array.from({ length: 60 }, (_, n) => (Math.floor(n / 20) === third ? { ...flat, ...change } : flat)))
+    expect(seen({ rss: 115 * mega, wal: 4 * mega })).toEqual([])
+    expect(seen({ rss: 116 * mega })).toEqual([
+      "not flat: median RSS in MB 104.9 in the second third, 121.6 in the last",
+    ])
+    expect(seen({ descriptors: 21 })).toEqual(["not flat: descriptors 20 in the second third, 21 in the last"])
+    expect(seen({ threads: 11 })).toEqual(["not flat: threads 10 in the second third, 11 in the last"])
+    expect(seen({ wal: 4 * mega + 1 })).toEqual([
+      "not flat: longest log in MB 2.1 in the second third, 4.2 in the last",
+    ])
+    expect(seen({ rss: 500 * mega, descriptors: 99, threads: 99, wal: 9 * mega }, 0)).toEqual([])
+    expect(seen({ wal: mostWal + 1 }, 0)).toHaveLength(1)
+    const few = Array.from({ length: 29 }, (_, n): Sample => ({ ...flat, threads: n, wal: mostWal }))
+    expect(notFlat(few)).toEqual([])
+    expect(notFlat([...few, flat])).toEqual(["not flat: threads 19 in the second third, 28 in the last"])
+    expect(figuresOf(few)).toContain("| threads, max | 9 | 18 | 28 | 28 |")
+  })
+
   it("sees a damaged file", () =>
     inFolder((file) => {
       fs.writeFileSync(file, Buffer.alloc(fs.statSync(file).size, 7))
@@ -168,8 +208,9 @@ describe("what the proof looks at", () => {
 })
 
 describe("npm run proof", () => {
+  const program = fileURLToPath(new URL("./proof.ts", import.meta.url))
   const proof = (...args: ReadonlyArray<string>) =>
-    spawnSync(process.execPath, [fileURLToPath(new URL("./proof.ts", import.meta.url)), ...args], { encoding: "utf8" })
+    spawnSync(process.execPath, [program, ...args], { encoding: "utf8" })
 
   it("says what it can do, and refuses what it cannot", () => {
     expect(proof("--help")).toMatchObject({ status: 0, stdout: expect.stringContaining("npm run proof") })
@@ -178,5 +219,35 @@ describe("npm run proof", () => {
       status: 2,
       stderr: expect.stringContaining("--runs must be"),
     })
+    for (const minutes of ["0", "some", "-1", "Infinity"]) {
+      expect(proof("soak", `--minutes=${minutes}`)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining(`--minutes must be a number above 0, got ${minutes}`),
+      })
+    }
+  })
+
+  it.skipIf(!hasProc)("leaves no process and no file behind when it is interrupted", { timeout: 30_000 }, async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-proof-"))
+    const env = { ...process.env, TMPDIR: folder }
+    const running = spawn(process.execPath, [program, "soak"], { env, stdio: "ignore" })
+    const ended = once(running, "close")
+    try {
+      const children = () => fs.readFileSync(`/proc/${running.pid}/task/${running.pid}/children`, "utf8").match(/\d+/g)
+      const logs = () => fs.readdirSync(folder, { recursive: true }).filter((name) => String(name).endsWith("-wal"))
+      while ((children() ?? []).length < 4 || logs().length < 2) await sleep(50) // two engines and their readers
+      const started = children() ?? []
+      running.kill("SIGINT")
+      expect(await ended).toEqual([130, null])
+      const isAlive = (pid: string) => {
+        const status = spawnSync("ps", ["-o", "stat=", "-p", pid], { encoding: "utf8" }).stdout.trim()
+        return status !== "" && !status.startsWith("Z") // nobody may have waited for it
+      }
+      await expect.poll(() => started.filter(isAlive), { timeout: 5000 }).toEqual([])
+      expect(fs.readdirSync(folder)).toEqual([])
+    } finally {
+      running.kill("SIGKILL")
+      fs.rmSync(folder, { recursive: true })
+    }
   })
 })

@@ -2,11 +2,12 @@
  * The proof: what was done to an engine's database, how often, and what was lost.
  *
  *     npm run proof                       everything, some minutes
- *     npm run proof -- kill               one part of it: kill, power, bytes, disk, orders
+ *     npm run proof -- kill               one part of it: kill, power, bytes, disk, orders, soak
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
+ *     npm run proof -- soak --minutes 60  longer
  *
- * Prints one table, and fails when anything was lost, corrupt or hung.
+ * Prints one table, and fails when anything was lost, corrupt, hung or not flat.
  */
 import { parseArgs } from "node:util"
 import { table } from "../bench/figures.ts"
@@ -18,31 +19,41 @@ import { everyOrder } from "./Orders.ts"
 import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
 import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
+import { figuresOf, hasProc, soak } from "./Soak.ts"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: "string" },
     seed: { type: "string" },
+    minutes: { type: "string" },
     help: { type: "boolean", default: false },
   },
 })
 
-const help = `npm run proof -- [CASE...] [--runs N] [--seed N]
+const help = `npm run proof -- [CASE...] [--runs N] [--minutes N] [--seed N]
 
-Cases:
-  kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100)
+Cases, all of them when none is named:
+  kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100; --minutes: with these done, more
+          kills until so many minutes have passed since the first)
+  power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
   bytes   flipped and missing bytes in the database, its log and -shm; random configurations and feeds
           (--runs: default 150)
   disk    the n-th open, sync, write or cut of a file fails, once or for ever; file systems that are too small, or full for
           a while: a session ends in order, and callers are served again when it is over
   orders  every order of up to four events (tick, burst of writes, new interval, crash, hang, ...), then a shutdown,
           in virtual time; states are those that the guard was in
-  power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
+  soak    an engine that lives for the whole time, whose memory, descriptors, threads and log stay flat (the figures go
+          to standard error), and one that is killed or ended and started again at random, while readers come and go
+          (--minutes: default 1, may be a fraction; 15 MB of disk a minute; flat from 30 samples on, one a second)
+
+--runs and --minutes change nothing in a case that does not name them. --seed repeats what chance decides in a case; in kill
+and soak the machine decides the rest.
 
 Examples:
   npm run proof
-  npm run proof -- power --runs 10000`
+  npm run proof -- power --runs 10000
+  npm run proof -- soak --minutes 60`
 
 const number = (name: "runs" | "seed", otherwise: number) => {
   const value = Number(values[name] ?? otherwise)
@@ -51,12 +62,17 @@ const number = (name: "runs" | "seed", otherwise: number) => {
   process.exit(2)
 }
 
+const minutes = values.minutes === undefined ? undefined : Number(values.minutes)
+if (minutes !== undefined && !(minutes > 0 && minutes < Infinity)) {
+  process.stderr.write(`--minutes must be a number above 0, got ${values.minutes}\n`)
+  process.exit(2)
+}
 const seed = number("seed", Date.now() % 1_000_000)
 
 interface Part {
   readonly part: string
   readonly name: string
-  readonly run: () => Promise<Verdict>
+  readonly run: () => Promise<Verdict & { readonly figures?: string }>
   /** Why it cannot run here. */
   readonly missing?: string
 }
@@ -70,7 +86,7 @@ const power = (["durable", "full", "normal"] as const).map((durability): Part =>
   ...needsStrace,
 }))
 const parts: ReadonlyArray<Part> = [
-  { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed) },
+  { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed, minutes) },
   ...power,
   { part: "bytes", name: "bad bytes", run: () => badBytes(number("runs", 150), seed) },
   { part: "orders", name: "every order of events", run: () => everyOrder(4) },
@@ -78,6 +94,15 @@ const parts: ReadonlyArray<Part> = [
   { part: "disk", name: "disk that fails once, served again", run: () => servedAgain(passingFaults), ...needsStrace },
   { part: "disk", name: "full disk", run: () => fullDisk([32, 64, 96, 128, 160, 192, 256, 320]), ...needsSmallDisk },
   { part: "disk", name: "full disk, served again", run: () => servedAgain(fullDisks), ...needsSmallDisk },
+  {
+    part: "soak",
+    name: "soak",
+    run: async () => {
+      const { restarts, samples, ...verdict } = await soak({ minutes: minutes ?? 1, seed })
+      return { ...verdict, figures: `${samples.length} samples, ${restarts} restarts\n\n${figuresOf(samples)}\n` }
+    },
+    ...(hasProc ? {} : { missing: "there is no /proc (Linux only)" }),
+  },
 ]
 
 const unknown = positionals.filter((name) => !parts.some(({ part }) => part === name))
@@ -96,7 +121,9 @@ for (const part of wanted) {
     continue
   }
   process.stderr.write(`${part.name}, --seed ${seed}\n`)
-  verdicts.push([part, await part.run()])
+  const verdict = await part.run()
+  if (verdict.figures !== undefined) process.stderr.write(`\n${verdict.figures}\n`)
+  verdicts.push([part, verdict])
 }
 const columns = ["case", "runs", "states tried", "acknowledged writes checked", "lost", "corrupt", "hung"]
 const rows = verdicts.map(([{ name }, it]) => [name, it.runs, it.states, it.checked, it.lost, it.corrupt, it.hung])
