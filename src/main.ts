@@ -10,11 +10,12 @@ import { injectCapital } from "./cli/injectCapital.ts"
 import { restore } from "./cli/restore.ts"
 import { run } from "./cli/run.ts"
 import { runMain } from "./cli/runMain.ts"
+import { status } from "./cli/status.ts"
 import { writeInitialBasis } from "./cli/writeInitialBasis.ts"
 
 const seawall = Command.make("seawall").pipe(
   Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
-  Command.withSubcommands([run, guard, checkpoint, backup, restore, injectCapital, writeInitialBasis]),
+  Command.withSubcommands([run, guard, checkpoint, backup, restore, status, injectCapital, writeInitialBasis]),
 )
 
 const Package = Schema.fromJsonString(Schema.Struct({ version: Schema.String }))

@@ -62,6 +62,17 @@ export const locksIn = (table: string, inode: string, pid: number): ReadonlyArra
   )
 
 /**
+ * The processes that are connected to the log whose `-shm` has this number, whoever runs them: the table names also those
+ * of other users, whose descriptors cannot be seen.
+ */
+export const connectedIn = (table: string, inode: string): ReadonlyArray<number> => {
+  const lines = table.split("\n").flatMap(parse)
+  return [
+    ...new Set(lines.filter((line) => line.inode === inode && covers(line, deadMansSwitch)).map(({ pid }) => pid)),
+  ]
+}
+
+/**
  * The holders in a table of locks, without this process. The file is recognised by this process's own line, because
  * `major:minor` there is not what `stat` says on every file system.
  */

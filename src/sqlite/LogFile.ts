@@ -215,3 +215,12 @@ export const read = Effect.fn("LogFile.read")(function* (file: string) {
     uncommittedFrames: result.frames - result.recoverableFrames,
   })
 }, Effect.scoped)
+
+/** Reads the header of a log alone, which is quick however long the log is. None when there is none that is sound. */
+export const readHeader = Effect.fn("LogFile.readHeader")(function* (file: string) {
+  const opened = yield* FileBytes.open(file)
+  if (Option.isNone(opened)) return Option.none()
+  const start = new Uint8Array(headerSize)
+  const sound = (yield* opened.value.readInto(start)) < headerSize ? undefined : parseHeader(start.buffer)
+  return Option.map(Option.fromUndefinedOr(sound), ({ header }) => header)
+}, Effect.scoped)

@@ -1,21 +1,24 @@
 /**
- * Who has a database open, seen from a process that has not: the processes with a descriptor on it, the locks that each of
- * them holds on its log, and since when it runs (Linux; nothing elsewhere).
+ * Who has a database open, seen from a process that has not: the processes with a descriptor on it or a lock on its log,
+ * those locks, and since when each of them runs (Linux; nothing elsewhere).
  *
- * Only `stat` and `/proc` are used. Processes of other users and of other PID namespaces may be invisible, so an empty
- * answer is "unknown", never "nobody". https://www.sqlite.org/walformat.html#wal_locks
+ * Only `stat` and `/proc` are used. Processes of other PID namespaces, and those of other users that have not used the log
+ * yet, may be invisible, so an empty answer is "unknown", never "nobody". https://www.sqlite.org/walformat.html#wal_locks
  */
 import { Effect, FileSystem, Option } from "effect"
-import { locksIn, type WalLock } from "./LockHolders.ts"
+import { connectedIn, locksIn, type WalLock } from "./LockHolders.ts"
 import { openedBy } from "./Sidecars.ts"
 
 export interface Opener {
   readonly pid: number
+  /** As it was started, of at most 200 characters; the kernel's name of a process is often that of a thread. */
   readonly command: string
   readonly locks: ReadonlyArray<WalLock>
   /** When the process started, in milliseconds since 1970; it may have opened the file later. */
   readonly runningSince: Option.Option<number>
 }
+
+const longestCommand = 200
 
 /** Clock ticks per second of the times in `/proc`, fixed in Linux' interface for programs. */
 const ticksPerSecond = 100
@@ -26,19 +29,25 @@ const startTicks = (stat: string) => Number(stat.slice(stat.lastIndexOf(")") + 2
 export const openers = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const read = (path: string) => Effect.orElseSucceed(fs.readFileString(path), () => "")
-  const processes = yield* openedBy(file)
-  if (processes.length === 0) return []
+  const seen = yield* openedBy(file)
   const shm = yield* Effect.option(fs.stat(`${file}-shm`))
   const inode = Option.flatMap(shm, ({ ino }) => ino)
   const table = yield* read("/proc/locks")
+  const connected = Option.match(inode, { onNone: () => [], onSome: (it) => connectedIn(table, String(it)) })
+  const unseen = connected.filter((pid) => pid !== process.pid && seen.every((process) => process.pid !== pid))
+  if (seen.length + unseen.length === 0) return []
+  const named = yield* Effect.forEach(unseen, (pid) =>
+    Effect.map(read(`/proc/${pid}/comm`), (comm) => ({ pid, command: comm.trim() || "unknown" })),
+  )
   const bootSeconds = Number(/^btime (\d+)$/m.exec(yield* read("/proc/stat"))?.[1])
   return yield* Effect.forEach(
-    processes,
+    [...seen, ...named],
     Effect.fnUntraced(function* ({ command, pid }) {
       const started = (bootSeconds + startTicks(yield* read(`/proc/${pid}/stat`)) / ticksPerSecond) * 1000
+      const words = (yield* read(`/proc/${pid}/cmdline`)).replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
       return {
         pid,
-        command,
+        command: words === "" ? command : words.slice(0, longestCommand),
         locks: Option.match(inode, { onNone: () => [], onSome: (it) => locksIn(table, String(it), pid) }),
         runningSince: Number.isFinite(started) ? Option.some(Math.round(started)) : Option.none(),
       } satisfies Opener

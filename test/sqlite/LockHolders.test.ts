@@ -6,7 +6,7 @@ import { Database } from "../../src/sqlite/Database.ts"
 import * as FileSync from "../../src/sqlite/FileSync.ts"
 import { detect } from "../../src/sqlite/NetworkFileSystem.ts"
 import * as Sidecars from "../../src/sqlite/Sidecars.ts"
-import { holdersIn, lockHolders } from "../../src/sqlite/LockHolders.ts"
+import { connectedIn, holdersIn, lockHolders } from "../../src/sqlite/LockHolders.ts"
 import { foreignReader } from "../support/ForeignReader.ts"
 import { LogCapture } from "../support/LogCapture.ts"
 import { temporaryFile } from "../support/files.ts"
@@ -35,6 +35,11 @@ describe("the table of locks", () => {
       { pid: 300, lock: "write" },
       { pid: 300, lock: "read0" },
     ])
+  })
+
+  it("names who is connected, also those whose descriptors cannot be seen", () => {
+    expect(connectedIn(table, "77")).toEqual([100, 200, 600])
+    expect(connectedIn("", "77")).toEqual([])
   })
 
   it("says nothing when our own line is not in it, for then nothing can be told apart", () => {

@@ -27,8 +27,8 @@ export interface LogLine {
 
 export interface Running {
   readonly pid: number
-  /** Resolves when this text was printed, to standard output or error. */
-  readonly says: (text: string) => Promise<void>
+  /** Resolves when this text was printed so many times (default 1), to standard output or error. */
+  readonly says: (text: string, times?: number) => Promise<void>
   readonly kill: (signal: NodeJS.Signals) => void
   readonly write: (text: string) => void
   readonly endInput: () => void
@@ -69,10 +69,11 @@ export const start = (args: ReadonlyArray<string>, { cwd, env = {}, under = [] }
   }))
   return {
     pid: child.pid!,
-    says: (text) =>
+    says: (text, times = 1) =>
       new Promise((resolve, reject) => {
+        const isIn = (said: string) => said.split(text).length > times
         const check = () => {
-          if (!stdout.includes(text) && !stderr.includes(text)) return
+          if (!isIn(stdout) && !isIn(stderr)) return
           waiting.delete(check)
           resolve()
         }

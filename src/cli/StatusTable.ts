@@ -1,0 +1,169 @@
+/**
+ * A `Status` for eyes: one line for each thing an operator asks about, in plain words. What is not known is not shown, but
+ * why the state of an engine was not read is.
+ */
+import { DateTime, Option } from "effect"
+import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
+import { table } from "./OneShot.ts"
+
+/** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
+const clean = (text: string) => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
+
+const longestCommand = 80
+
+/** Of the program itself the name is enough. */
+const program = (command: string) => command.replace(/^\S*\//, "")
+
+const shortened = (text: string) => (text.length > longestCommand ? `${text.slice(0, longestCommand - 3)}...` : text)
+
+const count = (n: number) => n.toLocaleString("en-US")
+
+const countOf = (n: number, noun: string) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`
+
+const units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+
+const size = (bytes: number) => {
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
+  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
+}
+
+const seconds = (iso: string) => iso.replace(/\.\d+Z$/, "Z")
+
+const millisOf = (iso: string) => Option.map(DateTime.make(iso), DateTime.toEpochMillis)
+
+/** In the largest unit of which there are two or more. */
+const duration = (millis: number) => {
+  const all = Math.max(0, Math.round(millis / 1000))
+  if (all < 120) return `${all} s`
+  if (all < 7200) return `${Math.floor(all / 60)} min`
+  return all < 172_800 ? `${Math.floor(all / 3600)} h` : `${Math.floor(all / 86_400)} days`
+}
+
+const ago = (at: string, { looked_at }: Status) =>
+  Option.match(Option.all([millisOf(at), millisOf(looked_at)]), {
+    onNone: () => clean(at),
+    onSome: ([then, now]) => `${seconds(at)} (${duration(now - then)} ago)`,
+  })
+
+const known = (...parts: ReadonlyArray<Option.Option<string>>) =>
+  parts.flatMap((part) => Option.toArray(part)).join("; ")
+
+const some = <A>(value: Option.Option<A>, show: (value: A) => string) => Option.map(value, show)
+
+const database = (status: Status) =>
+  known(
+    Option.some(size(status.database_bytes)),
+    some(status.journal_mode, (mode) => (mode === "wal" ? "WAL mode" : "not in WAL mode")),
+    some(status.page_bytes, (bytes) => `pages of ${bytes} bytes`),
+  )
+
+const log = (status: Status) =>
+  known(
+    some(status.log_frames, (frames) =>
+      Option.match(status.log_commits, {
+        onNone: () => countOf(frames, "frame"),
+        onSome: (commits) =>
+          `left behind: ${countOf(frames, "frame")} of ${countOf(commits, "commit")} would be recovered`,
+      }),
+    ),
+    some(
+      Option.filter(status.backlog_frames, () => Option.isNone(status.log_commits)),
+      (frames) => `${count(frames)} not yet checkpointed`,
+    ),
+    Option.some(status.log_bytes === 0 ? "no bytes" : size(status.log_bytes)),
+    some(
+      Option.filter(status.log_end, (end) => end !== "EndOfFile" && end !== "EarlierLog" && end !== "Empty"),
+      (end) => `it ends badly (${end})`,
+    ),
+  )
+
+/** SQLite keeps no time of a checkpoint. Of these three, each says a part. */
+const checkpoint = (status: Status) =>
+  known(
+    some(
+      Option.all([status.checkpointed_frames, status.log_frames]),
+      ([copied, frames]) => `${count(copied)} of ${countOf(frames, "frame")} copied`,
+    ),
+    some(status.database_changed_at, (at) => `database file last changed ${ago(at, status)}`),
+    some(status.checkpoint_sequence, (times) => `log started anew ${countOf(times, "time")}`),
+  )
+
+const opener = (it: OpenedBy, status: Status) => [
+  `pid ${it.pid}`,
+  it.locks.length === 0 ? "no lock held" : it.locks.join(" "),
+  known(
+    some(it.process_started_at, (at) => `running since ${ago(at, status)}`),
+    some(
+      Option.filter(it.reading_since, () => isReading(it)),
+      (at) => `seen reading since ${ago(at, status)}`,
+    ),
+  ),
+  shortened(program(clean(it.command))),
+]
+
+const openers = (status: Status): ReadonlyArray<string> =>
+  Option.match(status.opened_by, {
+    onNone: () => ["cannot be seen on this system"],
+    onSome: (all) => (all.length === 0 ? ["nobody is seen"] : table(all.map((it) => opener(it, status))).split("\n")),
+  })
+
+const engine = (status: Status) => {
+  const isLost =
+    Option.contains(status.engine_status, "RUNNING") && Option.exists(status.opened_by, (all) => all.length === 0)
+  switch (status.engine_state) {
+    case "absent":
+      return "none: no engine keeps its state here"
+    case "not_read":
+      return `not read: ${clean(Option.getOrElse(status.engine_state_reason, () => "unknown"))}`
+    case "read":
+      return `${clean(Option.getOrElse(status.engine_status, () => "never ran"))}${isLost ? ", but nobody is seen to have the database open" : ""}`
+  }
+}
+
+const sessionEnd = (status: Status) => {
+  switch (Option.getOrUndefined(status.session_state)) {
+    case "closed":
+      return some(status.session_ended_at, (at) => `ended ${ago(at, status)}`)
+    case "not_closed":
+      return Option.some("not closed")
+    default:
+      return Option.some("no end yet")
+  }
+}
+
+const worth = (status: Status) =>
+  some(
+    Option.all([status.session_starting_value_rlusd, status.session_ending_value_rlusd]),
+    ([start, end]) => `worth ${start.toFixed(2)} -> ${end.toFixed(2)} RLUSD`,
+  )
+
+const session = (status: Status) =>
+  some(status.session_id, (id) =>
+    known(
+      Option.some(`${id}${Option.match(status.parent_session_id, { onNone: () => "", onSome: (it) => ` of ${it}` })}`),
+      some(status.session_started_at, (at) => `started ${ago(at, status)}`),
+      sessionEnd(status),
+      some(status.session_halt_reason, clean),
+      worth(status),
+    ),
+  )
+
+const haltReason = (status: Status) =>
+  some(status.halt_reason, (reason) => known(Option.some(clean(reason)), some(status.halt_detail, clean)))
+
+export const render = (status: Status): string => {
+  const [first = "", ...others] = openers(status)
+  const optional = (name: string, value: Option.Option<string>) =>
+    Option.match(value, { onNone: () => [], onSome: (text) => [[name, text]] })
+  return table([
+    ["file", clean(status.file)],
+    ["database", database(status)],
+    ["log", log(status)],
+    ["last checkpoint", checkpoint(status)],
+    ["open in", first],
+    ...others.map((line) => ["", line]),
+    ["engine", engine(status)],
+    ...optional("halt reason", haltReason(status)),
+    ...optional("last session", session(status)),
+  ])
+}

@@ -1,0 +1,65 @@
+/**
+ * What an engine has stored, for somebody who is not the engine: read in one short transaction, from whatever client is in
+ * reach, without bringing any schema up to date. A database that is no engine's has none of it, which is no error.
+ */
+import { Array as Arr, Effect, Option, Schema } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { Session } from "./StateManager.ts"
+
+export interface StoredState {
+  readonly engineStatus: Option.Option<string>
+  readonly haltReason: Option.Option<string>
+  readonly haltDetail: Option.Option<string>
+  /** The session with the highest number. */
+  readonly lastSession: Option.Option<Session>
+}
+
+/** Only real tables: what a view costs is not known beforehand. */
+const layout = `SELECT lower(t.name) AS "table", lower(c.name) AS "column", c.pk AS pk
+  FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
+  WHERE t.type = 'table' AND lower(t.name) IN ('engine_state', 'sessions')`
+
+const keys = ["engine_status", "halt.reason", "halt.detail"] as const
+
+const values = `SELECT key AS key, CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state
+  WHERE key IN (${keys.map((key) => `'${key}'`).join(", ")})`
+
+const Layout = Schema.Array(Schema.Struct({ table: Schema.String, column: Schema.String, pk: Schema.Int }))
+const Values = Schema.Array(Schema.Struct({ key: Schema.String, value: Schema.String }))
+
+const read = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const columns = yield* Schema.decodeUnknownEffect(Layout)(yield* sql.unsafe(layout))
+  const has = (table: string, column: string) => columns.some((it) => it.table === table && it.column === column)
+  if (!has("engine_state", "key") || !has("engine_state", "value")) return Option.none()
+  const rows = yield* Schema.decodeUnknownEffect(Values)(yield* sql.unsafe(values))
+  const valueOf = (key: (typeof keys)[number]) =>
+    Option.filter(
+      Option.map(
+        Arr.findFirst(rows, (row) => row.key === key),
+        ({ value }) => value,
+      ),
+      (value) => value !== "",
+    )
+
+  /** An older table may lack some. */
+  const column = (name: string, as: string) => (has("sessions", name) ? `${name} AS ${as}` : `NULL AS ${as}`)
+  // By its key the last one is found at once, however many there are.
+  const isKeyed = columns.some((it) => it.table === "sessions" && it.column === "session_id" && it.pk === 1)
+  const sessions = isKeyed
+    ? yield* sql.unsafe(`SELECT session_id AS sessionId, ${column("parent_session_id", "parentSessionId")},
+        COALESCE(${has("sessions", "started_at") ? "started_at" : "NULL"}, '') AS startedAt,
+        ${column("ended_at", "endedAt")}, ${column("halt_reason", "haltReason")},
+        ${column("starting_value_rlusd", "startingValueRlusd")}, ${column("ending_value_rlusd", "endingValueRlusd")}
+        FROM sessions ORDER BY session_id DESC LIMIT 1`)
+    : []
+  return Option.some<StoredState>({
+    engineStatus: valueOf("engine_status"),
+    haltReason: valueOf("halt.reason"),
+    haltDetail: valueOf("halt.detail"),
+    lastSession: Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(Session))(sessions)),
+  })
+})
+
+/** None when the database has no table of an engine's state. */
+export const stored = SqlClient.SqlClient.use((sql) => sql.withTransaction(read)).pipe(Effect.withSpan("StoredState"))
