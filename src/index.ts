@@ -1,5 +1,6 @@
 /** What an Effect program imports: the layers of a guarded database, and the life cycle of an engine on top of them. */
 export { Database, type DatabaseOptions } from "./sqlite/Database.ts"
+export * as AdoptedDatabase from "./sqlite/AdoptedDatabase.ts"
 export { DatabaseOpenError, OpenReason } from "./sqlite/DatabaseOpenError.ts"
 export * as Backup from "./sqlite/Backup.ts"
 export { Durability, DurabilityError } from "./sqlite/Durability.ts"

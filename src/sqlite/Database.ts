@@ -80,6 +80,8 @@ export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "ho
   readonly quiesce: Effect.Effect<void>
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
+  /** Whether `exposure` is told of each commit of this connection; if not, a guard has to look for them. */
+  readonly seesCommits: boolean
   /** Sets `wal_autocheckpoint` (pages; 0 = off) and returns the value it had. */
   readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
   /**
@@ -198,6 +200,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     }),
     version: String(version[0]?.[0]),
     exposure,
+    seesCommits: true,
     autocheckpoint: Effect.fnUntraced(function* (pages) {
       const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")
       yield* sql.unsafe(`PRAGMA wal_autocheckpoint = ${pages}`)

@@ -1,5 +1,5 @@
 /**
- * Notices what other processes write to the log, which wakes nobody here: by a look, ten times a second (`NOOP`: no lock,
+ * Notices what is written to the log by others, another process or a connection that tells nobody of its commits: by a look, ten times a second (`NOOP`: no lock,
  * about 15 microseconds). What it sees counts as commits from then on, up to a tenth of a second after they were made.
  *
  * It also notices a writer that never pauses: every frame is copied, and the log grows all the same, because it starts

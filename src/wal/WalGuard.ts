@@ -105,7 +105,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     )
   const watchers = [
     ...(maxFrames > 0 ? [WalBound.loop({ database, checkpointer, checkpoint, maxFrames })] : []),
-    ...(writers === "elsewhere" ? [ForeignWriters.watch({ database, checkpoint, maxFrames })] : []),
+    ...(writers === "elsewhere" || !database.seesCommits
+      ? [ForeignWriters.watch({ database, checkpoint, maxFrames })]
+      : []),
   ]
   const startWatching = Effect.forEach(watchers, (loop) => Effect.forkDetach(loop, { startImmediately: true }))
 

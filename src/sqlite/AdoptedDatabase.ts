@@ -1,0 +1,66 @@
+/**
+ * The `Database` of a connection that somebody else opened: what a guard needs, over the `SqlClient` that a program has
+ * already, such as that of `SqliteClient.layer`. It opens and closes nothing but one descriptor for syncing the log.
+ *
+ * It cannot see commits, so a guard looks for them; and it has no write gate, so it suits a checkpointer on the same
+ * connection (`Checkpointer.layerInline`). What the connection itself does wrong is not mended: see `SafeClient`.
+ * https://www.sqlite.org/wal.html
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { Effect, FileSystem, Layer } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { Database } from "./Database.ts"
+import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
+import * as Exposure from "./Exposure.ts"
+import * as FileSync from "./FileSync.ts"
+import { lockHolders } from "./LockHolders.ts"
+import * as LogSync from "./LogSync.ts"
+import { openedBy } from "./Sidecars.ts"
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const fs = yield* FileSystem.FileSystem
+  const one = (query: string) =>
+    sql.unsafe(query).values.pipe(
+      Effect.map((rows) => rows[0]?.[0]),
+      Effect.mapError((cause) => fromNative("the database", cause)),
+    )
+  const file = String((yield* one("SELECT file FROM pragma_database_list WHERE name = 'main'")) ?? "")
+  const mode = yield* one("PRAGMA journal_mode")
+  if (mode !== "wal") {
+    return yield* new DatabaseOpenError({ file, reason: "NotWal", detail: `its journal mode is ${String(mode)}` })
+  }
+  const synced = Number(yield* one("PRAGMA synchronous")) >= 2
+  // Commits are noted only when they are seen, so a sync never relies on there being none.
+  const exposure: Exposure.Exposure = { ...Exposure.make(), isExposed: () => true }
+  const logSync = yield* Effect.mapError(LogSync.make(file, exposure), (cause) => fromNative(file, cause))
+  const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
+  return Database.of({
+    sql,
+    file,
+    version: String(yield* one("SELECT sqlite_version()")),
+    durability: synced ? "full" : "normal",
+    durable: logSync.durable,
+    durabilityLost: logSync.failed,
+    resume: Effect.succeedNone,
+    holder: Effect.succeedNone,
+    gate: () => Effect.succeed({ _tag: "NotClosed" }),
+    quiesce: Effect.void,
+    exposure,
+    seesCommits: false,
+    autocheckpoint: Effect.fnUntraced(function* (pages) {
+      const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")
+      yield* sql.unsafe(`PRAGMA wal_autocheckpoint = ${pages}`)
+      return before[0]?.wal_autocheckpoint ?? 0
+    }),
+    cutGently: Effect.void,
+    syncFile: FileSync.sync(file),
+    others: withFiles(openedBy(file)),
+    lockHolders: withFiles(lockHolders(file)),
+  })
+})
+
+/** Takes the `SqlClient` in reach, whose database must be a file in WAL mode. */
+export const layer: Layer.Layer<Database, DatabaseOpenError, SqlClient.SqlClient> = Layer.effect(Database, make).pipe(
+  Layer.provide(NodeFileSystem.layer),
+)

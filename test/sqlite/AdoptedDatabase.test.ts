@@ -1,0 +1,88 @@
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Layer, Option } from "effect"
+import { TestClock } from "effect/testing"
+import { SqlClient } from "effect/unstable/sql"
+import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
+import { Database } from "../../src/sqlite/Database.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import { WalGuard } from "../../src/wal/WalGuard.ts"
+import { list, quickDisk, sizeOf, temporaryFile, temporaryFolder } from "../support/files.ts"
+import { events, LogCapture } from "../support/LogCapture.ts"
+
+/** As a program has it that knows nothing of Seawall, with a guard on top. */
+const guarded = (file: string, maxFrames = 0) =>
+  WalGuard.layer({ interval: "60 seconds", maxFrames }).pipe(
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(Checkpointer.layerInline),
+    Layer.provideMerge(AdoptedDatabase.layer),
+    Layer.provideMerge(SqliteClient.layer({ filename: file })),
+    Layer.provideMerge(LogCapture.layer),
+    Layer.provide(quickDisk),
+  )
+
+const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a)`)
+const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (zeroblob(3000))`)
+const autocheckpoint = SqlClient.SqlClient.use((sql) =>
+  Effect.map(sql`PRAGMA wal_autocheckpoint`.values, ([row]) => row?.[0]),
+)
+
+describe("a guard over a client that a program has already", () => {
+  it.effect("checkpoints by interval, and leaves one clean file", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const lines = yield* Effect.gen(function* () {
+        yield* Effect.andThen(table, insert)
+        expect(yield* autocheckpoint).toBe(0)
+        yield* TestClock.adjust("60 seconds")
+        const last = yield* WalGuard.use((guard) => guard.last)
+        expect(Option.getOrThrow(last)).toMatchObject({ outcome: "Complete", mode: "PASSIVE" })
+        return LogCapture
+      }).pipe(Effect.flatten, Effect.provide(guarded(`${folder}/app.db`)))
+      expect(lines.entries.map(({ fields }) => fields["mode"]).filter(Boolean)).toEqual(["PASSIVE", "TRUNCATE"])
+      expect(yield* list(folder)).toEqual(["app.db"])
+    }),
+  )
+
+  it.effect("holds the length of the log, although it is told of no commit", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* Effect.gen(function* () {
+        yield* table
+        for (let second = 0; second < 20; second++) {
+          yield* Effect.repeat(insert, { times: 99 })
+          yield* TestClock.adjust("1 second")
+        }
+        // Bursts of some 300 frames, of which each is copied within the second after it.
+        expect(yield* sizeOf(`${file}-wal`)).toBeLessThan(1000 * 4120)
+        expect(yield* sizeOf(file)).toBeGreaterThan(2000 * 3000)
+        expect(yield* events).toEqual(["wal_checkpoint started"])
+      }).pipe(Effect.provide(guarded(file, 200)))
+    }),
+  )
+
+  it.effect("makes durable what was committed, at whatever level the connection commits", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* Effect.gen(function* () {
+        const database = yield* Database
+        yield* table
+        expect([database.durability, database.file]).toEqual(["full", file])
+        yield* database.durable
+      }).pipe(Effect.provide(guarded(file)))
+    }),
+  )
+
+  it.effect("refuses a database without a log, and changes nothing of it", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const error = yield* Layer.build(AdoptedDatabase.layer).pipe(
+        Effect.provide(SqliteClient.layer({ filename: file, disableWAL: true })),
+        Effect.scoped,
+        Effect.flip,
+      )
+      expect(error).toMatchObject({ _tag: "DatabaseOpenError", reason: "NotWal", file })
+    }),
+  )
+})
