@@ -9,7 +9,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, Duration, Effect, Exit, FileSystem, Layer, Option, Ref, Scope } from "effect"
+import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Ref, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -103,6 +103,12 @@ export class Database extends Context.Service<Database, DatabaseService>()("seaw
     options: DatabaseOptions,
   ): Layer.Layer<Database | SqlClient.SqlClient | Writer.Writer, DatabaseOpenError> =>
     Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
+
+  /** The same with options from the configuration: `layerConfig({ file: Config.String("DATABASE") })`. */
+  static readonly layerConfig = (
+    options: Config.Wrap<DatabaseOptions>,
+  ): Layer.Layer<Database | SqlClient.SqlClient | Writer.Writer, DatabaseOpenError | Config.ConfigError> =>
+    Layer.unwrap(Effect.map(Config.unwrap(options), Database.layer))
 }
 
 const make = Effect.fnUntraced(function* (options: DatabaseOptions) {

@@ -8,7 +8,7 @@
  * TRUNCATE is skipped then, because two checkpoints must not overlap.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
-import { Context, Duration, Effect, Fiber, Layer, Option, Ref, Schedule, Semaphore } from "effect"
+import { Config, Context, Duration, Effect, Fiber, Layer, Option, Ref, Schedule, Semaphore } from "effect"
 import type { SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
@@ -58,6 +58,12 @@ export class WalGuard extends Context.Service<
     options: WalGuardOptions = {},
   ): Layer.Layer<WalGuard, SqlError.SqlError, Database | Checkpointer | LatencyWindow> =>
     Layer.effect(WalGuard, make(options))
+
+  /** The same with options from the configuration: `layerConfig({ interval: Config.Duration("WAL_INTERVAL") })`. */
+  static readonly layerConfig = (
+    options: Config.Wrap<WalGuardOptions>,
+  ): Layer.Layer<WalGuard, SqlError.SqlError | Config.ConfigError, Database | Checkpointer | LatencyWindow> =>
+    Layer.unwrap(Effect.map(Config.unwrap(options), WalGuard.layer))
 }
 
 /** What runs while the guard does: the interval, which can be changed, and what watches the log, which cannot. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Layer, Ref, Scope } from "effect"
+import { Config, ConfigProvider, Deferred, Duration, Effect, Exit, Fiber, Layer, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
@@ -464,5 +464,31 @@ describe("after a sync of the log that failed", () => {
       yield* TestClock.adjust("10 minutes")
       expect(yield* isRefused).toBe(true)
     }).pipe(Effect.provide(failing("refuse", () => ({})))),
+  )
+})
+
+describe("options from the configuration", () => {
+  const layers = WalGuard.layerConfig({ interval: Config.Duration("WAL_INTERVAL") }).pipe(
+    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(scripted()),
+    Layer.provideMerge(temporaryDatabase()),
+    Layer.provideMerge(LogCapture.layer),
+  )
+  const configured = (env: Readonly<Record<string, string>>) =>
+    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
+
+  it.effect("are used", () =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("25 seconds")
+      expect(yield* starts).toEqual([10, 20])
+    }).pipe(Effect.provide(layers), configured({ WAL_INTERVAL: "10 seconds" })),
+  )
+
+  it.effect("that are missing are an error of the layer, and of the database's", () =>
+    Effect.gen(function* () {
+      expect(yield* Effect.flip(Effect.scoped(Layer.build(layers)))).toMatchObject({ _tag: "ConfigError" })
+      const database = Database.layerConfig({ file: Config.String("DATABASE") })
+      expect(yield* Effect.flip(Effect.scoped(Layer.build(database)))).toMatchObject({ _tag: "ConfigError" })
+    }).pipe(configured({})),
   )
 })
