@@ -5,6 +5,7 @@ import { Effect, FileSystem, Path, Schema } from "effect"
 import { Command } from "effect/unstable/cli"
 import { backup } from "./cli/backup.ts"
 import { checkpoint } from "./cli/checkpoint.ts"
+import { doctor } from "./cli/doctor.ts"
 import { guard } from "./cli/guard.ts"
 import { injectCapital } from "./cli/injectCapital.ts"
 import { restore } from "./cli/restore.ts"
@@ -15,7 +16,7 @@ import { writeInitialBasis } from "./cli/writeInitialBasis.ts"
 
 const seawall = Command.make("seawall").pipe(
   Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
-  Command.withSubcommands([run, guard, checkpoint, backup, restore, status, injectCapital, writeInitialBasis]),
+  Command.withSubcommands([run, guard, status, doctor, checkpoint, backup, restore, injectCapital, writeInitialBasis]),
 )
 
 const Package = Schema.fromJsonString(Schema.Struct({ version: Schema.String }))

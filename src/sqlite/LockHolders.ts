@@ -61,6 +61,17 @@ export const locksIn = (table: string, inode: string, pid: number): ReadonlyArra
       .filter((line) => line.pid === pid && line.inode === inode),
   )
 
+/** The processes that hold any lock of the file with this number, also those of other users; see `locksIn`. */
+export const pidsIn = (table: string, inode: string): ReadonlyArray<number> => [
+  ...new Set(
+    table
+      .split("\n")
+      .flatMap(parse)
+      .filter((line) => line.inode === inode)
+      .map(({ pid }) => pid),
+  ),
+]
+
 /**
  * The processes that are connected to the log whose `-shm` has this number, whoever runs them: the table names also those
  * of other users, whose descriptors cannot be seen.

@@ -1,0 +1,67 @@
+/**
+ * Looks at a database from all sides, and says what it found, the worst first, with what mends it. Changes nothing: not
+ * the database, not its log, not the folder; a database that others have open stays theirs.
+ *
+ * First what is read as bytes, then what is read with SQLite: in one process it must not be the other way round (see
+ * `FileBytes`). An examination that cannot be made is a notice, and the others go on.
+ */
+import { Array as Arr, Effect, Order } from "effect"
+import * as BackupFiles from "../sqlite/BackupFiles.ts"
+import * as ContentExaminations from "./ContentExaminations.ts"
+import * as Examination from "./Examination.ts"
+import * as Facts from "./Facts.ts"
+import { type Report, Subject, worstFirst } from "./Finding.ts"
+import * as LogExaminations from "./LogExaminations.ts"
+import * as ProcessExaminations from "./ProcessExaminations.ts"
+import * as Readable from "./Readable.ts"
+import * as SystemExaminations from "./SystemExaminations.ts"
+
+const inOrder = Arr.sortBy(
+  Order.mapInput(Order.Number, ({ subject }: Report["examined"][number]) => Subject.literals.indexOf(subject)),
+)
+
+/** What is no database, but has backups, was one. */
+const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyArray<string>, message: string) {
+  return {
+    file,
+    examined: [{ subject: "integrity", seen: "the file is not a SQLite database" }],
+    findings: [
+      {
+        severity: "critical",
+        subject: "integrity",
+        message,
+        evidence: { backups },
+        remedy: yield* ContentExaminations.restore(file, backups),
+      },
+    ],
+  } satisfies Report
+})
+
+/** Fails when there is no such file, when it is no database, or when this user may not read it. */
+export const examine = Effect.fn("Doctor.examine")(function* (file: string) {
+  const gathered = yield* Effect.result(Facts.gather(file))
+  const backups = yield* BackupFiles.list(file)
+  if (gathered._tag === "Failure") {
+    const error = gathered.failure
+    if (error.reason === "NotADatabase" && backups.length > 0) return yield* lostHeader(file, backups, error.message)
+    return yield* error
+  }
+  const facts = gathered.success
+  const readable = yield* Effect.cached(Readable.make(facts))
+  const all = yield* Effect.forEach(
+    [
+      ...LogExaminations.examinations,
+      ...ProcessExaminations.examinations,
+      ...SystemExaminations.examinations,
+      { subject: "integrity", examine: ContentExaminations.integrity(readable, backups) } as const,
+      { subject: "open-session", examine: ContentExaminations.sessions(readable) } as const,
+      { subject: "backup", examine: ContentExaminations.backup(backups) } as const,
+    ],
+    (examination) => Examination.run(facts, examination),
+  )
+  return {
+    file,
+    examined: inOrder(all.flatMap(({ examined }) => examined)),
+    findings: worstFirst(all.flatMap(({ findings }) => findings)),
+  } satisfies Report
+}, Effect.scoped)

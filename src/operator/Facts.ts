@@ -1,0 +1,149 @@
+/**
+ * What the examinations of a database share, gathered once: what its files say as bytes, how large they are, and who has
+ * it open. Opens nothing with SQLite, takes no lock and writes nothing.
+ *
+ * The index of the log is read before and after the log: what both say held while the log was read, whoever writes to it.
+ * Only for a process that holds no SQLite connection to the database (see `FileBytes`).
+ */
+import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
+import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
+import * as FileBytes from "../sqlite/FileBytes.ts"
+import { pidsIn } from "../sqlite/LockHolders.ts"
+import * as LogFile from "../sqlite/LogFile.ts"
+import * as LogIndex from "../sqlite/LogIndex.ts"
+import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
+import { type Opener, openers } from "../sqlite/Openers.ts"
+
+export interface Owner extends Opener {
+  /** Its command line; none when it cannot be seen. */
+  readonly words: ReadonlyArray<string>
+  /** Whether it has the file open for writing; yes when that cannot be seen. */
+  readonly mayWrite: boolean
+}
+
+/** Who has the database open, as far as this user and this PID namespace see. */
+export interface Owners {
+  readonly seen: ReadonlyArray<Owner>
+  /** Processes that hold a lock of its log, and whose files this user may not see. */
+  readonly hidden: ReadonlyArray<number>
+}
+
+export interface Facts {
+  /** As it was given: for what is said, and for commands. */
+  readonly file: string
+  /** The file itself, without symbolic links: its log stands beside it. */
+  readonly target: string
+  readonly bytes: number
+  /** In milliseconds since 1970: when the database or its log was last written. */
+  readonly modifiedAt: number
+  /** None of an empty file. */
+  readonly header: Option.Option<DatabaseHeader.DatabaseHeader>
+  /** The size of `-wal`, which may be 0; none when it does not exist. */
+  readonly logBytes: Option.Option<number>
+  readonly hasIndex: boolean
+  /** A rollback journal that the next user of the database plays back. */
+  readonly hasHotJournal: boolean
+  readonly log: Result.Result<Option.Option<LogFile.LogFile>, FileBytes.FileBytesError>
+  /** As it was before the log was read, and after. */
+  readonly index: Result.Result<Option.Option<LogIndex.LogIndex>, FileBytes.FileBytesError>
+  readonly laterIndex: Result.Result<Option.Option<LogIndex.LogIndex>, FileBytes.FileBytesError>
+  /** The network file system that it lies on. */
+  readonly network: Option.Option<string>
+  /** None where it cannot be seen (no Linux). */
+  readonly owners: Option.Option<Owners>
+}
+
+/** Whether somebody has it open: an empty answer of a system that shows it is as much of a "nobody" as there is. */
+export const isOpen = ({ owners }: Facts): boolean =>
+  Option.exists(owners, ({ hidden, seen }) => hidden.length + seen.length > 0)
+
+/** Nobody has it open, and that could be seen. */
+export const isAtRest = (facts: Facts): boolean => Option.isSome(facts.owners) && !isOpen(facts)
+
+/** The index, when SQLite would trust it. */
+export const validIndex = ({ index }: Facts): Option.Option<LogIndex.LogIndex> =>
+  Option.filter(Option.flatten(Result.getSuccess(index)), ({ state }) => state === "Valid")
+
+/** A writer changes the two copies one after the other, within microseconds: so often it is read again, so much later. */
+const again = Schedule.max([Schedule.recurs(4), Schedule.spaced("5 millis")])
+
+const readIndex = (target: string) =>
+  LogIndex.read(`${target}-shm`).pipe(
+    Effect.repeat({
+      schedule: again,
+      until: Option.match({
+        onNone: () => true,
+        onSome: ({ state }) => state !== "CopiesDiffer" && state !== "BadChecksum",
+      }),
+    }),
+    Effect.result,
+  )
+
+/** O_WRONLY and O_RDWR in the flags of `/proc/PID/fdinfo`, which are octal. */
+const writes = (fdinfo: string) => (parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] ?? "2", 8) & 3) !== 0
+
+const ownerOf = Effect.fnUntraced(function* (target: string, opener: Opener) {
+  const fs = yield* FileSystem.FileSystem
+  const read = (name: string) => Effect.orElseSucceed(fs.readFileString(`/proc/${opener.pid}/${name}`), () => "")
+  const descriptors = yield* Effect.orElseSucceed(fs.readDirectory(`/proc/${opener.pid}/fd`), () => [])
+  const onFile = yield* Effect.filter(descriptors, (descriptor) =>
+    fs.readLink(`/proc/${opener.pid}/fd/${descriptor}`).pipe(
+      Effect.map((link) => link === target),
+      Effect.orElseSucceed(() => false),
+    ),
+  )
+  const flags = yield* Effect.forEach(onFile, (descriptor) => read(`fdinfo/${descriptor}`))
+  const words = (yield* read("cmdline")).split("\0").filter((word) => word !== "")
+  return { ...opener, words, mayWrite: flags.length === 0 || flags.some(writes) } satisfies Owner
+})
+
+export const owners = Effect.fnUntraced(function* (target: string) {
+  const fs = yield* FileSystem.FileSystem
+  if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none<Owners>()
+  const seen = yield* Effect.forEach(yield* openers(target), (opener) => ownerOf(target, opener))
+  const inode = Option.flatMap(yield* Effect.option(fs.stat(`${target}-shm`)), ({ ino }) => ino)
+  const table = yield* Effect.orElseSucceed(fs.readFileString("/proc/locks"), () => "")
+  const holders = Option.match(inode, { onNone: () => [], onSome: (it) => pidsIn(table, String(it)) })
+  const hidden = holders.filter((pid) => pid !== process.pid && !seen.some((owner) => owner.pid === pid))
+  return Option.some<Owners>({ seen, hidden })
+})
+
+/** A journal that was ended has no first byte (`journal_mode = PERSIST`), or no bytes at all. */
+const isHotJournal = Effect.fnUntraced(function* (journal: string) {
+  const opened = yield* FileBytes.open(journal)
+  if (Option.isNone(opened)) return false
+  const first = new Uint8Array(1)
+  return (yield* opened.value.readInto(first)) === 1 && first[0] !== 0
+}, Effect.scoped)
+
+/** Fails when the file is no database, or cannot be read. */
+export const gather = Effect.fn("Facts.gather")(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const header = yield* DatabaseHeader.read(file)
+  const target = yield* Effect.orElseSucceed(fs.realPath(file), () => path.resolve(file))
+  const info = (name: string) => Effect.option(fs.stat(name))
+  const before = yield* owners(target)
+  const index = yield* readIndex(target)
+  const log = yield* Effect.result(LogFile.read(`${target}-wal`))
+  const laterIndex = yield* readIndex(target)
+  const after = yield* owners(target)
+  const [main, wal, shm] = [yield* info(target), yield* info(`${target}-wal`), yield* info(`${target}-shm`)]
+  const modified = [main, wal].flatMap((it) => Option.toArray(Option.flatMap(it, ({ mtime }) => mtime)))
+  return {
+    file,
+    target,
+    bytes: Option.match(main, { onNone: () => 0, onSome: ({ size }) => Number(size) }),
+    modifiedAt: Math.max(0, ...modified.map((date) => date.getTime())),
+    header,
+    logBytes: Option.map(wal, ({ size }) => Number(size)),
+    hasIndex: Option.isSome(shm),
+    hasHotJournal: yield* Effect.orElseSucceed(isHotJournal(`${target}-journal`), () => false),
+    log,
+    index,
+    laterIndex,
+    network: yield* NetworkFileSystem.detect(path.dirname(target)),
+    // Who came or went meanwhile counts: what is said about a database at rest must not be said about another.
+    owners: Option.exists(after, ({ hidden, seen }) => hidden.length + seen.length > 0) ? after : before,
+  } satisfies Facts
+})

@@ -1,0 +1,127 @@
+/**
+ * Whether the log of a database is damaged, judged by what its bytes and its index say, and what to do about it.
+ *
+ * A log that ends torn is not damaged by that: a transaction that was rolled back, or a kill, leaves frames of the same
+ * salts. Proof is an index that knows frames which the log does not have. https://www.sqlite.org/fileformat2.html#walformat
+ */
+import { Option, Result } from "effect"
+import type { LogFile } from "../sqlite/LogFile.ts"
+import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
+import { type Evidence, type Finding } from "./Finding.ts"
+import { command, count, quoted } from "./Wording.ts"
+
+export type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
+  /** The database file alone holds more than what is left of the log, which would overwrite it with older pages. */
+  readonly isStale: boolean
+}
+
+const hex = (salts: readonly [number, number]) => salts.map((salt) => `0x${salt.toString(16).padStart(8, "0")}`)
+
+export const figures = (log: LogFile): Evidence => ({
+  log_bytes: log.bytes,
+  frames: log.frames,
+  recoverable_frames: log.recoverableFrames,
+  commits: log.commits,
+  uncommitted_frames: log.uncommittedFrames,
+  end: log.end.reason,
+  ...Option.match(log.header, { onNone: () => ({}), onSome: ({ salts }) => ({ salts: hex(salts) }) }),
+  ...(log.end.reason === "Torn" ? { torn_at_frame: log.end.frame, torn_at_offset: log.end.offset } : {}),
+  ...(log.following.frames > 0 ? { frames_behind: log.following.frames, commits_behind: log.following.commits } : {}),
+})
+
+const absent: LogFile = {
+  bytes: 0,
+  header: Option.none(),
+  framesInFile: 0,
+  frames: 0,
+  commits: 0,
+  recoverableFrames: 0,
+  uncommittedFrames: 0,
+  pages: Option.none(),
+  end: { reason: "Empty", frame: 0, offset: 0, isCommit: false },
+  following: { frames: 0, commits: 0 },
+}
+
+/** What its connections committed, and the log does not have. Holds beside a live writer too: what is committed stays until a reset, which changes the salts. */
+const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
+  const later = Option.flatten(Result.getSuccess(facts.laterIndex))
+  return Option.gen(function* () {
+    const index = yield* validIndex(facts)
+    const { mxFrame, salts } = yield* later
+    const isSame = (other: readonly [number, number]) => salts[0] === other[0] && salts[1] === other[1]
+    if (!isSame(index.salts) || mxFrame < index.mxFrame) return yield* Option.none()
+    if (Option.exists(log.header, (header) => !isSame(header.salts))) return yield* Option.none()
+    const isGone = Option.isNone(log.header) && index.mxFrame <= index.nBackfill
+    if (index.mxFrame <= log.recoverableFrames || isGone) return yield* Option.none()
+    const where = log.bytes === 0 ? "is gone" : `is damaged at frame ${log.end.frame} (byte ${log.end.offset})`
+    return {
+      severity: "critical",
+      message: `the log ${where}: of ${count(index.mxFrame, "committed frame")} a recovery keeps ${log.recoverableFrames}`,
+      evidence: { ...figures(log), committed_frames: index.mxFrame, checkpointed_frames: index.nBackfill },
+      isStale: index.nBackfill > log.recoverableFrames,
+    } satisfies Damage
+  })
+}
+
+/** The log's own word, where no index says more. */
+const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
+  const { end, following } = log
+  const evidence = figures(log)
+  const critical = (message: string) => Option.some<Damage>({ severity: "critical", message, evidence, isStale: false })
+  if (end.reason === "OtherVersion") return critical("the log has a format that SQLite does not open")
+  if (isOpen(facts)) return Option.none() // it moves
+  if (facts.bytes === 0 && log.commits > 0) {
+    const message = "the database file is empty, and SQLite deletes the log beside it when it is opened"
+    return Option.some<Damage>({ severity: "critical", message, evidence, isStale: true })
+  }
+  if (end.reason === "BadHeader" && log.bytes > smallestLog) {
+    return critical("the header of the log is damaged: SQLite ignores all of it")
+  }
+  const at = `frame ${end.frame} (byte ${end.offset})`
+  if (following.commits > 0 && Option.isSome(validIndex(facts))) {
+    return Option.some<Damage>({
+      severity: "warning",
+      message: `behind ${at}, where the log ends, are ${count(following.commits, "commit")} that an earlier recovery dropped`,
+      evidence,
+      isStale: false,
+    })
+  }
+  if (following.commits > 0) {
+    return critical(
+      `the log is torn at ${at}: a recovery keeps ${count(log.commits, "commit")} and drops the ${following.commits} behind it`,
+    )
+  }
+  if (!end.isCommit) return Option.none()
+  return Option.some<Damage>({
+    severity: "notice",
+    message: `the last commit is torn at ${at}, as a kill or a power cut leaves it: a recovery keeps the ${count(log.commits, "commit")} before it`,
+    evidence,
+    isStale: false,
+  })
+}
+
+/** A header and the smallest frame. */
+const smallestLog = 32 + 24 + 512
+
+export const find = (facts: Facts): Option.Option<Damage> => {
+  const log = Option.getOrElse(Option.flatten(Result.getSuccess(facts.log)), () => absent)
+  if (Result.isFailure(facts.log)) return Option.none()
+  return Option.orElse(lost(facts, log), () => torn(facts, log))
+}
+
+/** What takes over what is left of the log. A damaged one is kept beside it first. */
+export const remedy = (facts: Facts): string => {
+  const checkpoint = command("seawall checkpoint", facts.file)
+  const damage = Option.filter(find(facts), ({ severity }) => severity === "critical")
+  if (Option.isNone(damage)) return checkpoint
+  const wal = `${facts.target}-wal`
+  const isGone = damage.value.evidence["log_bytes"] === 0
+  if (!isAtRest(facts)) {
+    // Who has a log open that is gone from the folder still takes it over when it closes.
+    const pids = Option.match(facts.owners, { onNone: () => [], onSome: ({ seen }) => seen.map(({ pid }) => pid) })
+    return isGone && pids.length > 0 ? `kill ${pids.join(" ")}` : command("seawall backup", facts.file)
+  }
+  if (isGone) return `put ${quoted(wal)} back beside the database`
+  if (damage.value.isStale) return `mv ${quoted(wal)} ${quoted(`${wal}.damaged`)}`
+  return `cp ${quoted(wal)} ${quoted(`${wal}.damaged`)} && ${checkpoint}`
+}

@@ -1,0 +1,186 @@
+/** What the database file, its log and the log's index say as bytes. Nothing here opens the database with SQLite. */
+import { Effect, Option, Result } from "effect"
+import * as LogIndex from "../sqlite/LogIndex.ts"
+import * as SqliteVersion from "../sqlite/SqliteVersion.ts"
+import { type Examination, needsLinux, type Seen } from "./Examination.ts"
+import { type Facts, isOpen, validIndex } from "./Facts.ts"
+import * as LogDamage from "./LogDamage.ts"
+import { command, count, size } from "./Wording.ts"
+
+const nothing = (seen: string): Seen => ({ seen, findings: [] })
+
+/** In WAL mode, or with a log that its next user will read. */
+export const isWal = ({ header, logBytes }: Facts) =>
+  Option.exists(header, ({ journalMode }) => journalMode === "wal") || Option.exists(logBytes, (bytes) => bytes > 0)
+
+const log: Examination<never> = {
+  subject: "log",
+  examine: Effect.fnUntraced(function* (facts) {
+    const parsed = yield* Effect.fromResult(facts.log)
+    const damage = LogDamage.find(facts)
+    const keeps = Option.match(parsed, {
+      onNone: () => "there is none",
+      onSome: ({ commits, end, recoverableFrames }) =>
+        end.reason === "Empty"
+          ? "it is empty"
+          : `a recovery keeps ${count(commits, "commit")} (${count(recoverableFrames, "frame")}); end: ${end.reason}`,
+    })
+    const beside = Option.match(isOpen(facts) ? validIndex(facts) : Option.none(), {
+      onNone: () => "",
+      onSome: (index) =>
+        `; in use: ${count(index.mxFrame, "frame")}, ${LogIndex.framesNotCheckpointed(index)} not checkpointed`,
+    })
+    return {
+      seen: keeps + beside,
+      findings: Option.toArray(damage).map(({ evidence, message, severity }) => ({
+        severity,
+        message,
+        evidence,
+        remedy: LogDamage.remedy(facts),
+      })),
+    }
+  }),
+}
+
+const leftBehind: Examination<never> = {
+  subject: "left-behind",
+  examine: Effect.fnUntraced(function* (facts) {
+    const bytes = Option.getOrElse(facts.logBytes, () => 0)
+    const files = [
+      ...(Option.isSome(facts.logBytes) ? [`${facts.target}-wal`] : []),
+      ...(facts.hasIndex ? [`${facts.target}-shm`] : []),
+      ...(facts.hasHotJournal ? [`${facts.target}-journal`] : []),
+    ]
+    if (files.length === 0) return nothing("no log, no index and no journal beside the database")
+    if (Option.isNone(facts.owners)) return yield* needsLinux
+    if (isOpen(facts)) return nothing(`${count(files.length, "file")} of those who have it open`)
+    const parsed = Option.flatten(Result.getSuccess(facts.log))
+    const commits = Option.match(parsed, { onNone: () => 0, onSome: (found) => found.commits })
+    const evidence = { files, log_bytes: bytes, commits }
+    if (facts.hasHotJournal) {
+      return {
+        seen: "a rollback journal without an owner",
+        findings: [
+          {
+            severity: "warning",
+            message: "a transaction was not ended, and its rollback journal is left: the next user rolls it back",
+            evidence,
+            remedy: `${command("sqlite3", facts.file)} 'SELECT count(*) FROM sqlite_schema'`,
+          },
+        ],
+      }
+    }
+    return {
+      seen: `${count(files.length, "file")} without an owner`,
+      findings: [
+        {
+          severity: commits > 0 ? "warning" : "notice",
+          message:
+            commits > 0
+              ? `a log is left that nobody has open, with ${count(commits, "commit")}: never move the database without it`
+              : "the files of a log are left that nobody has open; they hold no commit",
+          evidence,
+          remedy: LogDamage.remedy(facts),
+        },
+      ],
+    }
+  }),
+}
+
+/** The bug needs WAL mode, and two connections, which a file cannot show. */
+export const judgeVersion = (facts: Facts): Seen => {
+  const writtenBy = Option.flatMap(facts.header, (header) => header.writtenBy)
+  if (Option.isNone(writtenBy)) return nothing("the header does not say who wrote it last")
+  const last = writtenBy.value
+  const seen = `last written by SQLite ${last}`
+  const verdict = SqliteVersion.verdict(last)
+  if (!isWal(facts)) return nothing(`${seen}, not in WAL mode`)
+  if (verdict === "Safe") return nothing(`${seen}, whose log reset is safe`)
+  const owners = Option.match(facts.owners, { onNone: () => [], onSome: (found) => found.seen })
+  return {
+    seen,
+    findings: [
+      {
+        severity: verdict === "Unsafe" ? "warning" : "notice",
+        message:
+          verdict === "Unsafe"
+            ? `the last writer was SQLite ${last}, which can corrupt the database when two connections write and checkpoint at the same instant`
+            : `the last writer was SQLite ${last}, which was withdrawn by its makers`,
+        evidence: { sqlite_version: last, pids: owners.map(({ pid }) => pid) },
+        remedy: `in the program that writes, use SQLite ${SqliteVersion.safeVersions}`,
+      },
+    ],
+  }
+}
+
+const version: Examination<never> = {
+  subject: "sqlite-version",
+  examine: (facts) => Effect.succeed(judgeVersion(facts)),
+}
+
+/** A rollback journal is right on a network file system, which is why that comes first. */
+const walOff: Examination<never> = {
+  subject: "wal-off",
+  examine: (facts) => {
+    if (Option.isNone(facts.header)) return Effect.succeed(nothing("the file is empty, and has no journal mode yet"))
+    if (isWal(facts)) return Effect.succeed(nothing("the database is in WAL mode"))
+    if (Option.isSome(facts.network))
+      return Effect.succeed(nothing("not in WAL mode, as a network file system wants it"))
+    return Effect.succeed({
+      seen: "the database is not in WAL mode",
+      findings: [
+        {
+          severity: "warning",
+          message: "WAL is not enabled: readers and the writer wait for each other, and there is no log to guard",
+          evidence: { journal_mode: "rollback", bytes: facts.bytes },
+          remedy: `${command("sqlite3", facts.file)} 'PRAGMA journal_mode = WAL'`,
+        },
+      ],
+    })
+  },
+}
+
+/** SQLite's own autocheckpoint keeps a log of pages of 4 KiB at about this length: below it nothing is wrong. */
+const shortLog = 4 * 1024 * 1024
+
+const logSize: Examination<never> = {
+  subject: "log-size",
+  examine: Effect.fnUntraced(function* (facts) {
+    const parsed = yield* Effect.fromResult(facts.log)
+    const index = isOpen(facts) ? validIndex(facts) : Option.none()
+    const inLog = Option.match(parsed, { onNone: () => 0, onSome: (found) => found.recoverableFrames })
+    const frames = Option.match(index, { onNone: () => inLog, onSome: ({ mxFrame }) => mxFrame })
+    const pageSize = Option.getOrElse(
+      Option.orElse(
+        Option.map(facts.header, (header) => header.pageSize),
+        () => Option.flatMap(parsed, (found) => Option.map(found.header, (header) => header.pageSize)),
+      ),
+      () => 0,
+    )
+    const length = frames * pageSize
+    const seen = `${count(frames, "frame")} (${size(length)}) beside ${size(facts.bytes)} of database`
+    if (length <= facts.bytes || length <= shortLog) return nothing(seen)
+    return {
+      seen,
+      findings: [
+        {
+          severity: "warning",
+          message: `the log (${size(length)}) is larger than its database (${size(facts.bytes)})`,
+          evidence: {
+            log_frames: frames,
+            log_frame_bytes: length,
+            log_bytes: Option.getOrElse(facts.logBytes, () => 0),
+            database_bytes: facts.bytes,
+            ...Option.match(index, {
+              onNone: () => ({}),
+              onSome: (found) => ({ not_checkpointed_frames: LogIndex.framesNotCheckpointed(found) }),
+            }),
+          },
+          remedy: isOpen(facts) ? command("seawall guard", facts.file) : LogDamage.remedy(facts),
+        },
+      ],
+    }
+  }),
+}
+
+export const examinations = [log, leftBehind, version, walOff, logSize]

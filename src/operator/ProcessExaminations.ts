@@ -1,0 +1,151 @@
+/**
+ * Who else has the database open, who of them keeps its log, and who checkpoints it beside a guard. Linux shows it; the
+ * settings of another program's connection it does not show, so what only those could tell is said to be unknown.
+ */
+import { Effect, type FileSystem, Option, Schedule } from "effect"
+import * as LogIndex from "../sqlite/LogIndex.ts"
+import { type Opener, openers } from "../sqlite/Openers.ts"
+import { type Examination, needsLinux, type Seen } from "./Examination.ts"
+import { type Facts, type Owner, validIndex } from "./Facts.ts"
+import type { Finding } from "./Finding.ts"
+import { command, count, processName } from "./Wording.ts"
+
+const nothing = (seen: string): Seen => ({ seen, findings: [] })
+const pidsOf = (owners: ReadonlyArray<{ readonly pid: number }>) => owners.map(({ pid }) => pid)
+const namesOf = (owners: ReadonlyArray<Owner>) => owners.map(processName).join(", ")
+
+const openElsewhere: Examination<never> = {
+  subject: "open-elsewhere",
+  examine: Effect.fnUntraced(function* ({ file, owners }) {
+    if (Option.isNone(owners)) return yield* needsLinux
+    const { hidden, seen } = owners.value
+    if (seen.length + hidden.length === 0) return nothing("nobody, as far as this user and this container see")
+    const unnamed = hidden.length === 0 ? "" : `${count(hidden.length, "process")} that this user may not look at`
+    const who = [namesOf(seen), unnamed].filter((part) => part !== "").join(", ")
+    return {
+      seen: count(seen.length + hidden.length, "process"),
+      findings: [
+        {
+          severity: "notice",
+          message: `the database is open in ${who}`,
+          evidence: {
+            pids: [...pidsOf(seen), ...hidden],
+            locks: seen.flatMap(({ locks, pid }) => locks.map((lock) => `${pid}:${lock}`)),
+            running_since_ms: seen.flatMap(({ runningSince }) => Option.toArray(runningSince)),
+          },
+          remedy: command("seawall status", file),
+        },
+      ],
+    }
+  }),
+}
+
+/** A statement that ends by itself mostly ends sooner; what is still at the same frame after it is said to pin the log. */
+const patience = "1 second"
+
+interface Hold {
+  readonly pid: number
+  readonly slot: number
+  /** None in slot 0, whose readers read the database file alone, and keep every checkpoint from it. */
+  readonly mark: Option.Option<number>
+}
+
+const holdsOf = (owners: ReadonlyArray<Pick<Owner, "pid" | "locks">>, index: LogIndex.LogIndex) =>
+  owners.flatMap(({ locks, pid }) =>
+    locks.flatMap((lock): ReadonlyArray<Hold> => {
+      if (!lock.startsWith("read")) return []
+      const slot = Number(lock.slice("read".length))
+      return [{ pid, slot, mark: slot === 0 ? Option.none() : (index.readMarks[slot] ?? Option.none()) }]
+    }),
+  )
+
+const isSame = (one: Hold) => (other: Hold) =>
+  one.pid === other.pid && one.slot === other.slot && Option.getOrNull(one.mark) === Option.getOrNull(other.mark)
+
+/** What the readers that stayed keep from being copied, or at least the log from starting anew. */
+export const pins = (holds: ReadonlyArray<Hold>, index: LogIndex.LogIndex): ReadonlyArray<Omit<Finding, "subject">> =>
+  holds.map(({ mark, pid, slot }) => {
+    const kept = Option.match(mark, {
+      onNone: () => LogIndex.framesNotCheckpointed(index),
+      onSome: (at) => Math.max(0, index.mxFrame - at),
+    })
+    return {
+      severity: kept > 0 ? "warning" : "notice",
+      message:
+        kept > 0
+          ? `process ${pid} holds a snapshot and pins the log: ${count(kept, "frame")} of ${index.mxFrame} cannot be checkpointed`
+          : `process ${pid} holds a snapshot; it is the newest, and the log grows from the next commit on`,
+      evidence: {
+        pid,
+        read_slot: slot,
+        ...Option.match(mark, { onNone: () => ({}), onSome: (at) => ({ snapshot_frame: at }) }),
+        log_frames: index.mxFrame,
+        kept_frames: kept,
+      },
+      remedy: `kill ${pid}`,
+    }
+  })
+
+const pinnedLog: Examination<FileSystem.FileSystem> = {
+  subject: "pinned-log",
+  examine: Effect.fnUntraced(function* (facts: Facts) {
+    if (Option.isNone(facts.owners)) return yield* needsLinux
+    const index = validIndex(facts)
+    if (Option.isNone(index)) {
+      const read = yield* Effect.fromResult(facts.index)
+      return nothing(Option.isNone(read) ? "no reader, for there is no log" : "no reader, for the log is not in use")
+    }
+    const before = holdsOf(facts.owners.value.seen, index.value)
+    if (before.length === 0) return nothing("no reader holds a snapshot")
+    yield* Effect.sleep(patience)
+    const later = yield* LogIndex.read(`${facts.target}-shm`)
+    if (Option.isNone(later)) return nothing("no reader, for the log is gone")
+    const after = holdsOf(yield* openers(facts.target), later.value)
+    const stayed = before.filter((hold) => after.some(isSame(hold)))
+    return { seen: `${count(stayed.length, "snapshot")} held for a second`, findings: pins(stayed, later.value) }
+  }),
+}
+
+/** `seawall run` and `seawall guard`, installed or from the sources. A guard inside another program is not seen. */
+export const isGuard = ({ words }: Pick<Owner, "words">) =>
+  words.some(
+    (word, at) =>
+      /(?:^|\/)(?:seawall|main\.[jt]s)$/.test(word) && (words[at + 1] === "run" || words[at + 1] === "guard"),
+  )
+
+/** A checkpoint takes milliseconds: looked for in so many looks, so far apart, unless one is seen before. */
+const looks = Schedule.max([Schedule.recurs(9), Schedule.spaced("100 millis")])
+
+/** Whether it is on is a setting of the other program's connection. The checkpointer's lock in its hands is proof. */
+const autocheckpoint: Examination<FileSystem.FileSystem> = {
+  subject: "autocheckpoint",
+  examine: Effect.fnUntraced(function* ({ owners, target }: Facts) {
+    if (Option.isNone(owners)) return yield* needsLinux
+    const guards = owners.value.seen.filter(isGuard)
+    if (guards.length === 0) return nothing("no guard has the database open")
+    const others = owners.value.seen.filter((owner) => !isGuard(owner) && owner.mayWrite)
+    if (others.length === 0) return nothing("nobody else may write beside the guard")
+    const look = Effect.map(openers(target), (seen: ReadonlyArray<Opener>) =>
+      pidsOf(seen.filter(({ locks, pid }) => locks.includes("checkpoint") && pidsOf(others).includes(pid))),
+    )
+    const pids = yield* Effect.repeat(look, { schedule: looks, until: (found) => found.length > 0 })
+    const caught = others.filter(({ pid }) => pids.includes(pid))
+    const suspects = caught.length > 0 ? caught : others
+    return {
+      seen: `${count(others.length, "process")} beside the guard may write`,
+      findings: [
+        {
+          severity: caught.length > 0 ? "warning" : "notice",
+          message:
+            caught.length > 0
+              ? `${namesOf(caught)} checkpoints beside the guard`
+              : `whether ${namesOf(others)} checkpoints beside the guard cannot be seen from outside`,
+          evidence: { guard_pids: pidsOf(guards), pids: pidsOf(suspects) },
+          remedy: "in the other program: PRAGMA wal_autocheckpoint = 0",
+        },
+      ],
+    }
+  }),
+}
+
+export const examinations = [openElsewhere, pinnedLog, autocheckpoint]

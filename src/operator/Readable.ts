@@ -1,0 +1,52 @@
+/**
+ * Where a database can be read with SQLite so that nothing beside it changes: the file itself, or, when it has a log that
+ * nobody has open and that has no index, a copy in a temporary folder, because SQLite would create an index.
+ */
+import { Effect, FileSystem, Option, Path, type Scope } from "effect"
+import { statfs } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import type { Situation } from "../sqlite/ReadOnly.ts"
+import { NotExamined } from "./Examination.ts"
+import { type Facts, isAtRest, isOpen } from "./Facts.ts"
+import { command, size } from "./Wording.ts"
+
+export interface Readable {
+  readonly file: string
+  readonly situation: Situation
+}
+
+export type Reading = Effect.Effect<Readable, Error, FileSystem.FileSystem | Path.Path | Scope.Scope>
+
+const copy = Effect.fnUntraced(function* (facts: Facts) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const failed = (message: string) => new NotExamined({ message, remedy: command("seawall checkpoint", facts.file) })
+  const bytes = facts.bytes + Option.getOrElse(facts.logBytes, () => 0)
+  const { bavail, bsize } = yield* Effect.tryPromise({
+    try: () => statfs(tmpdir()),
+    catch: (cause) => failed(String(cause)),
+  })
+  // The copy must not be what fills the disk.
+  if (bavail * bsize < 2 * bytes) {
+    return yield* failed(`the log has no index, and for a copy to read (${size(bytes)}) ${tmpdir()} is too small`)
+  }
+  const file = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "seawall-doctor-" }), "copy.db")
+  yield* fs.copyFile(facts.target, file)
+  yield* fs.copyFile(`${facts.target}-wal`, `${file}-wal`)
+  return { file, situation: "Open" } satisfies Readable
+})
+
+/** Until the scope closes. */
+export const make = Effect.fnUntraced(function* (facts: Facts) {
+  const readable = (situation: Situation): Readable => ({ file: facts.target, situation })
+  if (isOpen(facts)) return readable("Open")
+  if (facts.hasHotJournal) {
+    return yield* new NotExamined({
+      message: "its rollback journal must be played back first, which changes the database",
+      remedy: `${command("sqlite3", facts.file)} 'SELECT count(*) FROM sqlite_schema'`,
+    })
+  }
+  if (Option.getOrElse(facts.logBytes, () => 0) === 0) return readable("AtRest")
+  if (!isAtRest(facts)) return readable("Open")
+  return facts.hasIndex ? readable("LogLeft") : yield* copy(facts)
+})

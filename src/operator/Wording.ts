@@ -1,0 +1,34 @@
+/** How commands, sizes and processes are written in what an operator reads. */
+
+/** For a POSIX shell; as it is where that is safe. */
+export const quoted = (word: string) =>
+  /^[\w./][\w./+:@%-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+
+export const command = (name: string, ...files: ReadonlyArray<string>) => [name, ...files.map(quoted)].join(" ")
+
+const units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+
+export const size = (bytes: number): string => {
+  const unit = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10))
+  return unit === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`
+}
+
+export const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`
+
+/** A command line is for one row of a table. */
+const longestName = 60
+
+/** What a process is, and its pid. The kernel's own name of it is often that of a thread. */
+export const processName = ({
+  pid,
+  words,
+  command,
+}: {
+  pid: number
+  words: ReadonlyArray<string>
+  command: string
+}) => {
+  const line = words.join(" ").replaceAll(/\s+/g, " ").trim()
+  const name = line === "" ? command : line.length > longestName ? `${line.slice(0, longestName)}...` : line
+  return `${name} (pid ${pid})`
+}

@@ -1,0 +1,38 @@
+/**
+ * The sessions of an engine that have no end, read from a database that may be anybody's: none when it holds no engine's
+ * memory. Reads alone; brings no schema up to date, unlike `StateManager`.
+ */
+import { Effect, Option, Schema } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { stateError } from "./StateError.ts"
+
+const OpenSession = Schema.Struct({
+  sessionId: Schema.Int,
+  /** ISO 8601, UTC. */
+  startedAt: Schema.String,
+  /** Whether no session came after it: it may be running. */
+  isNewest: Schema.BooleanFromBit,
+})
+export type OpenSession = typeof OpenSession.Type
+
+/** More of them say nothing more. */
+const most = 100
+
+const columns = ["session_id", "parent_session_id", "started_at", "ended_at", "halt_reason"]
+const ColumnName = Schema.Array(Schema.Struct({ name: Schema.String }))
+
+/** The last 100 of them, in the order of their numbers. A table of the same name with other columns is somebody else's. */
+export const openSessions = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql.unsafe("SELECT lower(name) AS name FROM pragma_table_info('sessions')")
+  const names = new Set((yield* Schema.decodeUnknownEffect(ColumnName)(rows)).map(({ name }) => name))
+  if (!columns.every((column) => names.has(column))) return Option.none()
+  const open = yield* sql.unsafe(`SELECT session_id AS sessionId, started_at AS startedAt,
+    session_id = (SELECT max(session_id) FROM sessions) AS isNewest
+    FROM sessions WHERE ended_at IS NULL ORDER BY session_id DESC LIMIT ${most}`)
+  return Option.some((yield* Schema.decodeUnknownEffect(Schema.Array(OpenSession))(open)).toReversed())
+}).pipe(Effect.withSpan("openSessions"), stateError("openSessions"))
+
+/** Ends them, for whoever owns the database: a statement to paste. */
+export const endStatement = (sessions: ReadonlyArray<OpenSession>): string =>
+  `UPDATE sessions SET ended_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), halt_reason = 'unexpected_halt' WHERE session_id IN (${sessions.map(({ sessionId }) => sessionId).join(", ")})`
