@@ -17,6 +17,9 @@ export type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
 
 const hex = (salts: readonly [number, number]) => salts.map((salt) => `0x${salt.toString(16).padStart(8, "0")}`)
 
+/** Commit marks with this log's salts, from the first frame on that does not count. */
+const dropped = ({ end, following }: LogFile) => following.commits + (end.isCommit ? 1 : 0)
+
 export const figures = (log: LogFile): Evidence => ({
   log_bytes: log.bytes,
   frames: log.frames,
@@ -26,7 +29,7 @@ export const figures = (log: LogFile): Evidence => ({
   end: log.end.reason,
   ...Option.match(log.header, { onNone: () => ({}), onSome: ({ salts }) => ({ salts: hex(salts) }) }),
   ...(log.end.reason === "Torn" ? { torn_at_frame: log.end.frame, torn_at_offset: log.end.offset } : {}),
-  ...(log.following.frames > 0 ? { frames_behind: log.following.frames, commits_behind: log.following.commits } : {}),
+  ...(log.following.frames > 0 ? { frames_behind: log.following.frames, commits_dropped: dropped(log) } : {}),
 })
 
 const absent: LogFile = {
@@ -81,14 +84,14 @@ const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
   if (following.commits > 0 && Option.isSome(validIndex(facts))) {
     return Option.some<Damage>({
       severity: "warning",
-      message: `behind ${at}, where the log ends, are ${count(following.commits, "commit")} that an earlier recovery dropped`,
+      message: `from ${at} on, where the log ends, are ${count(dropped(log), "commit")} that an earlier recovery dropped`,
       evidence,
       isStale: false,
     })
   }
   if (following.commits > 0) {
     return critical(
-      `the log is torn at ${at}: a recovery keeps ${count(log.commits, "commit")} and drops the ${following.commits} behind it`,
+      `the log is torn at ${at}: a recovery keeps ${count(log.commits, "commit")} and drops the ${dropped(log)} from there on`,
     )
   }
   if (!end.isCommit) return Option.none()

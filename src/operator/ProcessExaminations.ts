@@ -40,8 +40,12 @@ const openElsewhere: Examination<never> = {
   }),
 }
 
-/** A statement that ends by itself mostly ends sooner; what is still at the same frame after it is said to pin the log. */
-const patience = "1 second"
+/**
+ * So many looks, so far apart: a statement that ends by itself mostly ends within their second. One look more than the
+ * first would not do, because who writes all the time may hold the same lock at the same frame by chance.
+ */
+const looks = 10
+const lookInterval = "100 millis"
 
 interface Hold {
   readonly pid: number
@@ -95,14 +99,17 @@ const pinnedLog: Examination<FileSystem.FileSystem> = {
       const read = yield* Effect.fromResult(facts.index)
       return nothing(Option.isNone(read) ? "no reader, for there is no log" : "no reader, for the log is not in use")
     }
-    const before = holdsOf(facts.owners.value.seen, index.value)
-    if (before.length === 0) return nothing("no reader holds a snapshot")
-    yield* Effect.sleep(patience)
-    const later = yield* LogIndex.read(`${facts.target}-shm`)
-    if (Option.isNone(later)) return nothing("no reader, for the log is gone")
-    const after = holdsOf(yield* openers(facts.target), later.value)
-    const stayed = before.filter((hold) => after.some(isSame(hold)))
-    return { seen: `${count(stayed.length, "snapshot")} held for a second`, findings: pins(stayed, later.value) }
+    let held = holdsOf(facts.owners.value.seen, index.value)
+    let last = index.value
+    for (let look = 0; look < looks && held.length > 0; look++) {
+      yield* Effect.sleep(lookInterval)
+      const later = yield* LogIndex.read(`${facts.target}-shm`)
+      if (Option.isNone(later)) return nothing("no reader, for the log is gone")
+      last = later.value
+      const now = holdsOf(yield* openers(facts.target), last)
+      held = held.filter((hold) => now.some(isSame(hold)))
+    }
+    return { seen: `${count(held.length, "snapshot")} held for a second`, findings: pins(held, last) }
   }),
 }
 
@@ -113,8 +120,8 @@ export const isGuard = ({ words }: Pick<Owner, "words">) =>
       /(?:^|\/)(?:seawall|main\.[jt]s)$/.test(word) && (words[at + 1] === "run" || words[at + 1] === "guard"),
   )
 
-/** A checkpoint takes milliseconds: looked for in so many looks, so far apart, unless one is seen before. */
-const looks = Schedule.max([Schedule.recurs(9), Schedule.spaced("100 millis")])
+/** A checkpoint takes milliseconds, and may not be seen at all. */
+const again = Schedule.max([Schedule.recurs(looks - 1), Schedule.spaced(lookInterval)])
 
 /** Whether it is on is a setting of the other program's connection. The checkpointer's lock in its hands is proof. */
 const autocheckpoint: Examination<FileSystem.FileSystem> = {
@@ -128,7 +135,7 @@ const autocheckpoint: Examination<FileSystem.FileSystem> = {
     const look = Effect.map(openers(target), (seen: ReadonlyArray<Opener>) =>
       pidsOf(seen.filter(({ locks, pid }) => locks.includes("checkpoint") && pidsOf(others).includes(pid))),
     )
-    const pids = yield* Effect.repeat(look, { schedule: looks, until: (found) => found.length > 0 })
+    const pids = yield* Effect.repeat(look, { schedule: again, until: (found) => found.length > 0 })
     const caught = others.filter(({ pid }) => pids.includes(pid))
     const suspects = caught.length > 0 ? caught : others
     return {

@@ -18,17 +18,19 @@ export const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : 
 /** A command line is for one row of a table. */
 const longestName = 60
 
+export interface Named {
+  readonly pid: number
+  readonly command: string
+  readonly words: ReadonlyArray<string>
+}
+
 /** What a process is, and its pid. The kernel's own name of it is often that of a thread. */
-export const processName = ({
-  pid,
-  words,
-  command,
-}: {
-  pid: number
-  words: ReadonlyArray<string>
-  command: string
-}) => {
-  const line = words.join(" ").replaceAll(/\s+/g, " ").trim()
+export const processName = ({ command, pid, words }: Named) => {
+  const line = words
+    .map((word) => (word.startsWith("/") ? word.slice(word.lastIndexOf("/") + 1) : word))
+    .join(" ")
+    .replaceAll(/\s+/g, " ")
+    .trim()
   const name = line === "" ? command : line.length > longestName ? `${line.slice(0, longestName)}...` : line
   return `${name} (pid ${pid})`
 }
