@@ -15,8 +15,8 @@ import { main, run, start } from "../support/Seawall.ts"
 const timeout = 60_000
 
 const it = test.extend<{ folder: string }>({
-  folder: async ({ task: _ }, use) => {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-doctor-test-"))
+  folder: async ({ task }, use) => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), `seawall-doctor-${task.id}-`))
     await use(folder)
     fs.rmSync(folder, { recursive: true, force: true })
   },
