@@ -10,7 +10,7 @@ import { NotExamined, type Seen } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen, owners } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
 import type { Reading } from "./Readable.ts"
-import { command, count, quoted, size } from "./Wording.ts"
+import { command, count, quoted } from "./Wording.ts"
 
 const nothing = (seen: string): Seen => ({ seen, findings: [] })
 
@@ -31,9 +31,9 @@ export const integrity = (readable: Reading, backups: ReadonlyArray<string>) =>
     const check = Effect.result(Integrity.check(file))
     const first = yield* check
     // A database at rest is read without a lock: who opened and wrote it meanwhile made the verdict worthless.
-    const isStale = Result.isFailure(first) && isAtRest(facts) && Option.exists(yield* owners(file), isSomebody)
+    const isStale = Result.isFailure(first) && isAtRest(facts) && isOpen({ owners: yield* owners(file) })
     const result = isStale ? yield* check : first
-    if (Result.isSuccess(result)) return nothing(`quick_check of ${size(facts.bytes)} found nothing`)
+    if (Result.isSuccess(result)) return nothing("quick_check found nothing")
     const { findings, reason } = result.failure
     if (reason === "NotChecked") {
       return yield* new NotExamined({
@@ -54,9 +54,6 @@ export const integrity = (readable: Reading, backups: ReadonlyArray<string>) =>
     } satisfies Seen
   })
 
-const isSomebody = ({ hidden, seen }: { hidden: ReadonlyArray<unknown>; seen: ReadonlyArray<unknown> }) =>
-  hidden.length + seen.length > 0
-
 /** The newest session may be running while somebody has the database open for writing. */
 export const sessions = (readable: Reading) =>
   Effect.fnUntraced(function* (facts: Facts) {
@@ -64,9 +61,7 @@ export const sessions = (readable: Reading) =>
     const { file, situation } = yield* readable
     const found = yield* Effect.provide(openSessions, ReadOnly.layer(file, situation))
     if (Option.isNone(found)) return nothing("no engine keeps its memory here")
-    const mayRun =
-      isOpen(facts) &&
-      Option.exists(facts.owners, ({ hidden, seen }) => hidden.length > 0 || seen.some(({ mayWrite }) => mayWrite))
+    const mayRun = Option.exists(facts.owners, (them) => them.some(({ mayWrite }) => mayWrite))
     const never = found.value.filter(({ isNewest }) => !(isNewest && mayRun))
     const seen = `${count(found.value.length, "session")} without an end${never.length < found.value.length ? ", the newest may be running" : ""}`
     if (never.length === 0) return nothing(seen)

@@ -8,7 +8,6 @@
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
 import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
 import * as FileBytes from "../sqlite/FileBytes.ts"
-import { pidsIn } from "../sqlite/LockHolders.ts"
 import * as LogFile from "../sqlite/LogFile.ts"
 import * as LogIndex from "../sqlite/LogIndex.ts"
 import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
@@ -19,13 +18,6 @@ export interface Owner extends Opener {
   readonly words: ReadonlyArray<string>
   /** Whether it has the file open for writing; yes when that cannot be seen. */
   readonly mayWrite: boolean
-}
-
-/** Who has the database open, as far as this user and this PID namespace see. */
-export interface Owners {
-  readonly seen: ReadonlyArray<Owner>
-  /** Processes that hold a lock of its log, and whose files this user may not see. */
-  readonly hidden: ReadonlyArray<number>
 }
 
 export interface Facts {
@@ -49,13 +41,12 @@ export interface Facts {
   readonly laterIndex: Result.Result<Option.Option<LogIndex.LogIndex>, FileBytes.FileBytesError>
   /** The network file system that it lies on. */
   readonly network: Option.Option<string>
-  /** None where it cannot be seen (no Linux). */
-  readonly owners: Option.Option<Owners>
+  /** Who has it open, as far as this user and this PID namespace see. None where nobody is seen (no Linux). */
+  readonly owners: Option.Option<ReadonlyArray<Owner>>
 }
 
 /** Whether somebody has it open: an empty answer of a system that shows it is as much of a "nobody" as there is. */
-export const isOpen = ({ owners }: Facts): boolean =>
-  Option.exists(owners, ({ hidden, seen }) => hidden.length + seen.length > 0)
+export const isOpen = ({ owners }: Pick<Facts, "owners">): boolean => Option.exists(owners, (them) => them.length > 0)
 
 /** Nobody has it open, and that could be seen. */
 export const isAtRest = (facts: Facts): boolean => Option.isSome(facts.owners) && !isOpen(facts)
@@ -99,13 +90,8 @@ const ownerOf = Effect.fnUntraced(function* (target: string, opener: Opener) {
 
 export const owners = Effect.fnUntraced(function* (target: string) {
   const fs = yield* FileSystem.FileSystem
-  if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none<Owners>()
-  const seen = yield* Effect.forEach(yield* openers(target), (opener) => ownerOf(target, opener))
-  const inode = Option.flatMap(yield* Effect.option(fs.stat(`${target}-shm`)), ({ ino }) => ino)
-  const table = yield* Effect.orElseSucceed(fs.readFileString("/proc/locks"), () => "")
-  const holders = Option.match(inode, { onNone: () => [], onSome: (it) => pidsIn(table, String(it)) })
-  const hidden = holders.filter((pid) => pid !== process.pid && !seen.some((owner) => owner.pid === pid))
-  return Option.some<Owners>({ seen, hidden })
+  if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none()
+  return Option.some(yield* Effect.forEach(yield* openers(target), (opener) => ownerOf(target, opener)))
 })
 
 /** A journal that was ended has no first byte (`journal_mode = PERSIST`), or no bytes at all. */
@@ -144,6 +130,6 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
     laterIndex,
     network: yield* NetworkFileSystem.detect(path.dirname(target)),
     // Who came or went meanwhile counts: what is said about a database at rest must not be said about another.
-    owners: Option.exists(after, ({ hidden, seen }) => hidden.length + seen.length > 0) ? after : before,
+    owners: isOpen({ owners: after }) ? after : before,
   } satisfies Facts
 })

@@ -6,6 +6,7 @@
  */
 import { Option, Result } from "effect"
 import type { LogFile } from "../sqlite/LogFile.ts"
+import type { LogIndex } from "../sqlite/LogIndex.ts"
 import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
 import { type Evidence, type Finding } from "./Finding.ts"
 import { command, count, quoted } from "./Wording.ts"
@@ -15,7 +16,11 @@ export type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
   readonly isStale: boolean
 }
 
-const hex = (salts: readonly [number, number]) => salts.map((salt) => `0x${salt.toString(16).padStart(8, "0")}`)
+type Salts = LogIndex["salts"]
+
+const isSame = (one: Salts, other: Salts) => one[0] === other[0] && one[1] === other[1]
+
+const hex = (salts: Salts) => salts.map((salt) => `0x${salt.toString(16).padStart(8, "0")}`)
 
 /** Commit marks with this log's salts, from the first frame on that does not count. */
 const dropped = ({ end, following }: LogFile) => following.commits + (end.isCommit ? 1 : 0)
@@ -45,15 +50,17 @@ const absent: LogFile = {
   following: { frames: 0, commits: 0 },
 }
 
-/** What its connections committed, and the log does not have. Holds beside a live writer too: what is committed stays until a reset, which changes the salts. */
+/**
+ * What its connections committed, and the log does not have. Holds beside a live writer too: what is committed stays until
+ * a reset, which changes the salts.
+ */
 const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
-  const later = Option.flatten(Result.getSuccess(facts.laterIndex))
+  const later = Option.filter(Option.flatten(Result.getSuccess(facts.laterIndex)), ({ state }) => state === "Valid")
   return Option.gen(function* () {
     const index = yield* validIndex(facts)
     const { mxFrame, salts } = yield* later
-    const isSame = (other: readonly [number, number]) => salts[0] === other[0] && salts[1] === other[1]
-    if (!isSame(index.salts) || mxFrame < index.mxFrame) return yield* Option.none()
-    if (Option.exists(log.header, (header) => !isSame(header.salts))) return yield* Option.none()
+    if (!isSame(salts, index.salts) || mxFrame < index.mxFrame) return yield* Option.none()
+    if (Option.exists(log.header, (header) => !isSame(salts, header.salts))) return yield* Option.none()
     const isGone = Option.isNone(log.header) && index.mxFrame <= index.nBackfill
     if (index.mxFrame <= log.recoverableFrames || isGone) return yield* Option.none()
     const where = log.bytes === 0 ? "is gone" : `is damaged at frame ${log.end.frame} (byte ${log.end.offset})`
@@ -65,6 +72,10 @@ const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
     } satisfies Damage
   })
 }
+
+/** Whether the index is of this log: then what the log does not have is not news to it. */
+const isKnownTo = (index: Option.Option<LogIndex>, { header }: LogFile) =>
+  Option.exists(index, ({ salts }) => Option.exists(header, (log) => isSame(log.salts, salts)))
 
 /** The log's own word, where no index says more. */
 const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
@@ -81,7 +92,7 @@ const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
     return critical("the header of the log is damaged: SQLite ignores all of it")
   }
   const at = `frame ${end.frame} (byte ${end.offset})`
-  if (following.commits > 0 && Option.isSome(validIndex(facts))) {
+  if (following.commits > 0 && isKnownTo(validIndex(facts), log)) {
     return Option.some<Damage>({
       severity: "warning",
       message: `from ${at} on, where the log ends, are ${count(dropped(log), "commit")} that an earlier recovery dropped`,
@@ -121,7 +132,7 @@ export const remedy = (facts: Facts): string => {
   const isGone = damage.value.evidence["log_bytes"] === 0
   if (!isAtRest(facts)) {
     // Who has a log open that is gone from the folder still takes it over when it closes.
-    const pids = Option.match(facts.owners, { onNone: () => [], onSome: ({ seen }) => seen.map(({ pid }) => pid) })
+    const pids = Option.match(facts.owners, { onNone: () => [], onSome: (them) => them.map(({ pid }) => pid) })
     return isGone && pids.length > 0 ? `kill ${pids.join(" ")}` : command("seawall backup", facts.file)
   }
   if (isGone) return `put ${quoted(wal)} back beside the database`

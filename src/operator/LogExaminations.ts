@@ -96,7 +96,7 @@ export const judgeVersion = (facts: Facts): Seen => {
   const verdict = SqliteVersion.verdict(last)
   if (!isWal(facts)) return nothing(`${seen}, not in WAL mode`)
   if (verdict === "Safe") return nothing(`${seen}, whose log reset is safe`)
-  const owners = Option.match(facts.owners, { onNone: () => [], onSome: (found) => found.seen })
+  const owners = Option.getOrElse(facts.owners, () => [])
   return {
     seen,
     findings: [

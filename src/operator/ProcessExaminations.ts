@@ -18,20 +18,18 @@ const openElsewhere: Examination<never> = {
   subject: "open-elsewhere",
   examine: Effect.fnUntraced(function* ({ file, owners }) {
     if (Option.isNone(owners)) return yield* needsLinux
-    const { hidden, seen } = owners.value
-    if (seen.length + hidden.length === 0) return nothing("nobody, as far as this user and this container see")
-    const unnamed = hidden.length === 0 ? "" : `${count(hidden.length, "process")} that this user may not look at`
-    const who = [namesOf(seen), unnamed].filter((part) => part !== "").join(", ")
+    const them = owners.value
+    if (them.length === 0) return nothing("nobody, as far as this user and this container see")
     return {
-      seen: count(seen.length + hidden.length, "process"),
+      seen: count(them.length, "process", "processes"),
       findings: [
         {
           severity: "notice",
-          message: `the database is open in ${who}`,
+          message: `the database is open in ${namesOf(them)}`,
           evidence: {
-            pids: [...pidsOf(seen), ...hidden],
-            locks: seen.flatMap(({ locks, pid }) => locks.map((lock) => `${pid}:${lock}`)),
-            running_since_ms: seen.flatMap(({ runningSince }) => Option.toArray(runningSince)),
+            pids: pidsOf(them),
+            locks: them.flatMap(({ locks, pid }) => locks.map((lock) => `${pid}:${lock}`)),
+            running_since_ms: them.flatMap(({ runningSince }) => Option.toArray(runningSince)),
           },
           remedy: command("seawall status", file),
         },
@@ -49,17 +47,19 @@ const lookInterval = "100 millis"
 
 interface Hold {
   readonly pid: number
+  readonly name: string
   readonly slot: number
   /** None in slot 0, whose readers read the database file alone, and keep every checkpoint from it. */
   readonly mark: Option.Option<number>
 }
 
-const holdsOf = (owners: ReadonlyArray<Pick<Owner, "pid" | "locks">>, index: LogIndex.LogIndex) =>
-  owners.flatMap(({ locks, pid }) =>
+const holdsOf = (them: ReadonlyArray<Opener & { readonly words?: Owner["words"] }>, index: LogIndex.LogIndex) =>
+  them.flatMap(({ command, locks, pid, words = [] }) =>
     locks.flatMap((lock): ReadonlyArray<Hold> => {
       if (!lock.startsWith("read")) return []
       const slot = Number(lock.slice("read".length))
-      return [{ pid, slot, mark: slot === 0 ? Option.none() : (index.readMarks[slot] ?? Option.none()) }]
+      const name = processName({ command, pid, words })
+      return [{ pid, name, slot, mark: slot === 0 ? Option.none() : (index.readMarks[slot] ?? Option.none()) }]
     }),
   )
 
@@ -68,7 +68,7 @@ const isSame = (one: Hold) => (other: Hold) =>
 
 /** What the readers that stayed keep from being copied, or at least the log from starting anew. */
 export const pins = (holds: ReadonlyArray<Hold>, index: LogIndex.LogIndex): ReadonlyArray<Omit<Finding, "subject">> =>
-  holds.map(({ mark, pid, slot }) => {
+  holds.map(({ mark, name, pid, slot }) => {
     const kept = Option.match(mark, {
       onNone: () => LogIndex.framesNotCheckpointed(index),
       onSome: (at) => Math.max(0, index.mxFrame - at),
@@ -77,8 +77,8 @@ export const pins = (holds: ReadonlyArray<Hold>, index: LogIndex.LogIndex): Read
       severity: kept > 0 ? "warning" : "notice",
       message:
         kept > 0
-          ? `process ${pid} holds a snapshot and pins the log: ${count(kept, "frame")} of ${index.mxFrame} cannot be checkpointed`
-          : `process ${pid} holds a snapshot; it is the newest, and the log grows from the next commit on`,
+          ? `${name} holds a snapshot and pins the log: ${count(kept, "frame")} of ${index.mxFrame} cannot be checkpointed`
+          : `${name} holds a snapshot; it is the newest, and the log grows from the next commit on`,
       evidence: {
         pid,
         read_slot: slot,
@@ -99,7 +99,7 @@ const pinnedLog: Examination<FileSystem.FileSystem> = {
       const read = yield* Effect.fromResult(facts.index)
       return nothing(Option.isNone(read) ? "no reader, for there is no log" : "no reader, for the log is not in use")
     }
-    let held = holdsOf(facts.owners.value.seen, index.value)
+    let held = holdsOf(facts.owners.value, index.value)
     let last = index.value
     for (let look = 0; look < looks && held.length > 0; look++) {
       yield* Effect.sleep(lookInterval)
@@ -109,6 +109,7 @@ const pinnedLog: Examination<FileSystem.FileSystem> = {
       const now = holdsOf(yield* openers(facts.target), last)
       held = held.filter((hold) => now.some(isSame(hold)))
     }
+    if (held.length === 0) return nothing("no reader held its snapshot for a second")
     return { seen: `${count(held.length, "snapshot")} held for a second`, findings: pins(held, last) }
   }),
 }
@@ -128,9 +129,9 @@ const autocheckpoint: Examination<FileSystem.FileSystem> = {
   subject: "autocheckpoint",
   examine: Effect.fnUntraced(function* ({ owners, target }: Facts) {
     if (Option.isNone(owners)) return yield* needsLinux
-    const guards = owners.value.seen.filter(isGuard)
+    const guards = owners.value.filter(isGuard)
     if (guards.length === 0) return nothing("no guard has the database open")
-    const others = owners.value.seen.filter((owner) => !isGuard(owner) && owner.mayWrite)
+    const others = owners.value.filter((owner) => !isGuard(owner) && owner.mayWrite)
     if (others.length === 0) return nothing("nobody else may write beside the guard")
     const look = Effect.map(openers(target), (seen: ReadonlyArray<Opener>) =>
       pidsOf(seen.filter(({ locks, pid }) => locks.includes("checkpoint") && pidsOf(others).includes(pid))),
@@ -139,7 +140,7 @@ const autocheckpoint: Examination<FileSystem.FileSystem> = {
     const caught = others.filter(({ pid }) => pids.includes(pid))
     const suspects = caught.length > 0 ? caught : others
     return {
-      seen: `${count(others.length, "process")} beside the guard may write`,
+      seen: `${count(others.length, "process", "processes")} beside the guard may write`,
       findings: [
         {
           severity: caught.length > 0 ? "warning" : "notice",

@@ -5,7 +5,7 @@
  */
 import { Option, Schema } from "effect"
 import { LogEndReason } from "../sqlite/LogFile.ts"
-import { WalLock } from "../sqlite/LockHolders.ts"
+import { WalLock } from "../sqlite/LockTable.ts"
 
 const Nullable = Schema.OptionFromNullOr
 

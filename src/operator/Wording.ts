@@ -13,7 +13,7 @@ export const size = (bytes: number): string => {
   return unit === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`
 }
 
-export const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : noun.endsWith("s") ? "es" : "s"}`
+export const count = (n: number, one: string, more = `${one}s`) => `${n} ${n === 1 ? one : more}`
 
 /** A command line is for one row of a table. */
 const longestName = 60

@@ -5,7 +5,9 @@
  * reads the native code from wherever in the chain of causes it hides.
  * Codes: https://www.sqlite.org/rescode.html
  */
-import { Option, Predicate, Schema } from "effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 
 /** The primary result codes that somebody can act on; everything else is `Unknown`. */
 export const NativeReason = Schema.Literals([

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { pathToFileURL } from "node:url"
-import { pidsIn } from "./LockHolders.ts"
+import { connectedIn } from "./LockTable.ts"
 import { nativeMessage, nativeReason } from "./NativeError.ts"
 
 /** More findings than this say nothing more to whoever must restore a backup. */
@@ -35,7 +35,7 @@ const isWal = (file: string) => {
 const isHeld = (index: string) => {
   if (!fs.existsSync("/proc/locks")) return true
   const inode = String(fs.statSync(index).ino)
-  return pidsIn(fs.readFileSync("/proc/locks", "utf8"), inode).length > 0
+  return connectedIn(fs.readFileSync("/proc/locks", "utf8"), inode).length > 0
 }
 
 /**

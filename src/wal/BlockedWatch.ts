@@ -6,7 +6,7 @@
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
-import type { LockHolder } from "../sqlite/LockHolders.ts"
+import type { LockHolder } from "../sqlite/LockTable.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 
 /** How long runs must have been blocked before that is worth a line. */

@@ -7,7 +7,7 @@
  * https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
  */
 import { Clock, Duration, Effect, Metric, Schema } from "effect"
-import { LockHolder, type WalLock } from "../sqlite/LockHolders.ts"
+import { LockHolder, type WalLock } from "../sqlite/LockTable.ts"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
 
 /**

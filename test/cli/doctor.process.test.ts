@@ -43,7 +43,7 @@ const leave = (folder: string) => {
 const bytes = (folder: string) =>
   Object.fromEntries(fs.readdirSync(folder).map((name) => [name, fs.readFileSync(path.join(folder, name), "latin1")]))
 
-const decode = (stdout: string) => Schema.decodeUnknownSync(Schema.fromJsonString(Report))(stdout)
+const decode = (stdout: string) => Schema.decodeSync(Schema.fromJsonString(Report))(stdout)
 
 describe.concurrent("seawall doctor", { timeout }, () => {
   it("says that there is nothing to mend, and what was examined, with exit code 0", async ({ folder }) => {
@@ -147,6 +147,26 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     expect(fs.readdirSync(folder)).toContain("app.db")
     expect(fs.existsSync(path.join(folder, "app.db-wal"))).toBe(false)
   })
+
+  it.runIf(process.platform === "linux" && process.getuid?.() === 0)(
+    "sees who has it open when that is another user's process, by its lock",
+    async ({ folder }) => {
+      create(folder)
+      fs.chmodSync(folder, 0o755)
+      const script = `const db = new (require("node:sqlite").DatabaseSync)("app.db"); db.exec("INSERT INTO t VALUES (1, 2)")
+        require("node:fs").writeSync(1, "ready"); process.stdin.resume()`
+      const owner = spawn(process.execPath, ["-e", script], { cwd: folder, stdio: ["pipe", "pipe", "inherit"] })
+      await once(owner.stdout, "data")
+      const under = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+      const ended = await run(["doctor", "app.db", "--json"], { cwd: folder, under })
+      owner.kill("SIGKILL")
+      await once(owner, "exit")
+      expect([ended.code, ended.stderr]).toEqual([0, ""])
+      const { examined, findings } = decode(ended.stdout)
+      expect(findings.find(({ subject }) => subject === "open-elsewhere")?.evidence["pids"]).toEqual([owner.pid])
+      expect(examined.find(({ subject }) => subject === "left-behind")?.seen).toContain("of those who have it open")
+    },
+  )
 
   it("shows an example and its exit codes in its help", async ({ folder }) => {
     const { code, stdout } = await run(["doctor", "--help"], { cwd: folder })

@@ -80,10 +80,9 @@ describe("autocheckpoint", () => {
       expect(about(yield* examine(file), "autocheckpoint")).toBeUndefined()
       yield* owner(file, { before: "", name: ["/usr/lib/seawall/main.js", "run"] })
       const facts = yield* gather(file)
-      const reading = Option.map(facts.owners, (owners) => ({
-        ...owners,
-        seen: owners.seen.map((one) => ({ ...one, mayWrite: ProcessExaminations.isGuard(one) })),
-      }))
+      const reading = Option.map(facts.owners, (owners) =>
+        owners.map((one) => ({ ...one, mayWrite: ProcessExaminations.isGuard(one) })),
+      )
       const [, , autocheckpoint] = ProcessExaminations.examinations
       const run = (owners: Facts["owners"]) =>
         Examination.run({ ...facts, owners }, autocheckpoint!).pipe(Effect.provide(NodeServices.layer))

@@ -6,7 +6,7 @@
 import { Clock, Context, Effect, Layer, Option, Ref } from "effect"
 import { SqlClient } from "effect/unstable/sql"
 import { Database } from "../../src/sqlite/Database.ts"
-import type { LockHolder } from "../../src/sqlite/LockHolders.ts"
+import type { LockHolder } from "../../src/sqlite/LockTable.ts"
 import * as Checkpoint from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { temporaryDatabase } from "./files.ts"
