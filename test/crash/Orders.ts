@@ -11,7 +11,7 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
-import { LogCapture } from "../support/LogCapture.ts"
+import { LogCapture } from "../../src/testing/LogCapture.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
 import { nothing, plus, type Verdict } from "./database.ts"
 

@@ -11,8 +11,8 @@ import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
-import { quickDisk, temporaryFile } from "../support/files.ts"
-import { events, LogCapture, logged, steps } from "../support/LogCapture.ts"
+import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
 
 const options: EngineOptions = { tickInterval: "4 seconds", duration: 0, parentSessionId: Option.none() }
 

@@ -6,8 +6,8 @@ import { Halt } from "../../src/engine/Halt.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryDatabase } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const defaults = Schema.decodeSync(EngineConfig)({})
 

@@ -7,8 +7,8 @@ import * as Session from "../../src/engine/Session.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryFile } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 describe("a session whose disk fails a sync", () => {
   it.live("halts with an ERROR, attempts every step, and says which failed", () =>

@@ -4,7 +4,7 @@ import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import { Subject } from "../../src/operator/Finding.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
-import { temporaryFile, temporaryFolder } from "../support/files.ts"
+import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { owner } from "../support/Owner.ts"
 import { about, database, examine, examineUntouched, found, seen } from "./examined.ts"
 

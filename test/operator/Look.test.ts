@@ -10,8 +10,8 @@ import { Database } from "../../src/sqlite/Database.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
-import { LogCapture } from "../support/LogCapture.ts"
-import { temporaryFile, temporaryFolder } from "../support/files.ts"
+import { LogCapture } from "../../src/testing/LogCapture.ts"
+import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 
 /** Every file beside the database, byte for byte, with the times at which they were changed. */
 const folderOf = (file: string) => {

@@ -8,7 +8,7 @@ import * as path from "node:path"
 import * as Doctor from "../../src/operator/Doctor.ts"
 import type { Report, Subject } from "../../src/operator/Finding.ts"
 import * as Facts from "../../src/operator/Facts.ts"
-import { temporaryFile } from "../support/files.ts"
+import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
 export const examine = (file: string) => Doctor.examine(file).pipe(Effect.provide(NodeServices.layer))
 

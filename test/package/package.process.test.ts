@@ -74,6 +74,31 @@ await Effect.runPromise(
 )
 `
 
+/** A test of a guarded program, in virtual time: what it shows took ten minutes there. */
+const tested = `import { Console, Effect, Layer, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import { LatencyWindow, Shutdown, WalGuard } from "seawall"
+import { LogCapture, logged, Recording, scripted, temporaryDatabase } from "seawall/testing"
+
+const slow = scripted((run) => (run === 1 ? { takes: "1 second" } : {}))
+
+const Guarded = WalGuard.layer({ interval: "60 seconds" }).pipe(
+  Layer.provideMerge(LatencyWindow.layer),
+  Layer.provideMerge(slow),
+  Layer.provideMerge(temporaryDatabase()),
+  Layer.provideMerge(Shutdown.layer()),
+  Layer.provideMerge(LogCapture.layer),
+)
+
+await Effect.runPromise(
+  Effect.gen(function* () {
+    yield* TestClock.adjust("10 minutes")
+    const starts = (yield* Effect.flatMap(Recording, Ref.get)).filter(({ what }) => what === "start")
+    yield* Console.log("runs", starts.length, "slow", (yield* logged("wal_checkpoint slow")).length)
+  }).pipe(Effect.provide(Guarded), Effect.provide(TestClock.layer())),
+)
+`
+
 const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)].map(
   ([, code = ""]) => code,
 )
@@ -81,6 +106,7 @@ const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAl
 const programs: Readonly<Record<string, string>> = {
   "threaded.ts": guarded("ThreadCheckpointer.layer()"),
   "inline.ts": guarded("Checkpointer.layerInline"),
+  "testing.ts": tested,
   ...Object.fromEntries(readme.map((code, n) => [`readme${n + 1}.ts`, code])),
 }
 
@@ -107,6 +133,11 @@ describe("the package in an empty folder", () => {
     expect(ended.stdout).not.toMatch(/level=(?:ERROR|WARN)/i)
     expect(ended.status).toBe(0)
     expect(fs.readdirSync(folder).filter((file) => file.startsWith("program.db"))).toEqual(["program.db"])
+  })
+
+  it("tests a guarded program in virtual time", () => {
+    const ended = spawnSync(process.execPath, ["testing.ts"], { cwd: folder, encoding: "utf8" })
+    expect([ended.stdout, ended.stderr]).toEqual(["runs 9 slow 1\n", ""])
   })
 
   it.each(readme.map((_, n) => `readme${n + 1}.ts`))("runs the README's %s", (name) => {

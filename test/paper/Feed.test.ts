@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Feed, FeedError, Quote } from "../../src/paper/Feed.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const encoder = new TextEncoder()
 

@@ -12,8 +12,8 @@ import * as PaperProgram from "../../src/paper/PaperProgram.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryDatabase, temporaryFile } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const defaults = Schema.decodeSync(EngineConfig)({})
 

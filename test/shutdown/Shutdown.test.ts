@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { LogCapture, logged, steps } from "../support/LogCapture.ts"
+import { LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
 
 const withBudget = Layer.merge(Shutdown.layer("10 seconds"), LogCapture.layer)
 

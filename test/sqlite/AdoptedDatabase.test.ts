@@ -8,8 +8,9 @@ import { Database } from "../../src/sqlite/Database.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { list, quickDisk, sizeOf, temporaryFile, temporaryFolder } from "../support/files.ts"
-import { events, LogCapture } from "../support/LogCapture.ts"
+import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list, sizeOf } from "../support/files.ts"
+import { events, LogCapture } from "../../src/testing/LogCapture.ts"
 
 /** As a program has it that knows nothing of Seawall, with a guard on top. */
 const guarded = (file: string, maxFrames = 0) =>

@@ -12,8 +12,9 @@ import * as BackupFiles from "../../src/sqlite/BackupFiles.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Integrity from "../../src/sqlite/Integrity.ts"
 import { shell } from "../support/Seawall.ts"
-import { list, quickDisk, temporaryFolder } from "../support/files.ts"
-import { logged, LogCapture, steps } from "../support/LogCapture.ts"
+import { quickDisk, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list } from "../support/files.ts"
+import { logged, LogCapture, steps } from "../../src/testing/LogCapture.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
 const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (zeroblob(1000))`)

@@ -5,8 +5,9 @@ import { TestClock } from "effect/testing"
 import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
-import { list, temporaryDatabase, temporaryFile, temporaryFolder } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryDatabase, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list } from "../support/files.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const pragma = (name: string) =>
   Database.use(({ sql }) => Effect.map(sql.unsafe(`PRAGMA ${name}`).values, (rows) => rows[0]?.[0]))

@@ -3,8 +3,9 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Result } from "effect"
 import { locate, type PathOptions } from "../../src/sqlite/DatabasePath.ts"
-import { list, temporaryFolder } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list } from "../support/files.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 /** The real file system, but for its mount table. */
 const mounted = (table: string) =>

@@ -5,7 +5,8 @@ import { Effect, FileSystem, Layer, Result } from "effect"
 import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Integrity from "../../src/sqlite/Integrity.ts"
-import { list, temporaryFolder } from "../support/files.ts"
+import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list } from "../support/files.ts"
 
 const fs = Effect.provide(FileSystem.FileSystem, NodeFileSystem.layer)
 

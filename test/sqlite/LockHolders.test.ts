@@ -9,8 +9,8 @@ import * as Sidecars from "../../src/sqlite/Sidecars.ts"
 import { lockHolders } from "../../src/sqlite/LockHolders.ts"
 import { connectedIn, holdersIn } from "../../src/sqlite/LockTable.ts"
 import { foreignReader } from "../support/ForeignReader.ts"
-import { LogCapture } from "../support/LogCapture.ts"
-import { temporaryFile } from "../support/files.ts"
+import { LogCapture } from "../../src/testing/LogCapture.ts"
+import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
 const table = `1: POSIX  ADVISORY  READ 100 fe:00:77 128 128
 2: POSIX  ADVISORY  READ 200 fe:00:77 124 126

@@ -4,7 +4,7 @@ import { Effect, Option, Result, Schema } from "effect"
 import * as fs from "node:fs"
 import * as DatabaseHeader from "../../src/sqlite/DatabaseHeader.ts"
 import * as LogFile from "../../src/sqlite/LogFile.ts"
-import { temporaryFile, temporaryFolder } from "../support/files.ts"
+import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { copyOf, leftBehind, recovered } from "../support/LeftFiles.ts"
 import { randomOf } from "../support/random.ts"
 

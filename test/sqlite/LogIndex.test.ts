@@ -5,7 +5,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as LogFile from "../../src/sqlite/LogFile.ts"
 import * as LogIndex from "../../src/sqlite/LogIndex.ts"
-import { temporaryFile, temporaryFolder } from "../support/files.ts"
+import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
 
 const read = (file: string) => LogIndex.read(file).pipe(Effect.provide(NodeFileSystem.layer))

@@ -6,8 +6,8 @@ import { Database } from "../../src/sqlite/Database.ts"
 import { DurabilityError } from "../../src/sqlite/Durability.ts"
 import * as Exposure from "../../src/sqlite/Exposure.ts"
 import { nativeMessage } from "../../src/sqlite/NativeError.ts"
-import { temporaryDatabase, temporaryFolder } from "../support/files.ts"
-import { logged, LogCapture } from "../support/LogCapture.ts"
+import { temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
 import { scriptedDatabase, ScriptedDisk, settle } from "../support/ScriptedDisk.ts"
 
 const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (1)`)

@@ -5,7 +5,7 @@ import { SqlClient } from "effect/unstable/sql"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import { temporaryDatabase } from "../support/files.ts"
+import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`)
 const rows = SqlClient.SqlClient.use((sql) =>

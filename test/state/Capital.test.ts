@@ -11,7 +11,7 @@ import { StateManager } from "../../src/state/StateManager.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { quickDisk, temporaryDatabase, temporaryFile } from "../support/files.ts"
+import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
 const rlusdIn: CapitalMovement = { asset: "RLUSD", eventType: "deposit", amount: 250, sourceNote: "bank" }
 const xrpIn: CapitalMovement = { ...rlusdIn, asset: "XRP", amount: 100, priceRlusd: 0.5 }

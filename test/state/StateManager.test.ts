@@ -6,7 +6,7 @@ import { SqlClient } from "effect/unstable/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
 import { type PaperTick, StateManager } from "../../src/state/StateManager.ts"
-import { quickDisk, temporaryDatabase, temporaryFile } from "../support/files.ts"
+import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
 /** Fails the test when the effect does not fail, or fails with anything but a `StateError`. */
 const stateErrorOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {

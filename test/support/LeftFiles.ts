@@ -3,7 +3,7 @@ import { Effect, Schema } from "effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
-import { temporaryFile, temporaryFolder } from "./files.ts"
+import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 
 const program = (file: string, pageSize: number, body: string) => `
 const { DatabaseSync } = require("node:sqlite")

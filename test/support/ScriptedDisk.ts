@@ -2,7 +2,7 @@
 import { Context, Deferred, Effect, Layer } from "effect"
 import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
-import { temporaryFile } from "./files.ts"
+import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
 export class ScriptedDisk extends Context.Service<
   ScriptedDisk,

@@ -9,7 +9,7 @@ import { Database } from "../../src/sqlite/Database.ts"
 import type { LockHolder } from "../../src/sqlite/LockTable.ts"
 import * as Checkpoint from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { temporaryDatabase } from "./files.ts"
+import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 
 export interface Log {
   readonly length: number

@@ -1,6 +1,6 @@
 /** What must be true of a guard that was closed, whatever happened before: one place for every test that tries orders of events. */
 import { Effect, Option } from "effect"
-import { LogCapture } from "./LogCapture.ts"
+import { LogCapture } from "../../src/testing/LogCapture.ts"
 import { SimulatedLog } from "./SimulatedLog.ts"
 
 /** How long a closing guard waits for a checkpoint in flight. */

@@ -1,68 +1,24 @@
+import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Metric, Option, Result } from "effect"
-import { SqlClient } from "effect/unstable/sql"
-import { DatabaseSync } from "node:sqlite"
+import { Effect, Exit, Layer, Metric, Result } from "effect"
 import { Database } from "../../src/sqlite/Database.ts"
-import { type CheckpointMode, type CheckpointOutcome, outcomeOf } from "../../src/wal/Checkpoint.ts"
+import { type CheckpointOutcome, outcomeOf } from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { temporaryDatabase } from "../support/files.ts"
+import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
+import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import { checkpointerContract, reader, run, write } from "./checkpointerContract.ts"
 
 const inline = Layer.provideMerge(Checkpointer.layerInline, temporaryDatabase({ busyTimeout: "20 seconds" }))
 
-const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
-
-const write = SqlClient.SqlClient.use((sql) =>
-  Effect.andThen(sql`CREATE TABLE IF NOT EXISTS t (a)`, sql`INSERT INTO t (a) VALUES (1)`),
+const adopted = Checkpointer.layerInline.pipe(
+  Layer.provideMerge(AdoptedDatabase.layer),
+  Layer.provideMerge(Layer.unwrap(Effect.map(temporaryFile, (filename) => SqliteClient.layer({ filename })))),
 )
 
-/** Another connection to the same file, as another program has it. */
-const stranger = Effect.flatMap(Database, ({ file }) =>
-  Effect.acquireRelease(
-    Effect.sync(() => new DatabaseSync(file, { timeout: 0 })),
-    (connection) => Effect.sync(() => connection.close()),
-  ),
-)
-
-/** A stranger in the middle of a read transaction. */
-const reader = Effect.tap(stranger, (connection) =>
-  Effect.sync(() => {
-    connection.exec("BEGIN")
-    connection.prepare("SELECT count(*) FROM t").all()
-  }),
-)
+checkpointerContract("inline", inline)
+checkpointerContract("inline, on a client that a program has already", adopted)
 
 describe("an inline checkpoint", () => {
-  it.effect("is Complete when it has copied every frame", () =>
-    Effect.gen(function* () {
-      yield* write
-      const done = yield* run("PASSIVE")
-      expect([done.outcome, done.busy]).toEqual(["Complete", 0])
-      expect(done.logFrames).toBeGreaterThan(0)
-      expect(done.checkpointedFrames).toBe(done.logFrames)
-    }).pipe(Effect.provide(inline)),
-  )
-
-  it.effect("empties the log with TRUNCATE", () =>
-    Effect.gen(function* () {
-      yield* write
-      const done = yield* run("TRUNCATE")
-      expect([done.outcome, done.busy, done.logFrames, done.checkpointedFrames]).toEqual(["Complete", 0, 0, 0])
-    }).pipe(Effect.provide(inline)),
-  )
-
-  it.effect("is ReaderBlocked when a reader keeps frames in the log, although SQLite is not busy", () =>
-    Effect.gen(function* () {
-      yield* write
-      yield* run("TRUNCATE")
-      yield* write
-      yield* reader
-      yield* write
-      const done = yield* run("PASSIVE")
-      expect([done.outcome, done.busy]).toEqual(["ReaderBlocked", 0])
-      expect(done.checkpointedFrames).toBeLessThan(done.logFrames)
-    }).pipe(Effect.provide(inline)),
-  )
-
   it.effect("never waits for a reader with TRUNCATE, and leaves the busy timeout as it was", () =>
     Effect.gen(function* () {
       const { sql } = yield* Database
@@ -72,26 +28,6 @@ describe("an inline checkpoint", () => {
       expect([done.outcome, done.busy]).toEqual(["ReaderBlocked", 1])
       expect(done.elapsedMillis).toBe(0) // in virtual time; with 20 s of waiting the test would not end
       expect(yield* sql.unsafe("PRAGMA busy_timeout").values).toEqual([[20_000]])
-    }).pipe(Effect.provide(inline)),
-  )
-
-  it.effect("is WriterBusy when another connection writes", () =>
-    Effect.gen(function* () {
-      yield* write
-      const writer = yield* stranger
-      writer.exec("BEGIN IMMEDIATE")
-      const done = yield* run("TRUNCATE")
-      expect([done.outcome, done.busy]).toEqual(["WriterBusy", 1])
-    }).pipe(Effect.provide(inline)),
-  )
-
-  it.effect("is LockedInTransaction, at once, for a fiber inside a transaction", () =>
-    Effect.gen(function* () {
-      const { sql } = yield* Database
-      yield* write
-      const done = yield* sql.withTransaction(Effect.andThen(write, run("PASSIVE")))
-      expect(done.outcome).toBe("LockedInTransaction")
-      expect((yield* run("PASSIVE")).outcome).toBe("Complete")
     }).pipe(Effect.provide(inline)),
   )
 
@@ -144,19 +80,6 @@ describe("an inline checkpoint", () => {
       expect(values["seawall_wal_frames"]).toBe(1) // the write after the complete checkpoint began a new log
       expect(values["seawall_wal_backlog_frames"]).toBe(1)
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()), Effect.provide(inline)),
-  )
-
-  it.effect("sees the frames of the log without moving any", () =>
-    Effect.gen(function* () {
-      yield* write
-      const checkpointer = yield* Checkpointer
-      const before = yield* checkpointer.frames
-      expect(Option.isSome(before) && before.value.log).toBeGreaterThan(0)
-      expect(Option.isSome(before) && before.value.checkpointed).toBe(0)
-      yield* run("PASSIVE")
-      const after = yield* checkpointer.frames
-      expect(Option.isSome(after) && after.value.checkpointed === after.value.log).toBe(true)
-    }).pipe(Effect.provide(inline)),
   )
 
   it.effect("that fails is a typed error with its reason", () =>

@@ -7,8 +7,8 @@ import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { temporaryDatabase } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 /** A log that somebody else writes: the test says what is in it, and a pass copies all but what `leaves` says. */
 const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>

@@ -11,9 +11,11 @@ import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
+import { checkpointerContract } from "./checkpointerContract.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
-import { list, temporaryDatabase, temporaryFolder } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list } from "../support/files.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const thread = (options?: ThreadCheckpointer.ThreadCheckpointerOptions) =>
   ThreadCheckpointer.layer(options).pipe(
@@ -63,6 +65,8 @@ const oneAfterAnother = (...spawns: ReadonlyArray<() => Worker>) => {
   const spawn = () => spawns[Math.min(started++, spawns.length - 1)]!()
   return { spawn, started: () => started }
 }
+
+checkpointerContract("on a thread", thread())
 
 describe("a checkpoint on a thread", () => {
   it.effect("copies every frame, and empties the log with TRUNCATE", () =>

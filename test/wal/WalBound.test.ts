@@ -6,7 +6,7 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
-import { events, LogCapture, logged } from "../support/LogCapture.ts"
+import { events, LogCapture, logged } from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
 

@@ -9,8 +9,9 @@ import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
-import { sizeOf, temporaryFolder } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { sizeOf } from "../support/files.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const opened = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const folder = yield* temporaryFolder

@@ -5,10 +5,10 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
-import { temporaryDatabase } from "../support/files.ts"
-import { events, LogCapture, logged, steps } from "../support/LogCapture.ts"
+import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
 import { scriptedDatabase, ScriptedDisk } from "../support/ScriptedDisk.ts"
-import { Recording, type Script, scripted } from "../support/ScriptedCheckpointer.ts"
+import { Recording, type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
 
 /** A guard on a scripted checkpointer; its log and its recording are seen by the test. */
 const guarded = (options: WalGuardOptions, script?: Script) =>

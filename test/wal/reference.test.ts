@@ -8,8 +8,9 @@ import { StateManager } from "../../src/state/StateManager.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { list, quickDisk, sizeOf, temporaryDatabase, temporaryFolder } from "../support/files.ts"
-import { LogCapture, logged } from "../support/LogCapture.ts"
+import { quickDisk, temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { list, sizeOf } from "../support/files.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const fields = ["busy", "checkpointed_frames", "elapsed_ms", "log_frames", "mode"]
 

@@ -1,7 +1,7 @@
 /** A `Checkpointer` that answers from a script, in virtual time, and records when each run started and ended. */
 import { Clock, Context, Duration, Effect, Layer, Ref } from "effect"
-import * as Checkpoint from "../../src/wal/Checkpoint.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as Checkpoint from "../wal/Checkpoint.ts"
+import { Checkpointer } from "../wal/Checkpointer.ts"
 
 export interface Scene {
   /** How long the run takes; default none. */

@@ -1,0 +1,20 @@
+/** Databases in folders of their own, which go away with the scope: real SQLite files for tests in virtual time. */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { Effect, FileSystem, Layer } from "effect"
+import { Database, type DatabaseOptions } from "../sqlite/Database.ts"
+import { Fdatasync } from "../sqlite/LogSync.ts"
+
+/** A new folder, removed when the scope closes. */
+export const temporaryFolder = FileSystem.FileSystem.use((fs) =>
+  fs.makeTempDirectoryScoped({ prefix: "seawall-" }),
+).pipe(Effect.provide(NodeFileSystem.layer))
+
+/** A path in a new folder; nothing is there yet. */
+export const temporaryFile = Effect.map(temporaryFolder, (folder) => `${folder}/test.db`)
+
+/** A disk whose log syncs take no time: in virtual time nothing may wait for the real one. */
+export const quickDisk: Layer.Layer<never> = Layer.succeed(Fdatasync, () => Effect.void)
+
+/** A database in a folder of its own, on a quick disk. */
+export const temporaryDatabase = (options: Partial<DatabaseOptions> = {}) =>
+  Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, ...options }))).pipe(Layer.provide(quickDisk))
