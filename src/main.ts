@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** The `seawall` command. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Effect, FileSystem, Path, Schema } from "effect"
+import { Effect } from "effect"
 import { Command } from "effect/unstable/cli"
+import packageJson from "../package.json" with { type: "json" }
 import { backup } from "./cli/backup.ts"
 import { checkpoint } from "./cli/checkpoint.ts"
 import { doctor } from "./cli/doctor.ts"
@@ -19,17 +20,4 @@ const seawall = Command.make("seawall").pipe(
   Command.withSubcommands([run, guard, status, doctor, checkpoint, backup, restore, injectCapital, writeInitialBasis]),
 )
 
-const Package = Schema.fromJsonString(Schema.Struct({ version: Schema.String }))
-
-/** Of the package around these files, as sources and as a build. */
-const version = Effect.gen(function* () {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const file = yield* path.fromFileUrl(new URL("../package.json", import.meta.url))
-  return (yield* Schema.decodeEffect(Package)(yield* fs.readFileString(file))).version
-})
-
-Effect.flatMap(version, (version) => Command.run(seawall, { version })).pipe(
-  Effect.provide(NodeServices.layer),
-  runMain,
-)
+seawall.pipe(Command.run({ version: packageJson.version }), Effect.provide(NodeServices.layer), runMain)

@@ -5,6 +5,7 @@
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import { type Cause, Effect, Layer, Option } from "effect"
 import { Flag } from "effect/unstable/cli"
+import { LiveLog } from "../dashboard/LiveLog.ts"
 import { Halt } from "../engine/Halt.ts"
 import * as Signals from "../engine/Signals.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -69,6 +70,7 @@ export const run = Effect.fnUntraced(function* <E extends Error, R>(options: Unt
     Layer.provideMerge(Halt.layer),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(StatusLine.layer(terminal)),
+    Layer.provideMerge(LiveLog.layer),
     Layer.provideMerge(Logging.layer(format, { colored: terminal.isTTY && terminal.hasColors() })),
     Layer.provideMerge(NodeStdio.layer),
   )

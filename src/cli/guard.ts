@@ -5,8 +5,9 @@
  * A database whose file was moved or replaced is left alone from then on: closing it would remove the log that has its
  * name now, which is somebody else's. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Duration, Effect, FileSystem, Layer, Option, Schedule, Scope } from "effect"
+import { Context, Duration, Effect, FileSystem, Layer, Metric, Option, Schedule, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/unstable/cli"
+import type { Watched } from "../dashboard/Status.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
@@ -17,6 +18,7 @@ import * as WalBound from "../wal/WalBound.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as UntilHalt from "./UntilHalt.ts"
+import * as Watch from "./Watch.ts"
 
 const flags = {
   databases: Argument.String("db").pipe(
@@ -47,6 +49,7 @@ const flags = {
     Flag.withDefault(false),
   ),
   logFormat: UntilHalt.logFormat,
+  ...Watch.flags,
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>
@@ -105,17 +108,29 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
       context,
     )
   })
-  return { watch: Effect.schedule(Effect.ignore(look, { log: "Error" }), Schedule.spaced(lookInterval)) }
+  const watched = {
+    name: file,
+    guard: Context.get(context, WalGuard.WalGuard),
+    exposure: Context.get(context, Database).exposure,
+    replaced: Effect.sync(() => isReplaced),
+    attributes: { database: file },
+  } satisfies Watched
+  return {
+    watched,
+    look: Effect.schedule(Effect.ignore(look, { log: "Error" }), Schedule.spaced(lookInterval)),
+  }
 })
 
 const guardAll = Effect.fnUntraced(function* (input: Input) {
   const all = yield* Scope.fork(yield* Effect.scope, "parallel")
-  const annotated = <A, E, R>(file: string, self: Effect.Effect<A, E, R>) =>
-    Effect.annotateLogs(self, { database: file })
-  const watches = yield* Effect.forEach(input.databases, (file) =>
-    Effect.map(annotated(file, guardOne(file, input, all)), ({ watch }) => annotated(file, watch)),
+  /** In logs and in metrics it is said which database they are about. */
+  const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
+    self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
+  const guarded = yield* Effect.forEach(input.databases, (file) =>
+    Effect.map(named(file, guardOne(file, input, all)), ({ look, watched }) => ({ look: named(file, look), watched })),
   )
-  yield* Effect.all(watches, { concurrency: "unbounded" })
+  yield* Watch.start(input, { databases: guarded.map(({ watched }) => watched), engine: Option.none() })
+  yield* Effect.forEach(guarded, ({ look }) => look, { concurrency: "unbounded", discard: true })
   return yield* Effect.never
 })
 

@@ -7,16 +7,21 @@
 import { Clock, Effect, FileSystem, Layer, Option } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { Stdio } from "effect/Stdio"
+import type { EngineStatus } from "../dashboard/Snapshot.ts"
 import { Engine } from "../engine/Engine.ts"
 import * as EngineConfig from "../engine/EngineConfig.ts"
+import { EngineProgram } from "../engine/EngineProgram.ts"
+import { Halt } from "../engine/Halt.ts"
 import * as Session from "../engine/Session.ts"
 import { Feed, FeedError } from "../paper/Feed.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
+import { Database } from "../sqlite/Database.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as StatusLine from "./StatusLine.ts"
 import * as UntilHalt from "./UntilHalt.ts"
+import * as Watch from "./Watch.ts"
 
 const defaultConfig = "config/config.yaml"
 
@@ -49,6 +54,7 @@ const flags = {
     Flag.optional,
   ),
   logFormat: UntilHalt.logFormat,
+  ...Watch.flags,
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>
@@ -123,6 +129,33 @@ const showStatus = Effect.gen(function* () {
   )
 })
 
+/** What the dashboard shows of the engine, from memory. */
+const engineStatus = Effect.gen(function* () {
+  const { lastHaltReason, sessionId, ticks } = yield* Engine
+  const { figures = Effect.succeed([]) } = yield* EngineProgram
+  const requested = yield* Halt.use((halt) => halt.requested)
+  return {
+    session_id: sessionId,
+    status: Option.isSome(requested) ? "HALTING" : "RUNNING",
+    ticks: yield* ticks,
+    halt_reason: Option.match(requested, {
+      onNone: () => null,
+      onSome: ({ detail, reason }) => Option.getOrElse(reason, () => detail),
+    }),
+    last_halt_reason: Option.getOrNull(lastHaltReason),
+    figures: yield* figures,
+  } satisfies EngineStatus
+})
+
+const watch = Effect.fnUntraced(function* (input: Input, name: string) {
+  const guard = yield* WalGuard
+  const { exposure } = yield* Database
+  const database = { name, guard, exposure, replaced: Effect.succeed(false), attributes: {} }
+  const context = yield* Effect.context<Engine | EngineProgram | Halt>()
+  const engine = Option.some(Effect.provideContext(engineStatus, context))
+  return yield* Watch.start(input, { databases: [database], engine })
+})
+
 /** Builds the chain, and shows how it goes. */
 const session = Effect.fnUntraced(function* (input: Input) {
   const config = yield* loadConfig(input)
@@ -130,7 +163,7 @@ const session = Effect.fnUntraced(function* (input: Input) {
   const parentSessionId = input.parentSession
   const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
   const context = yield* Layer.build(Session.layer({ config, parentSessionId, program }))
-  yield* Effect.provideContext(showStatus, context)
+  yield* Effect.provideContext(Effect.andThen(showStatus, watch(input, config.engine.database)), context)
   return yield* Effect.never
 })
 

@@ -24,7 +24,12 @@ export interface EngineOptions {
 
 export class Engine extends Context.Service<
   Engine,
-  { readonly sessionId: number; readonly ticks: Effect.Effect<number> }
+  {
+    readonly sessionId: number
+    readonly ticks: Effect.Effect<number>
+    /** How the session before this one ended; none when there was none, or it ended without a word. */
+    readonly lastHaltReason: Option.Option<string>
+  }
 >()("seawall/engine/Engine") {
   static readonly layer = (
     options: EngineOptions,
@@ -41,6 +46,8 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   const running = yield* Ref.make(false)
   const ticks = yield* Ref.make(0)
 
+  const last = yield* Effect.orElseSucceed(state.lastSession, Option.none)
+  const lastHaltReason = Option.flatMap(last, ({ haltReason }) => haltReason)
   const sessionId = yield* state.openSession({ parentSessionId: options.parentSessionId })
 
   // Registered in the reverse of the order in which they run.
@@ -121,5 +128,5 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
       .request({ reason: Option.some("duration_elapsed"), detail: "" })
       .pipe(Effect.delay(options.duration), Effect.forkScoped)
   }
-  return { sessionId, ticks: Ref.get(ticks) }
+  return { sessionId, ticks: Ref.get(ticks), lastHaltReason }
 })

@@ -7,7 +7,7 @@
  */
 import { Effect, Layer, Option, Ref } from "effect"
 import type { EngineConfig } from "../engine/EngineConfig.ts"
-import { EngineProgram, haltWith } from "../engine/EngineProgram.ts"
+import { EngineProgram, type Figure, haltWith } from "../engine/EngineProgram.ts"
 import { startingValueKey } from "../state/Capital.ts"
 import { StateManager, type Worth } from "../state/StateManager.ts"
 import { Feed } from "./Feed.ts"
@@ -98,5 +98,20 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
     return step.result
   })
 
-  return { tick, worth: Ref.get(worth) }
+  const figures = Effect.gen(function* () {
+    const { holdings } = yield* Ref.get(maker)
+    const worthNow = Option.map(yield* Ref.get(worth), ({ ending, starting }): ReadonlyArray<Figure> => [
+      { name: "value", value: ending, unit: "RLUSD" },
+      { name: "pnl", value: MarketMaker.round(ending - starting), unit: "RLUSD" },
+    ])
+    return [
+      { name: "xrp", value: holdings.xrp, unit: "XRP" },
+      { name: "rlusd", value: holdings.rlusd, unit: "RLUSD" },
+      ...Option.getOrElse(worthNow, () => []),
+      { name: "spread_pnl", value: holdings.spreadPnlRlusd, unit: "RLUSD" },
+      { name: "fills", value: holdings.fills, unit: "" },
+    ]
+  })
+
+  return { tick, worth: Ref.get(worth), figures }
 })

@@ -12,14 +12,24 @@ import type { Checkpoint } from "./Checkpoint.ts"
 /** How long runs must have been blocked before that is worth a line. */
 const patience = Duration.toNanos(Duration.seconds(1)).pipe(Option.getOrThrow)
 
-interface Incident {
+/** Somebody who was in the way of every run since. */
+export interface SeenHolder extends LockHolder {
+  /** Monotonic nanoseconds. */
+  readonly since: bigint
+}
+
+/** Runs in a row that could not finish. */
+export interface Incident {
+  readonly outcome: Checkpoint["outcome"]
   /** How far the log was copied: what moves is not blocked, a writer in the middle of a commit keeps its last frames. */
   readonly checkpointed: number
+  /** Monotonic nanoseconds. */
   readonly since: bigint
   readonly runs: number
+  /** Whether it has lasted long enough to be said. */
   readonly told: boolean
-  /** When each of them was seen first, by process and lock. */
-  readonly seen: ReadonlyMap<string, bigint>
+  /** Who is in the way, by process and lock. */
+  readonly seen: ReadonlyMap<string, SeenHolder>
 }
 
 /** What kept a run from finishing. */
@@ -37,19 +47,20 @@ const seconds = (from: bigint, to: bigint) => Number(to - from) / 1e9
 export const make = Effect.fnUntraced(function* (database: Database["Service"]) {
   const incident = yield* Ref.make(Option.none<Incident>())
 
-  const describe = ({ blockers }: Obstacle, seen: Incident["seen"], now: bigint) => {
-    if (blockers.length === 0) return "unknown"
-    const each = blockers.map((holder) => {
-      const since = seen.get(key(holder)) ?? now
-      return `${holder.command} (pid ${holder.pid}, ${holder.lock}, for ${seconds(since, now).toFixed(1)} s)`
-    })
-    return each.join(", ")
-  }
+  const describe = (seen: Incident["seen"], now: bigint) =>
+    seen.size === 0
+      ? "unknown"
+      : [...seen.values()]
+          .map(
+            ({ command, lock, pid, since }) =>
+              `${command} (pid ${pid}, ${lock}, for ${seconds(since, now).toFixed(1)} s)`,
+          )
+          .join(", ")
 
   const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {
     yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint blocked"), {
       outcome: obstacle.outcome,
-      blockers: describe(obstacle, seen, now),
+      blockers: describe(seen, now),
       log_frames: obstacle.logFrames,
       backlog_frames: obstacle.logFrames - obstacle.checkpointedFrames,
       blocked_seconds: seconds(since, now),
@@ -58,19 +69,39 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
   })
 
   return {
+    /** The runs that cannot finish now, from the first of them. */
+    incident: Ref.get(incident),
+
     /** A run that could not finish. */
     blocked: Effect.fnUntraced(function* (obstacle: Obstacle) {
       const now = yield* Clock.monotonicTimeNanos
       const { checkpointedFrames: checkpointed } = obstacle
       const before = Option.getOrElse(
         Option.filter(yield* Ref.get(incident), (it) => it.told || it.checkpointed === checkpointed),
-        (): Incident => ({ since: now, runs: 0, told: false, seen: new Map(), checkpointed }),
+        (): Incident => ({
+          outcome: obstacle.outcome,
+          since: now,
+          runs: 0,
+          told: false,
+          seen: new Map(),
+          checkpointed,
+        }),
       )
       const seen = new Map(
-        obstacle.blockers.map((holder) => [key(holder), before.seen.get(key(holder)) ?? now] as const),
+        obstacle.blockers.map((holder): readonly [string, SeenHolder] => [
+          key(holder),
+          { ...holder, since: before.seen.get(key(holder))?.since ?? now },
+        ]),
       )
       const due = before.runs >= 1 && now - before.since >= patience
-      const after: Incident = { ...before, checkpointed, runs: before.runs + 1, told: before.told || due, seen }
+      const after: Incident = {
+        outcome: obstacle.outcome,
+        checkpointed,
+        since: before.since,
+        runs: before.runs + 1,
+        told: before.told || due,
+        seen,
+      }
       yield* Ref.set(incident, Option.some(after))
       if (due && !before.told) yield* tell(obstacle, after, now)
     }),

@@ -112,7 +112,7 @@ const gauges = Effect.fnUntraced(function* (log: number, checkpointed: number) {
   yield* Metric.update(backlog, log - checkpointed)
 })
 
-const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
+export const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
   Metric.update(Metric.withAttributes(total, { mode, outcome }), 1)
 
 /** What the log holds right now. */
@@ -180,7 +180,8 @@ const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMil
     elapsedMillis,
   })
 
-const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
+/** Counts a checkpoint that ended. What ran on a thread counted in that thread's metrics, which nobody reads. */
+export const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
   yield* count(checkpoint.mode, checkpoint.outcome)
   yield* Metric.update(durationSeconds, Duration.toSeconds(Duration.millis(checkpoint.elapsedMillis)))
   if (checkpoint.logFrames >= 0) yield* gauges(checkpoint.logFrames, checkpoint.checkpointedFrames)

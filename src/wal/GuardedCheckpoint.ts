@@ -5,12 +5,13 @@
  * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
  * Whoever runs one holds `turn`: two checkpoints of a guard never overlap.
  */
-import { Effect, Metric, Option, Ref, Semaphore } from "effect"
+import { Clock, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
-import { Checkpoint, type CheckpointMode, isInTheWay } from "./Checkpoint.ts"
+import { Checkpoint, type CheckpointMode, type CheckpointOutcome, isInTheWay, type WalFrames } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow } from "./LatencyWindow.ts"
+import { type FinishedCheckpoint, mostFinished, type Observed, type Why } from "./Observed.ts"
 
 /** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
 export const slowMillis = 200
@@ -18,9 +19,7 @@ export const slowMillis = 200
 /** How long a look at the log may wait for its turn on the connection. */
 const lookBound = "100 millis"
 
-export type Why = "interval" | "size" | "end"
-
-const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
+export const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
   description: "Age of the oldest commit that a power cut could still take; 0 when there is none",
 })
 
@@ -52,9 +51,27 @@ export const make = Effect.gen(function* () {
   const autocheckpoint = yield* Ref.make(0)
   const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
+  const seen = yield* Ref.make(Option.none<WalFrames>())
+  const finished = yield* Ref.make<ReadonlyArray<FinishedCheckpoint>>([])
 
   /** What the log holds; none when that is unknown, or the connection is not free within the bound. */
-  const look = Effect.map(Effect.timeoutOption(checkpointer.frames, lookBound), Option.flatten)
+  const look = Effect.timeoutOption(checkpointer.frames, lookBound).pipe(
+    Effect.map(Option.flatten),
+    Effect.tap((frames) => (Option.isSome(frames) ? Ref.set(seen, frames) : Effect.void)),
+  )
+
+  const note = Effect.fnUntraced(function* (
+    mode: CheckpointMode,
+    why: Why,
+    outcome: CheckpointOutcome | "Failed",
+    elapsedMillis: number,
+  ) {
+    const at = yield* Clock.currentTimeMillis
+    yield* Ref.update(finished, (all) => [
+      ...all.slice(1 - mostFinished),
+      { number: (all.at(-1)?.number ?? 0) + 1, at, mode, why, outcome, elapsedMillis },
+    ])
+  })
 
   /** Frames that are copied although we have not copied them: somebody else checkpoints this database. */
   const lookForOthers = Effect.gen(function* () {
@@ -106,7 +123,14 @@ export const make = Effect.gen(function* () {
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
     const covered = yield* database.exposure.syncing
     const before = Option.match(yield* Ref.get(last), { onNone: () => 0, onSome: (it) => it.checkpointedFrames })
-    const answer = yield* checkpointer.run(mode)
+    const start = yield* Clock.monotonicTimeNanos
+    const answer = yield* Effect.tapCause(checkpointer.run(mode), () =>
+      Effect.flatMap(Clock.monotonicTimeNanos, (end) => note(mode, why, "Failed", Number(end - start) / 1e6)),
+    )
+    yield* note(mode, why, answer.outcome, answer.elapsedMillis)
+    if (answer.logFrames >= 0) {
+      yield* Ref.set(seen, Option.some({ log: answer.logFrames, checkpointed: answer.checkpointedFrames }))
+    }
     if (why !== "end") yield* letStandIn(answer.outcome === "CheckpointerBusy")
     const done = yield* withBlockers(answer)
     yield* Ref.set(last, Option.some(done))
@@ -133,6 +157,13 @@ export const make = Effect.gen(function* () {
     look,
     lookForOthers,
     last: Ref.get(last),
+    /** What is known; all but the interval, which is its caller's. */
+    observed: Effect.all({
+      frames: Ref.get(seen),
+      finished: Ref.get(finished),
+      failures: Ref.get(failures),
+      incident: watch.incident,
+    }) satisfies Effect.Effect<Omit<Observed, "interval">>,
     /** A transaction does not let go of the connection, so that nothing can be flushed: said once, by its span. */
     heldUp: Effect.gen(function* () {
       const holder = yield* database.holder

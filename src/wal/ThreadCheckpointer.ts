@@ -16,7 +16,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
-import { type Checkpoint, CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
+import { type Checkpoint, CheckpointError, type CheckpointMode, count, counted, notTried } from "./Checkpoint.ts"
 import { CheckpointRpcs, ThreadOptions } from "./CheckpointRpcs.ts"
 import { Checkpointer, framesOf, runOn } from "./Checkpointer.ts"
 
@@ -128,7 +128,11 @@ const make = Effect.fnUntraced(function* (options: ThreadCheckpointerOptions) {
       return yield* notTried(mode, "CheckpointerBusy")
     }
     const { number } = running.value
-    return yield* Effect.catchTag(answer.value, "RpcClientError", (cause) => failed(cause, number))
+    return yield* answer.value.pipe(
+      Effect.tap(counted),
+      Effect.tapError(() => count(mode, "Failed")),
+      Effect.catchTag("RpcClientError", (cause) => failed(cause, number)),
+    )
   })
 
   yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })

@@ -17,6 +17,7 @@ import { Checkpointer } from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
 import { LatencyWindow, summarize } from "./LatencyWindow.ts"
+import type { Observed } from "./Observed.ts"
 import * as WalBound from "./WalBound.ts"
 
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
@@ -51,6 +52,8 @@ export class WalGuard extends Context.Service<
     readonly setInterval: (interval: Duration.Input) => Effect.Effect<void, SqlError.SqlError>
     /** The last checkpoint that ended, if there was one. */
     readonly last: Effect.Effect<Option.Option<Checkpoint>>
+    /** What the guard knows right now; asks nothing of SQLite. */
+    readonly observed: Effect.Effect<Observed>
   }
 >()("seawall/wal/WalGuard") {
   /** Starts the loop with the layer. Fails only when SQLite refuses to turn its autocheckpoint off. */
@@ -202,6 +205,10 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     start: lock.withPermit(start),
     setInterval: (input: Duration.Input) => lock.withPermit(setInterval(input)),
     last: checkpoint.last,
+    observed: Effect.gen(function* () {
+      const isRunning = Option.isSome(yield* Ref.get(running))
+      return { ...(yield* checkpoint.observed), interval: isRunning ? yield* Ref.get(interval) : Duration.zero }
+    }),
   }
 })
 

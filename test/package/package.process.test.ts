@@ -4,7 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { execFileSync, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -146,10 +148,17 @@ describe("the package in an empty folder", () => {
     expect(ended.status).toBe(0)
   })
 
-  it("has the command, with its threads and processes beside it", { timeout: 60_000 }, () => {
+  it("has the command, with its threads, its processes and its page beside it", { timeout: 60_000 }, async () => {
     const seawall = (...args: ReadonlyArray<string>) =>
       spawnSync(process.execPath, ["node_modules/seawall/dist/main.js", ...args], { cwd: folder, encoding: "utf8" })
-    const session = seawall("run", "--duration-seconds", "0.5", "--db", "session.db", "--log-format", "json")
+    const server = createServer().listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const { port } = server.address() as AddressInfo // free a moment later, and hardly taken by another meanwhile
+    server.close()
+    await once(server, "close")
+    const flags = ["--duration-seconds", "0.5", "--db", "session.db", "--log-format", "json"]
+    const session = seawall("run", ...flags, "--dashboard-port", String(port))
+    expect(session.stdout).toContain(`http://127.0.0.1:${port}`)
     expect(session.status).toBe(0)
     expect(session.stdout).not.toMatch(/"level":"(?:ERROR|FATAL|WARN)"/)
     expect(fs.readdirSync(folder).filter((file) => file.startsWith("session.db")).length).toBeGreaterThan(0)

@@ -42,10 +42,16 @@ export interface Options {
   readonly under?: ReadonlyArray<string>
 }
 
+/** Sessions of several tests run at once: one that is not about the dashboard has none. */
+const unwatched = (args: ReadonlyArray<string>) =>
+  (args[0] === "run" || args[0] === "guard") && !args.includes("--dashboard-port")
+    ? [args[0], "--dashboard-port", "0", ...args.slice(1)]
+    : args
+
 const parse = (line: string): ReadonlyArray<LogLine> => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : [])
 
 export const start = (args: ReadonlyArray<string>, { cwd, env = {}, under = [] }: Options): Running => {
-  const [command, ...rest] = [...under, process.execPath, main, ...args]
+  const [command, ...rest] = [...under, process.execPath, main, ...unwatched(args)]
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SEAWALL_")))
   const child = spawn(command!, rest, { cwd, env: { ...inherited, ...compileCache, ...env }, stdio: "pipe" })
   let stdout = ""

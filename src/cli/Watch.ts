@@ -1,0 +1,52 @@
+/** What `run` and `guard` share so that an operator can watch them: the flags of the dashboard, and the dashboard itself. */
+import { Layer } from "effect"
+import { Flag } from "effect/unstable/cli"
+import packageJson from "../../package.json" with { type: "json" }
+import * as Dashboard from "../dashboard/Dashboard.ts"
+
+export const flags = {
+  dashboardPort: Flag.Int("dashboard-port").pipe(
+    Flag.withDescription(`Port of the dashboard; 0 = none, default ${Dashboard.defaultPort}`),
+    Flag.withMetavar("PORT"),
+    Flag.filter(
+      (port) => port >= 0 && port <= 65_535,
+      (port) => `Expected --dashboard-port to be between 0 and 65535, got ${port}`,
+    ),
+    Flag.withDefault(Dashboard.defaultPort),
+  ),
+  dashboardHost: Flag.String("dashboard-host").pipe(
+    Flag.withDescription(
+      `Address the dashboard listens on; default ${Dashboard.defaultHost}. It shows everything to whoever can reach it`,
+    ),
+    Flag.withMetavar("HOST"),
+    Flag.withDefault(Dashboard.defaultHost),
+  ),
+  dashboardName: Flag.String("dashboard-name").pipe(
+    Flag.withDescription("A name by which browsers may ask for the dashboard, beside localhost and --dashboard-host"),
+    Flag.withMetavar("NAME"),
+    Flag.atLeast(0),
+  ),
+}
+
+export interface WatchInput {
+  readonly dashboardPort: number
+  readonly dashboardHost: string
+  readonly dashboardName: ReadonlyArray<string>
+}
+
+/** Starts the dashboard on top of what runs in this scope, unless there is to be none. */
+export const start = (
+  { dashboardHost, dashboardName, dashboardPort }: WatchInput,
+  watched: Pick<Dashboard.DashboardOptions, "databases" | "engine">,
+) =>
+  dashboardPort === 0
+    ? Layer.build(Layer.empty)
+    : Layer.build(
+        Dashboard.Dashboard.layer({
+          ...watched,
+          version: packageJson.version,
+          host: dashboardHost,
+          port: dashboardPort,
+          names: dashboardName,
+        }),
+      )

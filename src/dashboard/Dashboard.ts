@@ -1,0 +1,156 @@
+/**
+ * What an operator watches: one page, metrics and health of the databases and the engine that run in this process.
+ *
+ * It asks once a second what is known already, and sends the same answer to whoever is listening. It never holds up who
+ * it watches: no statement, no wait for a browser, and when it cannot serve (a taken port) a WARNING and nothing else.
+ * Lets go in this order: stop asking -> a last word to the pages -> end their streams, free the port. All of that before
+ * what it watches closes; it has no share in how the program ends.
+ */
+import { Clock, Context, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import * as Health from "./Health.ts"
+import * as History from "./History.ts"
+import * as Listeners from "./Listeners.ts"
+import { LiveLog } from "./LiveLog.ts"
+import * as Page from "./Page.ts"
+import * as Server from "./Server.ts"
+import type { EngineStatus, Snapshot } from "./Snapshot.ts"
+import * as Status from "./Status.ts"
+
+/** 8501: what the dashboards that operators of trading engines know listen on. */
+export const defaultPort = 8501
+
+/** Who is on the same machine, and nobody else. */
+export const defaultHost = "127.0.0.1"
+
+export interface DashboardOptions {
+  readonly version: string
+  readonly host: string
+  readonly port: number
+  /** Names beside the host's own by which browsers may ask. */
+  readonly names: ReadonlyArray<string>
+  readonly databases: ReadonlyArray<Status.Watched>
+  readonly engine: Option.Option<Effect.Effect<EngineStatus>>
+}
+
+export class Dashboard extends Context.Service<
+  Dashboard,
+  {
+    /** Where it is; none when it could not be served. */
+    readonly url: Option.Option<string>
+  }
+>()("seawall/dashboard/Dashboard") {
+  /** Serves for the life of the layer. Put it above everything it watches. */
+  static readonly layer = (options: DashboardOptions): Layer.Layer<Dashboard, never, LiveLog> =>
+    Layer.effect(Dashboard, make(options))
+}
+
+const tickInterval = "1 second"
+
+/** What a browser waits before it comes back, in milliseconds. */
+const retry = Buffer.from("retry: 1000\n\n")
+
+const info = Metric.gauge("seawall_info", { description: "Always 1; its labels say what runs" })
+const startTime = Metric.gauge("seawall_start_time_seconds", {
+  description: "When the dashboard was started, in seconds since 1970",
+})
+
+const make = Effect.fnUntraced(function* (options: DashboardOptions) {
+  const liveLog = yield* LiveLog
+  const databases = options.databases.map(Status.make)
+  const history = History.make(databases.length)
+  const listeners = Listeners.make()
+  const start = yield* Clock.monotonicTimeNanos
+  const runId = (yield* Random.nextInt).toString(36).replace("-", "n")
+  /** The last of each that was sent to everybody. */
+  const sentLine = yield* Ref.make(liveLog.last())
+  const sentCheckpoints = yield* Ref.make<ReadonlyArray<number>>(databases.map(() => 0))
+
+  const snapshot = Effect.gen(function* () {
+    const statuses = yield* Effect.forEach(databases, ({ now }) => now)
+    const reasons = Health.reasons(statuses)
+    return {
+      seawall_version: options.version,
+      run_id: runId,
+      pid: process.pid,
+      at_ms: yield* Clock.currentTimeMillis,
+      elapsed_seconds: Number((yield* Clock.monotonicTimeNanos) - start) / 1e9,
+      health: { ok: reasons.length === 0, reasons },
+      databases: statuses,
+      engine: Option.getOrNull(yield* Effect.transposeOption(options.engine)),
+    } satisfies Snapshot
+  })
+
+  const tickEvent = (now: Snapshot, checkpoints: ReadonlyArray<unknown>, after: number) =>
+    Listeners.event("tick", { snapshot: now, checkpoints, lines: liveLog.after(after) }, `${runId}:${liveLog.last()}`)
+
+  /** Everything that is new since the last time, for everybody. */
+  const send = Effect.fnUntraced(function* (now: Snapshot) {
+    const before = yield* Ref.get(sentCheckpoints)
+    const points = yield* Effect.forEach(databases, ({ checkpointsAfter }, index) =>
+      checkpointsAfter(before[index] ?? 0),
+    )
+    yield* Ref.set(
+      sentCheckpoints,
+      points.map((of, index) => of.at(-1)?.number ?? before[index] ?? 0),
+    )
+    const after = yield* Ref.getAndSet(sentLine, liveLog.last())
+    if (listeners.size() > 0) listeners.send(tickEvent(now, points, after))
+  })
+
+  const tick = Effect.gen(function* () {
+    const now = yield* snapshot
+    history.add(Math.floor(now.at_ms / 1000), now.databases)
+    yield* Effect.forEach(databases, ({ measure }, index) => measure(now.databases[index]!), { discard: true })
+    yield* send(now)
+  })
+
+  const greeting = Effect.fnUntraced(function* (lastEventId: string) {
+    const [run, number] = lastEventId.split(":")
+    const seen = run === runId && Number.isSafeInteger(Number(number)) ? Number(number) : 0
+    return Buffer.concat([retry, tickEvent(yield* snapshot, [], seen)])
+  })
+
+  const historyOf = Effect.fnUntraced(function* (name: string) {
+    const index = databases.findIndex((database) => database.name === name)
+    const database = databases[index]
+    if (database === undefined) return Option.none()
+    return Option.some({ samples: history.of(index), checkpoints: yield* database.checkpointsAfter(0) })
+  })
+
+  const lastWord = Effect.flatMap(snapshot, send)
+  const serve = Effect.gen(function* () {
+    const page = yield* Page.make
+    const { host, names, port } = options
+    return yield* Server.make({ host, port, names, page, listeners, snapshot, greeting, history: historyOf })
+  })
+
+  yield* Metric.update(Metric.withAttributes(info, { version: options.version }), 1)
+  yield* Metric.update(startTime, (yield* Clock.currentTimeMillis) / 1000)
+  const serving = yield* Effect.acquireRelease(Effect.result(serve), (it) =>
+    it._tag === "Failure"
+      ? Effect.void
+      : Shutdown.step("close dashboard", Effect.ignoreCause(Effect.andThen(lastWord, it.success.close))),
+  )
+  if (serving._tag === "Failure") {
+    yield* Effect.annotateLogs(Effect.logWarning("dashboard off"), {
+      port: options.port,
+      error: problemOf(serving.failure),
+      advice: "it goes on without; choose another port with --dashboard-port, or 0 for none",
+    })
+    return { url: Option.none() }
+  }
+  const { url } = serving.success
+  yield* tick.pipe(
+    Effect.repeat(Schedule.fixed(tickInterval)),
+    Effect.catchCause((cause) => Effect.logError("dashboard stopped", cause)),
+    Effect.forkScoped,
+  )
+  yield* Effect.annotateLogs(Effect.logInfo("dashboard"), { url })
+  return { url: Option.some(url) }
+})
+
+const problemOf = (error: Error) => {
+  const cause = error.cause instanceof Error ? error.cause : error
+  return "code" in cause && cause.code === "EADDRINUSE" ? "the port is taken by another program" : cause.message
+}

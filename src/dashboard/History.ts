@@ -1,0 +1,78 @@
+/**
+ * How a few figures of each database went: one sample a second for two hours, in memory.
+ *
+ * A ring of numbers each, so that the whole is 8.6 MB at most, however many databases there are: beyond a hundred of them,
+ * what is remembered gets shorter. Checkpoints are not kept here; the guard remembers its last 512 itself.
+ */
+
+/** Two hours, one a second. */
+export const mostSamples = 7200
+
+/** Of all databases together. */
+const mostSamplesInAll = 720_000
+
+export interface Sample {
+  readonly log_frames: number | null
+  readonly backlog_frames: number | null
+  readonly exposure_seconds: number
+}
+
+/** Columns of equal length, oldest first. */
+export interface Samples {
+  readonly at_seconds: ReadonlyArray<number>
+  readonly log_frames: ReadonlyArray<number | null>
+  readonly backlog_frames: ReadonlyArray<number | null>
+  readonly exposure_seconds: ReadonlyArray<number>
+}
+
+export interface History {
+  /** One sample of each database, in their order. Time must not go backwards; a second time in a second replaces the first. */
+  readonly add: (atSeconds: number, samples: ReadonlyArray<Sample>) => void
+  readonly of: (database: number) => Samples
+}
+
+/** Unknown, where every value that is known is 0 or more. */
+const unknown = -1
+
+export const make = (databases: number): History => {
+  const length = Math.min(mostSamples, Math.floor(mostSamplesInAll / Math.max(1, databases)))
+  const times = new Float64Array(length)
+  const rings = Array.from({ length: databases }, () => ({
+    log: new Int32Array(length),
+    backlog: new Int32Array(length),
+    exposure: new Float32Array(length),
+  }))
+  let written = 0
+
+  const column = (ring: Float64Array | Float32Array | Int32Array) =>
+    written <= length
+      ? Array.from(ring.subarray(0, written))
+      : [...ring.subarray(written % length), ...ring.subarray(0, written % length)]
+  const known = (values: ReadonlyArray<number>) => values.map((value) => (value === unknown ? null : value))
+
+  return {
+    add: (atSeconds, samples) => {
+      if (written > 0 && times[(written - 1) % length] === atSeconds) written--
+      const at = written % length
+      times[at] = atSeconds
+      for (const [index, ring] of rings.entries()) {
+        const sample = samples[index]
+        ring.log[at] = sample?.log_frames ?? unknown
+        ring.backlog[at] = sample?.backlog_frames ?? unknown
+        ring.exposure[at] = sample?.exposure_seconds ?? 0
+      }
+      written++
+    },
+    of: (database) => {
+      const ring = rings[database]
+      if (ring === undefined) return { at_seconds: [], log_frames: [], backlog_frames: [], exposure_seconds: [] }
+      return {
+        at_seconds: column(times),
+        log_frames: known(column(ring.log)),
+        backlog_frames: known(column(ring.backlog)),
+        // Three decimals: a float of four bytes has no more to say.
+        exposure_seconds: column(ring.exposure).map((seconds) => Math.round(seconds * 1000) / 1000),
+      }
+    },
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * The dashboard over HTTP: the page, what it shows as JSON, metrics and health. Nothing here changes anything.
+ *
+ * Loopback unless told otherwise. A request must name a host that is served here, because a page of somebody else can
+ * point its own name at 127.0.0.1 (DNS rebinding). Lets go in this order: streams end -> connections that do not take
+ * their end are cut -> the port is free. https://developer.mozilla.org/en-US/docs/Web/Security/Attacks/DNS_rebinding
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import { Effect, Exit, Option, Scope } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/unstable/http"
+import { PrometheusMetrics } from "effect/unstable/observability"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import type { Listeners } from "./Listeners.ts"
+import type { Page } from "./Page.ts"
+import type { Snapshot } from "./Snapshot.ts"
+
+export interface ServerOptions {
+  readonly host: string
+  /** 0 = any that is free. */
+  readonly port: number
+  /** Further names by which browsers may ask for it. */
+  readonly names: ReadonlyArray<string>
+  readonly page: Page
+  readonly listeners: Listeners
+  readonly snapshot: Effect.Effect<Snapshot>
+  /** What a database has been doing; none when there is none of this name. */
+  readonly history: (database: string) => Effect.Effect<Option.Option<unknown>>
+  /** What a page is told first, by the last event that it has seen. */
+  readonly greeting: (lastEventId: string) => Effect.Effect<Uint8Array>
+}
+
+export interface Server {
+  readonly url: string
+  /** Ends the streams and frees the port; bounded, and never fails. */
+  readonly close: Effect.Effect<void>
+}
+
+/** For browsers to take the end of their streams; those that do not are cut off. */
+const goodbyeBound = "250 millis"
+
+/** Pages, scrapers and health checks together. */
+const mostConnections = 256
+
+/** A connection on which nothing moves is dead: a stream is written to every second. */
+const silenceMillis = 30_000
+
+const always = {
+  "cache-control": "no-store",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+}
+
+const loopback = ["127.0.0.1", "localhost", "::1"]
+
+/** The name in a Host header, without its port: a tunnel may have another one. */
+export const hostnameOf = (host: string): string =>
+  (/^\[([^\]]*)\](?::\d*)?$/.exec(host)?.[1] ?? host.replace(/^([^:]*):\d*$/, "$1")).replace(/\.$/, "").toLowerCase()
+
+/** What a page of somebody else embeds or loads; following a link from there is allowed. */
+const isOfAnotherSite = (headers: Readonly<Record<string, string | undefined>>) =>
+  ["cross-site", "same-site"].includes(headers["sec-fetch-site"] ?? "") && headers["sec-fetch-mode"] !== "navigate"
+
+const text = (status: number, body: string) => HttpServerResponse.text(`${body}\n`, { status, headers: always })
+
+const json = (status: number, body: unknown) => HttpServerResponse.jsonUnsafe(body, { status, headers: always })
+
+const handler = (options: ServerOptions) => {
+  const { greeting, history, listeners, page, snapshot } = options
+  const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
+
+  const events = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+    const response = NodeHttpServerRequest.toServerResponse(request)
+    const first = yield* greeting(request.headers["last-event-id"] ?? "")
+    if (!listeners.add(response)) return text(503, "too many pages are open; close some of them")
+    response.writeHead(200, { ...always, "content-type": "text/event-stream", connection: "close" })
+    response.write(first)
+    // Open until somebody ends it: then this fiber is interrupted, or the response has been ended.
+    return yield* Effect.callback<HttpServerResponse.HttpServerResponse>((resume) => {
+      const end = Effect.sync(() => response.end()) // nobody may answer once more
+      response.once("close", () => resume(Effect.as(end, HttpServerResponse.empty())))
+      return end
+    })
+  })
+
+  const routes: Readonly<
+    Record<
+      string,
+      (
+        request: HttpServerRequest.HttpServerRequest,
+        query: URLSearchParams,
+      ) => Effect.Effect<HttpServerResponse.HttpServerResponse>
+    >
+  > = {
+    "/": () =>
+      Effect.succeed(
+        HttpServerResponse.html(page.html).pipe(
+          HttpServerResponse.setHeaders({ ...always, "content-security-policy": page.contentSecurityPolicy }),
+        ),
+      ),
+    "/api/status": () => Effect.map(snapshot, (now) => json(200, now)),
+    "/api/history": (_, query) =>
+      Effect.map(
+        history(query.get("database") ?? ""),
+        Option.match({
+          onNone: () => text(404, "no database of this name is watched here; /api/status lists them"),
+          onSome: (found) => json(200, found),
+        }),
+      ),
+    "/api/events": events,
+    "/health": () => Effect.map(snapshot, ({ health }) => json(health.ok ? 200 : 503, health)),
+    "/metrics": () =>
+      Effect.map(PrometheusMetrics.format(), (body) =>
+        HttpServerResponse.text(body, {
+          headers: always,
+          contentType: "text/plain; version=0.0.4; charset=utf-8",
+        }),
+      ),
+  }
+
+  return Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    if (!names.has(hostnameOf(request.headers["host"] ?? ""))) {
+      return text(403, "this name is not served here; see --dashboard-host and --dashboard-name")
+    }
+    if (isOfAnotherSite(request.headers)) return text(403, "pages of other sites may not ask")
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return HttpServerResponse.setHeader(text(405, "nothing can be changed here"), "allow", "GET, HEAD")
+    }
+    const [path = "", query = ""] = request.url.split("?", 2)
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined
+    if (request.headers["upgrade"] !== undefined) return text(400, "there is no other protocol here")
+    if (route === undefined || (request.method === "HEAD" && path === "/api/events")) return text(404, "not found")
+    return yield* route(request, new URLSearchParams(query))
+  })
+}
+
+/** Serves until it is closed. Fails when it cannot listen. */
+export const make = Effect.fnUntraced(function* (options: ServerOptions) {
+  const { host, listeners, port } = options
+  const server = createServer()
+  server.maxConnections = mostConnections
+  server.setTimeout(silenceMillis)
+  const scope = yield* Scope.make()
+  const serving = NodeHttpServer.make(() => server, { host, port, gracefulShutdownTimeout: goodbyeBound }).pipe(
+    Effect.flatMap(({ serve }) => serve(handler(options))),
+    Scope.provide(scope),
+  )
+  yield* Effect.onError(serving, (cause) => Scope.close(scope, Exit.failCause(cause)))
+  // Nobody else listens to it, and then it would end the process.
+  server.on("error", () => server.close())
+
+  const ended = Effect.callback<void>((resume) => {
+    listeners.close()
+    server.close(() => resume(Effect.void))
+  })
+  const { port: bound } = server.address() as AddressInfo
+  const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
+  return {
+    url: `http://${name.includes(":") ? `[${name}]` : name}:${bound}`,
+    close: Effect.timeoutOption(ended, goodbyeBound).pipe(
+      Effect.andThen(Effect.sync(() => server.closeAllConnections())),
+      Effect.andThen(Scope.close(scope, Exit.void)),
+      Effect.asVoid,
+    ),
+  } satisfies Server
+})

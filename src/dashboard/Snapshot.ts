@@ -1,0 +1,95 @@
+/**
+ * What an operator sees of a running program at one moment: the answer of `/api/status`, and each tick of the page.
+ *
+ * Only plain JSON, so that what is encoded is what stands here. Times are milliseconds since 1970, and every name ends in
+ * its unit. What is unknown is null, never 0.
+ */
+import { Schema } from "effect"
+import { WalLock } from "../sqlite/LockTable.ts"
+import { CheckpointMode, CheckpointOutcome } from "../wal/Checkpoint.ts"
+
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const { Finite } = Schema
+
+export const CheckpointPoint = Schema.Struct({
+  /** Counts up from 1 for the life of the guard. */
+  number: Count,
+  at_ms: Finite,
+  mode: CheckpointMode,
+  /** What asked for it. */
+  why: Schema.Literals(["interval", "size", "end"]),
+  outcome: Schema.Literals([...CheckpointOutcome.literals, "Failed"]),
+  elapsed_ms: Finite,
+})
+export type CheckpointPoint = typeof CheckpointPoint.Type
+
+export const Blocked = Schema.Struct({
+  outcome: CheckpointOutcome,
+  /** Runs in a row that could not finish. */
+  runs: Count,
+  since_ms: Finite,
+  seconds: Finite,
+  /** Empty means unknown, never nobody. */
+  blockers: Schema.Array(
+    Schema.Struct({ pid: Schema.Int, command: Schema.String, lock: WalLock, since_ms: Finite, seconds: Finite }),
+  ),
+})
+
+/** Of the checkpoints that are remembered, at most 512. */
+export const Latency = Schema.Struct({
+  n: Count,
+  p50_ms: Schema.NullOr(Finite),
+  p95_ms: Schema.NullOr(Finite),
+  max_ms: Schema.NullOr(Finite),
+})
+
+export const DatabaseStatus = Schema.Struct({
+  name: Schema.String,
+  /** `off`: nobody checkpoints here. `replaced`: the file was moved or replaced, and is left alone. */
+  state: Schema.Literals(["guarded", "off", "replaced"]),
+  /** From the end of one checkpoint to the start of the next; 0 = off. */
+  interval_seconds: Finite,
+  log_frames: Schema.NullOr(Count),
+  backlog_frames: Schema.NullOr(Count),
+  exposure_seconds: Finite,
+  last_checkpoint: Schema.NullOr(CheckpointPoint),
+  latency: Latency,
+  /** Checkpoints in a row that failed. */
+  failures: Count,
+  /** Null as long as checkpoints finish, or have been held up for a moment only. */
+  blocked: Schema.NullOr(Blocked),
+})
+export type DatabaseStatus = typeof DatabaseStatus.Type
+
+export const EngineStatus = Schema.Struct({
+  session_id: Schema.Int,
+  status: Schema.Literals(["RUNNING", "HALTING"]),
+  ticks: Count,
+  /** Why this session halts, once that is known. */
+  halt_reason: Schema.NullOr(Schema.String),
+  /** How the session before this one ended. */
+  last_halt_reason: Schema.NullOr(Schema.String),
+  figures: Schema.Array(Schema.Struct({ name: Schema.String, value: Finite, unit: Schema.String })),
+})
+export type EngineStatus = typeof EngineStatus.Type
+
+export const HealthReason = Schema.Struct({
+  reason: Schema.Literals(["blocked", "exposure", "failing", "replaced"]),
+  database: Schema.String,
+  detail: Schema.String,
+})
+export type HealthReason = typeof HealthReason.Type
+
+export const Snapshot = Schema.Struct({
+  seawall_version: Schema.String,
+  /** Names this run of the program; another one after a restart. */
+  run_id: Schema.String,
+  pid: Schema.Int,
+  at_ms: Finite,
+  elapsed_seconds: Finite,
+  health: Schema.Struct({ ok: Schema.Boolean, reasons: Schema.Array(HealthReason) }),
+  databases: Schema.Array(DatabaseStatus),
+  /** Null where no engine runs, as in a guard. */
+  engine: Schema.NullOr(EngineStatus),
+})
+export type Snapshot = typeof Snapshot.Type

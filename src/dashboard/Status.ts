@@ -1,0 +1,106 @@
+/**
+ * One database as an operator sees it, put together from what its guard and its connection know already: no statement
+ * is issued, no lock is taken, nobody waits.
+ */
+import { Clock, Duration, Effect, Metric, Option } from "effect"
+import type { Database } from "../sqlite/Database.ts"
+import type { Incident } from "../wal/BlockedWatch.ts"
+import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
+import { summarize } from "../wal/LatencyWindow.ts"
+import type { FinishedCheckpoint, Observed } from "../wal/Observed.ts"
+import type { WalGuard } from "../wal/WalGuard.ts"
+import type { CheckpointPoint, DatabaseStatus } from "./Snapshot.ts"
+
+/** A database that is watched. */
+export interface Watched {
+  /** What the operator calls it: the path as it was given. */
+  readonly name: string
+  readonly guard: WalGuard["Service"]
+  readonly exposure: Database["Service"]["exposure"]
+  readonly replaced: Effect.Effect<boolean>
+  /** What tells its metrics from those of others in the same process. */
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
+  description: "For how long checkpoints could not finish; 0 when they do",
+})
+const failuresInARow = Metric.gauge("seawall_wal_checkpoint_failures", {
+  description: "Checkpoints in a row that failed, up to now",
+})
+
+const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): CheckpointPoint => ({
+  ...rest,
+  at_ms: at,
+  elapsed_ms: elapsedMillis,
+})
+
+const latencyOf = (finished: Observed["finished"]): DatabaseStatus["latency"] => ({
+  p50_ms: null,
+  p95_ms: null,
+  max_ms: null,
+  ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
+})
+
+export interface Status {
+  readonly name: string
+  readonly now: Effect.Effect<DatabaseStatus>
+  /** The checkpoints that ended after this one, oldest first, as far as they are remembered. */
+  readonly checkpointsAfter: (number: number) => Effect.Effect<ReadonlyArray<CheckpointPoint>>
+  /** Brings up to date what a metric only knows when it is told. */
+  readonly measure: (status: DatabaseStatus) => Effect.Effect<void>
+}
+
+export const make = ({ attributes, exposure, guard, name, replaced }: Watched): Status => {
+  /** Sorting 512 numbers is for when there is a new one. */
+  let summary = { of: 0, latency: latencyOf([]) }
+  const latest = (finished: Observed["finished"]) => {
+    const number = finished.at(-1)?.number ?? 0
+    if (number !== summary.of) summary = { of: number, latency: latencyOf(finished) }
+    return summary.latency
+  }
+
+  const blockedOf = Effect.fnUntraced(function* ({ outcome, runs, seen, since }: Incident) {
+    const millis = yield* Clock.currentTimeMillis
+    const nanos = yield* Clock.monotonicTimeNanos
+    const age = (from: bigint) => {
+      const seconds = Number(nanos - from) / 1e9
+      return { seconds, since_ms: Math.round(millis - seconds * 1000) }
+    }
+    const blockers = [...seen.values()].map(({ since: from, ...holder }) => ({ ...holder, ...age(from) }))
+    return { outcome, runs, ...age(since), blockers }
+  })
+
+  const now = Effect.gen(function* () {
+    const { failures, finished, frames, incident, interval } = yield* guard.observed
+    const last = finished.at(-1)
+    const state = Duration.isZero(interval) ? "off" : "guarded"
+    return {
+      name,
+      state: (yield* replaced) ? "replaced" : state,
+      interval_seconds: Duration.toSeconds(interval),
+      log_frames: Option.match(frames, { onNone: () => null, onSome: ({ log }) => log }),
+      backlog_frames: Option.match(frames, {
+        onNone: () => null,
+        onSome: ({ checkpointed, log }) => log - checkpointed,
+      }),
+      exposure_seconds: yield* exposure.seconds,
+      last_checkpoint: last === undefined ? null : pointOf(last),
+      latency: latest(finished),
+      failures,
+      blocked: Option.isSome(incident) && incident.value.told ? yield* blockedOf(incident.value) : null,
+    } satisfies DatabaseStatus
+  })
+
+  return {
+    name,
+    now,
+    checkpointsAfter: (number) =>
+      Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
+    measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
+      yield* Metric.update(Metric.withAttributes(exposureSeconds, attributes), status.exposure_seconds)
+      yield* Metric.update(Metric.withAttributes(blockedSeconds, attributes), status.blocked?.seconds ?? 0)
+      yield* Metric.update(Metric.withAttributes(failuresInARow, attributes), status.failures)
+    }),
+  }
+}

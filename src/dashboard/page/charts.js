@@ -1,0 +1,231 @@
+/** The three charts of a database: what its log holds, how long its checkpoints took, what a power cut could take. */
+import { byId } from "./dom.js"
+
+/** @typedef {import("./dom.js").CheckpointPoint} CheckpointPoint */
+/** @typedef {import("uplot")} Plot */
+
+/** @type {{ uPlot: typeof import("uplot") }} */
+const { uPlot: Plot } = /** @type {any} */ (globalThis)
+
+/** Above this a checkpoint is called slow. */
+const slowMillis = 200
+
+/** Two hours, as much as the server remembers. */
+const mostSamples = 7200
+const mostPoints = 512
+
+const height = 190
+
+/** One minute, so that the first seconds do not fly past. */
+const leastSpan = 60
+
+const outcomes = /** @type {const} */ ([
+  ["Complete", "--good"],
+  ["ReaderBlocked", "--warn"],
+  ["WriterBusy", "--violet"],
+  ["CheckpointerBusy", "--accent"],
+  ["Failed", "--bad"],
+  ["other", "--dim"],
+])
+
+const named = new Set(outcomes.map(([outcome]) => String(outcome)))
+
+/** @param {CheckpointPoint} point */
+const kindOf = ({ outcome }) => (named.has(outcome) ? outcome : "other")
+
+/** @param {string} name */
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+/** @param {number | null | undefined} value */
+const shown = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"))
+
+/** What is on the charts now; columns, oldest first. */
+const data = {
+  /** @type {Array<number>} */ at: [],
+  /** @type {Array<number | null>} */ log: [],
+  /** @type {Array<number | null>} */ backlog: [],
+  /** @type {Array<number>} */ exposure: [],
+  /** @type {Array<CheckpointPoint>} */ points: [],
+}
+
+/** @type {Array<Plot>} */
+let plots = []
+let span = 600
+let until = 0
+
+/** A session that is younger than what is shown fills the width from its start. @returns {[number, number]} */
+const timeRange = () => [Math.max(until - span, Math.min(data.at[0] ?? until, until - leastSpan)), until]
+
+const axes = () => {
+  const axis = () => ({
+    stroke: color("--dim"),
+    grid: { stroke: color("--line"), width: 0.5 },
+    ticks: { show: false },
+  })
+  return [
+    { ...axis(), size: 30, space: 70, values: "{HH}:{mm}:{ss}" },
+    { ...axis(), size: 58 },
+  ]
+}
+
+/**
+ * @param {ReadonlyArray<object>} series
+ * @param {object} y
+ * @param {object} hooks
+ */
+const options = (series, y, hooks = {}) =>
+  /** @type {any} */ ({
+    width: 300,
+    height,
+    series: [{ value: "{HH}:{mm}:{ss}" }, ...series],
+    scales: { x: { range: timeRange }, y },
+    axes: axes(),
+    hooks,
+    tzDate: (/** @type {number} */ at) => Plot.tzDate(new Date(at * 1000), "Etc/UTC"),
+    padding: [8, 26, 0, 0],
+    cursor: { sync: { key: "time" }, drag: { x: false, y: false } },
+  })
+
+/** @param {Plot} plot */
+const slowLine = (plot) => {
+  const y = plot.valToPos(slowMillis, "y", true)
+  const { left, width } = plot.bbox
+  plot.ctx.save()
+  plot.ctx.strokeStyle = color("--bad")
+  plot.ctx.fillStyle = color("--bad")
+  plot.ctx.setLineDash([6, 4])
+  plot.ctx.beginPath()
+  plot.ctx.moveTo(left, y)
+  plot.ctx.lineTo(left + width, y)
+  plot.ctx.stroke()
+  plot.ctx.textAlign = "left"
+  plot.ctx.textBaseline = "bottom"
+  plot.ctx.fillText(`${slowMillis} ms`, left + 4, y - 2)
+  plot.ctx.restore()
+}
+
+/** From a tenth of a millisecond to a second, and further where a checkpoint was. */
+/** @type {(plot: Plot, low: number | null, high: number | null) => [number, number]} */
+const latencyRange = (_, low, high) => [
+  Math.min(0.1, 10 ** Math.floor(Math.log10(low ?? 1))),
+  Math.max(1000, 10 ** Math.ceil(Math.log10(high ?? 1))),
+]
+
+/** @type {(plot: Plot, low: number | null, high: number | null) => [number, number]} */
+const fromZero = (_, __, high) => [0, Math.max(1, (high ?? 0) * 1.1)]
+
+/** Below this they would all be on the floor of a logarithmic scale. */
+const leastMillis = 0.01
+
+const latencyData = () => [
+  data.points.map(({ at_ms }) => at_ms / 1000),
+  ...outcomes.map(([outcome]) =>
+    data.points.map((point) => (kindOf(point) === outcome ? Math.max(leastMillis, point.elapsed_ms) : null)),
+  ),
+]
+
+const columns = () =>
+  /** @type {Array<any>} */ ([[data.at, data.log, data.backlog], latencyData(), [data.at, data.exposure]])
+
+const redraw = () => {
+  for (const [index, plot] of plots.entries()) plot.setData(columns()[index])
+}
+
+/** Makes them anew, in the colours and the width of now. */
+export const drawCharts = () => {
+  for (const plot of plots) plot.destroy()
+  const line = {
+    width: 1.5,
+    points: { show: false },
+    value: (/** @type {unknown} */ _, /** @type {number} */ v) => shown(v),
+  }
+  const frames = options(
+    [
+      { ...line, label: "in the log", stroke: color("--accent") },
+      { ...line, label: "backlog", stroke: color("--warn"), fill: `${color("--warn")}33` },
+    ],
+    { range: fromZero },
+  )
+  const latency = options(
+    outcomes.map(([label, name]) => ({
+      ...line,
+      label,
+      stroke: color(name),
+      paths: () => null,
+      points: { show: true, size: 6, width: 1, stroke: color(name), fill: color(name) },
+    })),
+    { distr: 3, range: latencyRange },
+    { draw: [slowLine] },
+  )
+  const powers = (/** @type {unknown} */ _, /** @type {ReadonlyArray<number>} */ splits) =>
+    splits.map((at) => (Number.isInteger(Math.log10(at)) ? at : null))
+  const [, y] = latency.axes
+  y.filter = powers
+  y.grid.filter = powers
+  y.values = (/** @type {unknown} */ _, /** @type {ReadonlyArray<number | null>} */ splits) =>
+    splits.map((at) => (at === null ? null : `${at} ms`))
+  const exposure = options([{ ...line, label: "seconds", stroke: color("--violet"), fill: `${color("--violet")}33` }], {
+    range: fromZero,
+  })
+  plots = ["frames-chart", "latency-chart", "exposure-chart"].map(
+    (id, index) => new Plot([frames, latency, exposure][index], columns()[index], byId(id)),
+  )
+  fit()
+}
+
+const fit = () => {
+  for (const plot of plots) {
+    const width = plot.root.parentElement?.clientWidth ?? 300
+    if (width > 0 && width !== plot.width) plot.setSize({ width, height })
+  }
+}
+
+/**
+ * The past of a database, in place of what was shown.
+ *
+ * @param {{
+ *   samples: import("../History.ts").Samples
+ *   checkpoints: ReadonlyArray<CheckpointPoint>
+ * }} past
+ */
+export const setPast = ({ checkpoints, samples }) => {
+  data.at = [...samples.at_seconds]
+  data.log = [...samples.log_frames]
+  data.backlog = [...samples.backlog_frames]
+  data.exposure = [...samples.exposure_seconds]
+  data.points = [...checkpoints]
+  until = Math.max(until, data.at.at(-1) ?? 0)
+  redraw()
+}
+
+/**
+ * @param {number} atMillis
+ * @param {import("./dom.js").DatabaseStatus} status
+ * @param {ReadonlyArray<CheckpointPoint>} points
+ */
+export const addNow = (atMillis, status, points) => {
+  const at = Math.floor(atMillis / 1000)
+  until = at
+  if (at > (data.at.at(-1) ?? 0)) {
+    data.at.push(at)
+    data.log.push(status.log_frames)
+    data.backlog.push(status.backlog_frames)
+    data.exposure.push(status.exposure_seconds)
+    if (data.at.length > mostSamples) for (const ring of [data.at, data.log, data.backlog, data.exposure]) ring.shift()
+  }
+  const last = data.points.at(-1)?.number ?? 0
+  data.points = [...data.points, ...points.filter(({ number }) => number > last)].slice(-mostPoints)
+  redraw()
+}
+
+/** @param {number} seconds */
+export const setSpan = (seconds) => {
+  span = seconds
+  redraw()
+}
+
+/** Keeps them as wide as their place, and in the colours that are asked for. */
+export const watchSurroundings = () => {
+  new ResizeObserver(fit).observe(byId("view"))
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts)
+}

@@ -1,0 +1,131 @@
+/** Listens to the program, shows what it says, and says so when it says nothing any more. */
+import { addNow, drawCharts, setPast, setSpan, watchSurroundings } from "./charts.js"
+import { showDatabases } from "./databases.js"
+import { byId, clock, element, setText } from "./dom.js"
+import { addLines, onlyOf, startLog } from "./log.js"
+import { showDatabase, showFigures, showStrip } from "./view.js"
+
+/** @typedef {import("./dom.js").Snapshot} Snapshot */
+
+/** Three ticks, and half of one for the way. */
+const staleMillis = 3500
+
+/** @type {Snapshot | undefined} */
+let current
+let heardAt = 0
+/** The database whose past is on the charts. */
+let charted = ""
+
+const opened = () => new URLSearchParams(location.hash.slice(1)).get("db") ?? ""
+
+/** The one that is open; with only one there is nothing to choose. */
+const chosen = () => {
+  const databases = current?.databases ?? []
+  return databases.length === 1 ? databases[0] : databases.find(({ name }) => name === opened())
+}
+
+/** @param {string} name */
+const loadPast = async (name) => {
+  const response = await fetch(`/api/history?database=${encodeURIComponent(name)}`).catch(() => undefined)
+  if (response?.ok !== true) return
+  const past = await response.json()
+  if (name === chosen()?.name) setPast(past)
+}
+
+const show = () => {
+  if (current === undefined) return
+  const database = chosen()
+  byId("list").hidden = database !== undefined
+  byId("back").hidden = current.databases.length === 1
+  byId("view").hidden = database === undefined
+  showStrip(current, database)
+  showFigures(current.engine)
+  onlyOf(current.databases.length > 1 ? (database?.name ?? "") : "")
+  if (database === undefined) {
+    charted = ""
+    showDatabases(current)
+  } else {
+    showDatabase(database)
+    if (charted !== database.name) {
+      if (charted !== "")
+        setPast({
+          samples: { at_seconds: [], log_frames: [], backlog_frames: [], exposure_seconds: [] },
+          checkpoints: [],
+        })
+      charted = database.name
+      drawCharts()
+      void loadPast(database.name)
+    }
+  }
+  setText(byId("program"), `${clock(current.at_ms)} UTC, pid ${current.pid}, version ${current.seawall_version}`)
+  document.title = `${current.health.ok ? "" : "! "}Seawall${database === undefined ? "" : ` ${database.name}`}`
+}
+
+/** @param {{ snapshot: Snapshot, checkpoints: ReadonlyArray<ReadonlyArray<import("./dom.js").CheckpointPoint>>, lines: ReadonlyArray<import("./dom.js").LogLine> }} tick */
+const hear = ({ checkpoints, lines, snapshot }) => {
+  const isOther = current !== undefined && current.run_id !== snapshot.run_id
+  current = snapshot
+  heardAt = Date.now()
+  if (isOther) charted = ""
+  show()
+  const index = snapshot.databases.findIndex(({ name }) => name === charted)
+  const status = snapshot.databases[index]
+  if (status !== undefined) addNow(snapshot.at_ms, status, checkpoints[index] ?? [])
+  addLines(snapshot.run_id, lines)
+  watch()
+}
+
+const watch = () => {
+  const isStale = heardAt > 0 && Date.now() - heardAt > staleMillis
+  const isLive = heardAt > 0 && !isStale
+  document.body.classList.toggle("is-stale", isStale)
+  document.body.classList.toggle("is-live", isLive)
+  setText(byId("connection"), isLive ? "live" : isStale ? "stale" : "connecting")
+  const banner = byId("stale")
+  banner.hidden = !isStale
+  if (!isStale || current === undefined) return
+  const halted = current.engine?.halt_reason
+  const why = halted === undefined || halted === null ? "No word from the program" : `The session halted (${halted})`
+  setText(
+    banner,
+    `${why}: what you see is from ${clock(current.at_ms)} UTC. It goes on by itself when the program is back.`,
+  )
+}
+
+const listen = () => {
+  const events = new EventSource("/api/events")
+  events.addEventListener("open", () => {
+    charted = "" // what was missed meanwhile
+  })
+  events.addEventListener("tick", (event) => hear(JSON.parse(event.data)))
+  events.addEventListener("error", () => {
+    // The browser comes back by itself, except after an answer that was no stream.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000)
+  })
+}
+
+const startSpans = () => {
+  const spans = /** @type {const} */ ([
+    ["2 min", 120],
+    ["10 min", 600],
+    ["2 h", 7200],
+  ])
+  const buttons = spans.map(([title, seconds]) => {
+    const button = element("button", "", title)
+    button.setAttribute("type", "button")
+    button.addEventListener("click", () => {
+      setSpan(seconds)
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button))
+    })
+    return button
+  })
+  byId("spans").append(...buttons.flatMap((button) => [button, " "]))
+  buttons[1]?.click()
+}
+
+startLog()
+startSpans()
+watchSurroundings()
+addEventListener("hashchange", show)
+setInterval(watch, 500)
+listen()

@@ -1,0 +1,100 @@
+/** What is known of one database now, in words and numbers: the strip, who is blocking, the figures of the engine. */
+import { byId, clock, duration, element, integer, millis, seconds, setTerms, setText } from "./dom.js"
+
+/** @typedef {import("./dom.js").Snapshot} Snapshot */
+/** @typedef {import("./dom.js").DatabaseStatus} DatabaseStatus */
+
+/** What the figures of the paper session are called. */
+const captions = /** @type {Readonly<Record<string, string>>} */ ({
+  xrp: "XRP",
+  rlusd: "RLUSD",
+  value: "Value",
+  pnl: "PnL",
+  spread_pnl: "Spread PnL",
+  fills: "Fills",
+})
+
+/** @param {DatabaseStatus | undefined} database */
+const ofDatabase = (database) => {
+  if (database === undefined) return []
+  const { backlog_frames, exposure_seconds, interval_seconds, last_checkpoint: last, log_frames } = database
+  const late = interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
+  const checkpoint = last === null ? "none yet" : `${last.outcome} ${millis(last.elapsed_ms)}`
+  return /** @type {const} */ ([
+    ["WAL frames, backlog", `${integer(log_frames)}, ${integer(backlog_frames)}`],
+    ["Exposure", seconds(exposure_seconds), late ? "bad" : ""],
+    ["Last checkpoint", checkpoint, last === null || last.outcome === "Complete" ? "" : "warn"],
+  ])
+}
+
+/**
+ * @param {Snapshot} snapshot
+ * @param {DatabaseStatus | undefined} database
+ */
+export const showStrip = ({ databases, elapsed_seconds, engine, health }, database) => {
+  const health_ = /** @type {const} */ ([
+    "Health",
+    health.ok ? "ok" : health.reasons.length === 1 ? "1 reason to look" : `${health.reasons.length} reasons to look`,
+    health.ok ? "good" : "bad",
+  ])
+  const running =
+    engine === null
+      ? /** @type {const} */ ([["Guarding", databases.length === 1 ? "1 database" : `${databases.length} databases`]])
+      : /** @type {const} */ ([
+          ["Engine", engine.status, engine.status === "RUNNING" ? "good" : "warn"],
+          ["Session", `#${engine.session_id}`],
+          ["Ticks", integer(engine.ticks)],
+          ["Last halt reason", engine.halt_reason ?? engine.last_halt_reason ?? "none"],
+        ])
+  setTerms(byId("strip"), [health_, ...running, ["Elapsed", duration(elapsed_seconds)], ...ofDatabase(database)])
+  const reasons = byId("reasons")
+  reasons.hidden = health.ok
+  const texts = health.reasons.map(
+    (it) => `${it.reason}: ${databases.length > 1 ? `${it.database}: ` : ""}${it.detail}`,
+  )
+  if (reasons.dataset["shown"] === texts.join("\n")) return
+  reasons.dataset["shown"] = texts.join("\n")
+  reasons.replaceChildren(...texts.slice(0, 20).map((text) => element("li", "", text)))
+}
+
+/** @param {DatabaseStatus} database */
+export const showDatabase = (database) => {
+  const { backlog_frames, blocked, exposure_seconds, latency, log_frames, name, state } = database
+  setText(byId("view-title"), state === "guarded" ? name : `${name} (${state})`)
+  setText(byId("frames-now"), `${integer(log_frames)} in the log, ${integer(backlog_frames)} to copy`)
+  const { max_ms, n, p50_ms, p95_ms } = latency
+  setText(byId("latency-now"), `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)} of ${integer(n)}`)
+  setText(byId("exposure-now"), seconds(exposure_seconds))
+  const place = byId("blockers")
+  if (blocked === null) return setText(place, "Nobody: checkpoints finish.")
+  const who = blocked.blockers.map(({ command, lock, pid, seconds: held, since_ms }) =>
+    element(
+      "tr",
+      "",
+      ...[command, String(pid), lock, clock(since_ms), seconds(held)].map((text) => element("td", "text", text)),
+    ),
+  )
+  const head = element(
+    "tr",
+    "",
+    ...["Program", "pid", "Lock", "Since", "For"].map((text) => element("th", "text", text)),
+  )
+  const summary = `${blocked.outcome} since ${clock(blocked.since_ms)} (${seconds(blocked.seconds)}, ${integer(blocked.runs)} runs)`
+  const unknown = element("p", "", "Who it is cannot be seen from here.")
+  const table = element("table", "", element("thead", "", head), element("tbody", "", ...who))
+  place.replaceChildren(element("p", "bad", summary), who.length === 0 ? unknown : table)
+}
+
+/** @param {Snapshot["engine"]} engine */
+export const showFigures = (engine) => {
+  const figures = engine?.figures ?? []
+  byId("paper").hidden = figures.length === 0
+  setTerms(
+    byId("figures"),
+    figures.map(({ name, unit, value }) => [
+      captions[name] ?? name,
+      `${value.toLocaleString("en", { maximumFractionDigits: 4 })} ${unit}`.trim(),
+      name.includes("pnl") && value !== 0 ? (value > 0 ? "good" : "bad") : "",
+    ]),
+  )
+}

@@ -1,0 +1,39 @@
+/**
+ * What a guard knows at this moment, for whoever watches it. It is kept as the guard works, so that looking costs nothing
+ * to those who write: no statement, no lock, no wait.
+ */
+import type { Duration, Option } from "effect"
+import type { Incident } from "./BlockedWatch.ts"
+import type { CheckpointMode, CheckpointOutcome, WalFrames } from "./Checkpoint.ts"
+
+/** What asked for a checkpoint. */
+export type Why = "interval" | "size" | "end"
+
+/** One checkpoint that ended. */
+export interface FinishedCheckpoint {
+  /** Counts up from 1, for the life of the guard. */
+  readonly number: number
+  /** When it ended, in milliseconds since 1970. */
+  readonly at: number
+  readonly mode: CheckpointMode
+  readonly why: Why
+  /** `Failed`: it ended with an error. */
+  readonly outcome: CheckpointOutcome | "Failed"
+  readonly elapsedMillis: number
+}
+
+/** As many as the latency window holds: some seconds of a guard in full work, hours of an idle one. */
+export const mostFinished = 512
+
+export interface Observed {
+  /** Zero while the guard does not run. */
+  readonly interval: Duration.Duration
+  /** The log when it was last looked at; none before that, or when it cannot be known. */
+  readonly frames: Option.Option<WalFrames>
+  /** The last `mostFinished` checkpoints, oldest first. */
+  readonly finished: ReadonlyArray<FinishedCheckpoint>
+  /** How many checkpoints in a row failed, up to now. */
+  readonly failures: number
+  /** What has kept checkpoints from finishing, if anything does. */
+  readonly incident: Option.Option<Incident>
+}

@@ -1,0 +1,424 @@
+/** The dashboard over real HTTP, on a port of its own, watching databases that do what the test says. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Metric, Option, Schema, Scope } from "effect"
+import * as http from "node:http"
+import * as net from "node:net"
+import { Dashboard, type DashboardOptions } from "../../src/dashboard/Dashboard.ts"
+import * as Listeners from "../../src/dashboard/Listeners.ts"
+import { LiveLog } from "../../src/dashboard/LiveLog.ts"
+import { hostnameOf } from "../../src/dashboard/Server.ts"
+import { Snapshot } from "../../src/dashboard/Snapshot.ts"
+import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
+import { blockedBy, finished, scripted } from "../support/Watched.ts"
+
+const hostile = `"><img src=x onerror="alert(1)"></script><script>alert(2)</script>`
+
+const base: DashboardOptions = {
+  version: "0.0.0",
+  host: "127.0.0.1",
+  port: 0,
+  names: [],
+  databases: [],
+  engine: Option.none(),
+}
+
+/** A dashboard in a scope of its own, so that the test can close it and look at what is left. */
+const dashboard = Effect.fnUntraced(function* (options: Partial<DashboardOptions>) {
+  const scope = yield* Scope.make()
+  const context = yield* Dashboard.layer({ ...base, ...options }).pipe(
+    Layer.provideMerge(LiveLog.layer),
+    Layer.provideMerge(Shutdown.layer()),
+    Layer.provideMerge(LogCapture.layer),
+    Layer.provide(Layer.succeed(Metric.MetricRegistry, new Map())),
+    Layer.buildWithScope(scope),
+  )
+  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+  const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
+  const url = Option.getOrElse(yield* inside(Dashboard.use((it) => Effect.succeed(it.url))), () => "")
+  return { url, inside, close: Scope.close(scope, Exit.void) }
+})
+
+interface Answer {
+  readonly status: number
+  readonly headers: http.IncomingHttpHeaders
+  readonly body: string
+}
+
+const ask = (url: string, path: string, options: http.RequestOptions = {}) =>
+  Effect.callback<Answer>((resume) => {
+    const request = http.request(`${url}${path}`, { agent: false, ...options }, (response) => {
+      let body = ""
+      response.setEncoding("utf8").on("data", (text: string) => (body += text))
+      response.on("end", () =>
+        resume(Effect.succeed({ status: response.statusCode ?? 0, headers: response.headers, body })),
+      )
+    })
+    request.on("error", (error) => resume(Effect.die(error)))
+    request.end()
+  })
+
+/** A page that listens: what it has heard, and that its stream has ended. */
+const listen = (url: string, lastEventId = "") => {
+  let heard = ""
+  let ended = false
+  const waiting = new Set<() => void>()
+  const notify = () => waiting.forEach((check) => check())
+  const request = http.get(
+    `${url}/api/events`,
+    { agent: false, headers: { "last-event-id": lastEventId } },
+    (answer) => {
+      answer.setEncoding("utf8").on("data", (text: string) => {
+        heard += text
+        notify()
+      })
+      answer.on("close", () => {
+        ended = true
+        notify()
+      })
+    },
+  )
+  request.on("error", () => {})
+  const until = (isSo: () => boolean) =>
+    Effect.callback<void>((resume) => {
+      const check = () => {
+        if (!isSo()) return
+        waiting.delete(check)
+        resume(Effect.void)
+      }
+      waiting.add(check)
+      check()
+    })
+  return {
+    heard: () => heard,
+    hears: (text: string) => until(() => heard.includes(text)),
+    ended: until(() => ended),
+    close: () => request.destroy(),
+  }
+}
+
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Snapshot))
+
+describe("what is served", () => {
+  it.live("is a page under a strict policy that names no other host", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({})
+      const { body, headers, status } = yield* ask(url, "/")
+      expect([status, headers["content-type"]]).toEqual([200, "text/html"])
+      const policy = String(headers["content-security-policy"])
+      expect(policy).toContain("default-src 'none'")
+      expect(policy).not.toMatch(/unsafe|\*|http/)
+      expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "x-frame-options": "DENY" })
+      expect(body.match(/(src|href)="[^#d][^"]*"/g)).toBe(null)
+      expect(body).not.toMatch(/\son[a-z]+=|\sstyle=/)
+    }),
+  )
+
+  it.live("is what the guard knows, as the schema says", () =>
+    Effect.gen(function* () {
+      const { know, watched, ...app } = scripted("app.db")
+      know({ frames: Option.some({ log: 52, checkpointed: 12 }), finished: [finished(1, 0.5), finished(2, 300)] })
+      app.expose(1.5)
+      const { url } = yield* dashboard({ databases: [watched] })
+      const { body, status } = yield* ask(url, "/api/status")
+      expect(status).toBe(200)
+      const snapshot = yield* decode(body)
+      expect(snapshot.databases).toEqual([
+        {
+          name: "app.db",
+          state: "guarded",
+          interval_seconds: 60,
+          log_frames: 52,
+          backlog_frames: 40,
+          exposure_seconds: 1.5,
+          last_checkpoint: {
+            number: 2,
+            at_ms: 2000,
+            mode: "PASSIVE",
+            why: "interval",
+            outcome: "Complete",
+            elapsed_ms: 300,
+          },
+          latency: { n: 2, p50_ms: 150.25, p95_ms: 285.025, max_ms: 300 },
+          failures: 0,
+          blocked: null,
+        },
+      ])
+      expect(snapshot.engine).toBe(null)
+    }),
+  )
+
+  it.live("is one series a database in the metrics", () =>
+    Effect.gen(function* () {
+      const [a, b] = [scripted("a.db"), scripted(`b"\n.db`)]
+      b.expose(2)
+      b.know({ failures: 3 })
+      const { url } = yield* dashboard({ databases: [a.watched, b.watched] })
+      const page = listen(url)
+      yield* page.hears("event: tick")
+      const { body, headers } = yield* ask(url, "/metrics")
+      expect(headers["content-type"]).toContain("text/plain; version=0.0.4")
+      const lines = body.split("\n")
+      expect(lines).toContain(`seawall_exposure_seconds{database="a.db"} 0`)
+      expect(lines).toContain(String.raw`seawall_exposure_seconds{database="b\"\n.db"} 2`)
+      expect(lines).toContain(String.raw`seawall_wal_checkpoint_failures{database="b\"\n.db"} 3`)
+      expect(lines.filter((line) => line === "# TYPE seawall_exposure_seconds gauge")).toHaveLength(1)
+      page.close()
+    }),
+  )
+
+  it.live("is 503 with the reasons while something is wrong, and 200 when it is over", () =>
+    Effect.gen(function* () {
+      const app = scripted("app.db")
+      const { url } = yield* dashboard({ databases: [app.watched] })
+      const health = Effect.map(ask(url, "/health"), ({ body, status }) => {
+        const { reasons } = JSON.parse(body) as Snapshot["health"]
+        return [status, ...reasons.map(({ reason }) => reason)]
+      })
+      expect(yield* health).toEqual([200])
+      app.expose(121)
+      app.know({ failures: 2, incident: Option.some(blockedBy(4711, "reporter")) })
+      app.replace()
+      expect(yield* health).toEqual([503, "blocked", "exposure", "failing", "replaced"])
+      app.expose(0)
+      app.know({ failures: 0, incident: Option.some({ ...blockedBy(4711, "reporter"), told: false }) })
+      expect(yield* health).toEqual([503, "replaced"])
+    }),
+  )
+
+  it.live("cannot change anything, and ends nowhere unexpected", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({})
+      for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
+        const { headers, status } = yield* ask(url, "/api/status", { method })
+        expect([status, headers.allow]).toEqual([405, "GET, HEAD"])
+      }
+      for (const path of ["/x", "/constructor", "/../package.json", "/api/history", `/api/history?database=${"%3C"}`]) {
+        expect((yield* ask(url, path)).status).toBe(404)
+      }
+    }),
+  )
+})
+
+describe("who may ask", () => {
+  it("knows a name in every spelling", () => {
+    const names = ["localhost", "LOCALHOST:8501", "127.0.0.1:80", "[::1]:8501", "[::1]", "::1", "evil.example.:1", ""]
+    expect(names.map(hostnameOf)).toEqual([
+      "localhost",
+      "localhost",
+      "127.0.0.1",
+      "::1",
+      "::1",
+      "::1",
+      "evil.example",
+      "",
+    ])
+  })
+
+  it.live.each(["/", "/api/status", "/api/events", "/metrics", "/health", "/x"])(
+    "a page of somebody else that points its name here gets nothing of %s",
+    (path) =>
+      Effect.gen(function* () {
+        const { url } = yield* dashboard({ databases: [scripted("app.db").watched] })
+        for (const host of ["evil.example", "evil.example:8501", "127.0.0.1.evil.example", "localhost@evil.example"]) {
+          const { body, status } = yield* ask(url, path, { headers: { host } })
+          expect([status, body]).toEqual([
+            403,
+            "this name is not served here; see --dashboard-host and --dashboard-name\n",
+          ])
+        }
+      }),
+  )
+
+  it.live("is who names the loopback, the host that was given, or a name that was", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({ names: ["Engine.Example"] })
+      const { port } = new URL(url)
+      for (const host of [`127.0.0.1:${port}`, "localhost:9000", "[::1]", "engine.example", "ENGINE.example.:1"]) {
+        expect((yield* ask(url, "/health", { headers: { host } })).status).toBe(200)
+      }
+    }),
+  )
+})
+
+describe("a page of another site", () => {
+  it.live("may link here, and load nothing", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({})
+      const status = (site: string, mode: string) =>
+        Effect.map(ask(url, "/", { headers: { "sec-fetch-site": site, "sec-fetch-mode": mode } }), (it) => it.status)
+      expect(yield* status("cross-site", "navigate")).toBe(200)
+      expect(yield* status("cross-site", "no-cors")).toBe(403)
+      expect(yield* status("same-site", "cors")).toBe(403)
+      expect(yield* status("same-origin", "cors")).toBe(200)
+    }),
+  )
+
+  it.live("is offered no other protocol", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({})
+      const headers = { connection: "upgrade", upgrade: "websocket", "sec-websocket-version": "13" }
+      expect((yield* ask(url, "/api/events", { headers })).status).toBe(400)
+    }),
+  )
+})
+
+describe("the stream", () => {
+  it.live("says where things stand at once, what happened meanwhile, and then what happens", () =>
+    Effect.gen(function* () {
+      const app = scripted("app.db")
+      const { inside, url } = yield* dashboard({ databases: [app.watched] })
+      yield* inside(Effect.logWarning("before"))
+      const page = listen(url)
+      yield* page.hears(`"event":"before"`)
+      expect(page.heard().startsWith("retry: 1000\n\nid: ")).toBe(true)
+      app.know({ finished: [finished(1, 250)] })
+      yield* inside(Effect.logWarning("after"))
+      yield* page.hears(`"checkpoints":[[{"number":1`)
+      yield* page.hears(`"event":"after"`)
+      page.close()
+
+      const [, id = ""] = /^id: (\S+)$/m.exec(page.heard()) ?? []
+      const again = listen(url, id)
+      yield* again.hears("event: tick")
+      expect(again.heard()).not.toContain(`"event":"before"`)
+      again.close()
+      const stranger = listen(url, "another:1000")
+      yield* stranger.hears(`"event":"before"`)
+      stranger.close()
+      const entries = yield* inside(LogCapture.use((log) => Effect.succeed(log.entries)))
+      expect(entries.filter(({ level }) => level === "Error" || level === "Fatal")).toEqual([])
+    }),
+  )
+
+  it.live("carries what is hostile as text in one line of JSON", () =>
+    Effect.gen(function* () {
+      const app = scripted(hostile)
+      app.know({ incident: Option.some(blockedBy(1, `${hostile}\n\ndata: x`)) })
+      const { inside, url } = yield* dashboard({ databases: [app.watched] })
+      yield* inside(Effect.annotateLogs(Effect.logWarning(`${hostile}\r\n\r\nevent: x`), { [hostile]: hostile }))
+      const page = listen(url)
+      yield* page.hears("\n\n")
+      yield* page.hears("event: tick")
+      const fields = page
+        .heard()
+        .split(/\r\n|\r|\n/)
+        .filter((line) => line !== "")
+      expect(fields.map((line) => line.split(":")[0])).toEqual(["retry", "id", "event", "data"])
+      expect((yield* ask(url, "/")).body).not.toContain("alert(1)")
+      page.close()
+    }),
+  )
+
+  it.live("ends at once when the dashboard closes, also for who does not listen, and the port is free", () =>
+    Effect.gen(function* () {
+      const { close, inside, url } = yield* dashboard({ databases: [scripted("app.db").watched] })
+      const port = Number(new URL(url).port)
+      const pages = Array.from({ length: 20 }, () => listen(url))
+      for (const page of pages) yield* page.hears("event: tick")
+      const dead = net.connect(port, "127.0.0.1")
+      dead.pause().write("GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      const idle = net.connect(port, "127.0.0.1")
+      for (const socket of [dead, idle]) socket.on("error", () => {}) // it is cut off
+      yield* Effect.callback<void>((resume) => void idle.once("connect", () => resume(Effect.void)))
+      const start = performance.now()
+      yield* close
+      expect(performance.now() - start).toBeLessThan(2000) // it waits for half a second at most, on a quiet machine
+      for (const page of pages) yield* page.ended
+      expect(yield* inside(steps)).toEqual(["close dashboard"])
+      dead.destroy()
+      idle.destroy()
+      const taken = net.createServer()
+      yield* Effect.callback<void>((resume) => void taken.listen(port, "127.0.0.1", () => resume(Effect.void)))
+      taken.close()
+    }),
+  )
+
+  it.live("does not start where the port is taken, says so once, and nothing else happens", () =>
+    Effect.gen(function* () {
+      const first = yield* dashboard({})
+      const port = Number(new URL(first.url).port)
+      const second = yield* dashboard({ port })
+      expect(second.url).toBe("")
+      const [line, ...more] = yield* second.inside(logged("dashboard off"))
+      expect(more).toEqual([])
+      expect([line?.level, line?.fields]).toEqual([
+        "Warn",
+        {
+          port,
+          error: "the port is taken by another program",
+          advice: "it goes on without; choose another port with --dashboard-port, or 0 for none",
+        },
+      ])
+      yield* second.close
+      expect(yield* second.inside(Shutdown.Shutdown.use(({ failures }) => failures))).toEqual([])
+    }),
+  )
+})
+
+describe("a page that does not read", () => {
+  const served = Effect.acquireRelease(
+    Effect.callback<{ listeners: Listeners.Listeners; port: number; server: http.Server }>((resume) => {
+      const listeners = Listeners.make()
+      const server = http.createServer((_, response) => {
+        response.writeHead(200)
+        if (!listeners.add(response)) response.end("full")
+        else response.write("hello")
+      })
+      server.listen(0, "127.0.0.1", () => {
+        resume(Effect.succeed({ listeners, server, port: (server.address() as net.AddressInfo).port }))
+      })
+    }),
+    ({ server }) =>
+      Effect.sync(() => {
+        server.close()
+        server.closeAllConnections()
+      }),
+  )
+  const connect = (port: number) =>
+    Effect.callback<net.Socket>((resume) => {
+      const socket = net.connect(port, "127.0.0.1")
+      socket.on("error", () => {})
+      socket.once("data", () => resume(Effect.succeed(socket)))
+      socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    })
+
+  it.live("is cut off when its buffer is full, and the others hear everything", () =>
+    Effect.gen(function* () {
+      const { listeners, port } = yield* served
+      const dead = yield* connect(port)
+      dead.pause()
+      const alive = yield* connect(port)
+      let heard = 0
+      alive.on("data", (bytes: Buffer) => (heard += bytes.length))
+      expect(listeners.size()).toBe(2)
+      const bytes = Buffer.alloc(Listeners.mostBuffered / 8, "x")
+      let sent = 0
+      // What the system buffers comes before what is kept here.
+      while (listeners.size() === 2 && sent < 64 * 1024 * 1024) {
+        listeners.send(bytes)
+        sent += bytes.length
+        yield* Effect.callback<void>((resume) => {
+          const look = () => (heard < sent ? setImmediate(look) : resume(Effect.void))
+          look()
+        })
+      }
+      expect(listeners.size()).toBe(1)
+      expect(heard).toBeGreaterThanOrEqual(sent)
+      alive.destroy()
+    }),
+  )
+
+  it.live("takes no place from the session: the hundred-and-first is refused", () =>
+    Effect.gen(function* () {
+      const { listeners, port } = yield* served
+      const sockets = yield* Effect.forEach(Array.from({ length: Listeners.mostListeners }), () => connect(port), {
+        concurrency: 10,
+      })
+      expect(listeners.size()).toBe(Listeners.mostListeners)
+      sockets.push(yield* connect(port))
+      expect(listeners.size()).toBe(Listeners.mostListeners)
+      for (const socket of sockets) socket.destroy()
+    }),
+  )
+})

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Health from "../../src/dashboard/Health.ts"
+import type { DatabaseStatus } from "../../src/dashboard/Snapshot.ts"
+
+const well: DatabaseStatus = {
+  name: "app.db",
+  state: "guarded",
+  interval_seconds: 10,
+  log_frames: 100,
+  backlog_frames: 0,
+  exposure_seconds: 20,
+  last_checkpoint: null,
+  latency: { n: 0, p50_ms: null, p95_ms: null, max_ms: null },
+  failures: 0,
+  blocked: null,
+}
+
+const blocked = { outcome: "ReaderBlocked", runs: 4, since_ms: 1000, seconds: 12.34, blockers: [] } as const
+const reporter = { pid: 4711, command: "reporter", lock: "read1", since_ms: 1000, seconds: 12.34 } as const
+
+describe("health", () => {
+  it("has no reason against a database that is guarded, up to twice its interval", () => {
+    expect(Health.reasons([well, { ...well, exposure_seconds: 0 }])).toEqual([])
+  })
+
+  it.each<[DatabaseStatus, string, string]>([
+    [
+      { ...well, exposure_seconds: 20.1 },
+      "exposure",
+      "a power cut could take commits of the last 20.1 s, expected at most 20 s",
+    ],
+    [{ ...well, failures: 1 }, "failing", "1 checkpoint in a row failed; the log says why"],
+    [{ ...well, failures: 3 }, "failing", "3 checkpoints in a row failed; the log says why"],
+    [{ ...well, blocked }, "blocked", "ReaderBlocked for 12.3 s by somebody unknown"],
+    [
+      { ...well, blocked: { ...blocked, blockers: [reporter] } },
+      "blocked",
+      "ReaderBlocked for 12.3 s by reporter (pid 4711, read1)",
+    ],
+    [{ ...well, state: "replaced" }, "replaced", "the file was moved or replaced; restart to guard what is there now"],
+  ])("says what it is", (status, reason, detail) => {
+    expect(Health.reasons([status])).toEqual([{ reason, database: "app.db", detail }])
+  })
+
+  it("asks nothing of a guard that is off", () => {
+    expect(Health.reasons([{ ...well, state: "off", interval_seconds: 0, exposure_seconds: 1000 }])).toEqual([])
+  })
+
+  it("names each database that has a reason", () => {
+    const all = [well, { ...well, name: "b.db", failures: 1, blocked }, { ...well, name: "c.db", failures: 1 }]
+    expect(Health.reasons(all).map(({ database, reason }) => [database, reason])).toEqual([
+      ["b.db", "blocked"],
+      ["b.db", "failing"],
+      ["c.db", "failing"],
+    ])
+  })
+})

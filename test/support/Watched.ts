@@ -1,0 +1,78 @@
+/** A database that is watched and does whatever the test says: what its guard knows is a variable. */
+import { Duration, Effect, Option } from "effect"
+import type { Watched } from "../../src/dashboard/Status.ts"
+import type { Incident } from "../../src/wal/BlockedWatch.ts"
+import type { FinishedCheckpoint, Observed } from "../../src/wal/Observed.ts"
+
+export const quiet: Observed = {
+  interval: Duration.seconds(60),
+  frames: Option.none(),
+  finished: [],
+  failures: 0,
+  incident: Option.none(),
+}
+
+export const finished = (number: number, elapsedMillis: number): FinishedCheckpoint => ({
+  number,
+  at: number * 1000,
+  mode: "PASSIVE",
+  why: "interval",
+  outcome: "Complete",
+  elapsedMillis,
+})
+
+export const blockedBy = (pid: number, command: string, since = 0n): Incident => ({
+  outcome: "ReaderBlocked",
+  checkpointed: 0,
+  since,
+  runs: 3,
+  told: true,
+  seen: new Map([[`${pid} read1`, { pid, command, lock: "read1", since }]]),
+})
+
+export interface Scripted {
+  readonly watched: Watched
+  /** What is known from now on. */
+  readonly know: (observed: Partial<Observed>) => void
+  readonly expose: (seconds: number) => void
+  readonly replace: () => void
+}
+
+export const scripted = (name: string): Scripted => {
+  let observed = quiet
+  let exposed = 0
+  let isReplaced = false
+  const never = () => {
+    throw new Error("the dashboard must not ask for this")
+  }
+  return {
+    watched: {
+      name,
+      guard: {
+        start: Effect.die("the dashboard must change nothing"),
+        setInterval: never,
+        last: Effect.die("the dashboard must not ask for this"),
+        observed: Effect.sync(() => observed),
+      },
+      exposure: {
+        committed: never,
+        commits: never,
+        commitAfter: never,
+        isExposed: never,
+        syncing: Effect.die("the dashboard must change nothing"),
+        seconds: Effect.sync(() => exposed),
+      },
+      replaced: Effect.sync(() => isReplaced),
+      attributes: { database: name },
+    },
+    know: (changes) => {
+      observed = { ...observed, ...changes }
+    },
+    expose: (seconds) => {
+      exposed = seconds
+    },
+    replace: () => {
+      isReplaced = true
+    },
+  }
+}
