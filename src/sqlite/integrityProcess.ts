@@ -31,10 +31,10 @@ const isWal = (file: string) => {
   return version[0] === 2
 }
 
-/** Whether a process has the log's index open: it holds a lock on it. Unknown (no Linux) counts as held. */
-const isHeld = (index: string) => {
-  if (!fs.existsSync("/proc/locks")) return true
-  const inode = String(fs.statSync(index).ino)
+/** Whether a process has the log's index open: it holds a lock on it. Where that is unknown (no Linux), a log is held. */
+const isHeld = (file: string) => {
+  if (!fs.existsSync("/proc/locks")) return fs.existsSync(`${file}-wal`)
+  const inode = String(fs.statSync(`${file}-shm`).ino)
   return connectedIn(fs.readFileSync("/proc/locks", "utf8"), inode).length > 0
 }
 
@@ -49,7 +49,7 @@ const address = (file: string) => {
   const log = sizeOf(`${file}-wal`) ?? 0
   if (!isWal(file) && log === 0) return url
   const index = sizeOf(`${file}-shm`)
-  const held = index !== undefined && isHeld(`${file}-shm`)
+  const held = index !== undefined && isHeld(file)
   if (held) return url
   if (log === 0) url.searchParams.set("immutable", "1")
   else if (index !== undefined) url.searchParams.set("readonly_shm", "1")
