@@ -140,7 +140,7 @@ const engineStatus = Effect.gen(function* () {
     ticks: yield* ticks,
     halt_reason: Option.match(requested, {
       onNone: () => null,
-      onSome: ({ detail, reason }) => Option.getOrElse(reason, () => detail),
+      onSome: ({ detail, reason }) => Option.getOrElse(reason, () => (detail === "" ? "asked for by a tick" : detail)),
     }),
     last_halt_reason: Option.getOrNull(lastHaltReason),
     figures: yield* figures,

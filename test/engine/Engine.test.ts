@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Ref, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Option, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
@@ -44,12 +44,11 @@ const started = Effect.fnUntraced(function* (
   )
   const above = yield* Scope.fork(scope)
   const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, below)
-  const start = Engine.layer({ ...options, ...overrides }).pipe(
-    Layer.provide(program),
-    Layer.buildWithScope(above),
-    inside,
-  )
+  const restart = (within: Scope.Scope) =>
+    inside(Engine.layer({ ...options, ...overrides }).pipe(Layer.provide(program), Layer.buildWithScope(within)))
+  const start = restart(above)
   return {
+    restart,
     file,
     inside,
     ticks: Ref.get(count),
@@ -67,6 +66,21 @@ const quiet = () => Effect.succeed(goOn)
 const shutdown = ["stop ticking", "halt.reason", "close session", "engine_status HALTED"]
 
 describe("an engine", () => {
+  it.effect("knows how the session before it ended", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet)
+      const first = Context.get(yield* engine.start, Engine)
+      expect(first.lastHaltReason).toEqual(Option.none())
+      yield* engine.inside(Halt.use((halt) => halt.request({ reason: Option.some("kill_switch"), detail: "" })))
+      yield* engine.stop()
+      const scope = yield* Scope.make()
+      const again = yield* engine.restart(scope)
+      expect(Context.get(again, Engine).lastHaltReason).toEqual(Option.some("kill_switch"))
+      yield* Scope.close(scope, Exit.void)
+      yield* engine.close()
+    }),
+  )
+
   it.effect("ticks at once and then once an interval, counted from the end of a slow tick", () =>
     Effect.gen(function* () {
       const engine = yield* started((n) => Effect.as(Effect.sleep(n === 2 ? "3 seconds" : 0), goOn))

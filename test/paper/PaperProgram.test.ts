@@ -377,3 +377,16 @@ describe("two sessions on two databases", () => {
     }),
   )
 })
+
+describe("the figures of a program", () => {
+  const figures = Effect.flatMap(EngineProgram, (its) => its.figures ?? Effect.succeed([]))
+  const values = Effect.map(figures, (all) => Object.fromEntries(all.map(({ name, value }) => [name, value])))
+
+  it.effect("are what it holds now, and what that is worth once a quote has come", () =>
+    Effect.gen(function* () {
+      expect(yield* values).toEqual({ xrp: 100, rlusd: 50, spread_pnl: 0, fills: 0 })
+      yield* ticks(2)
+      expect(yield* values).toEqual({ xrp: 112.5, rlusd: 40, spread_pnl: 2.5, fills: 1, value: 124.375, pnl: -25.625 })
+    }).pipe(Effect.provide(onDatabase(lines(wide, dip)))),
+  )
+})

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
@@ -39,6 +39,7 @@ const writing = (framesPerMilli: number, millis: number) =>
 
 const log = SimulatedLog.use((simulated) => simulated.log)
 const runs = SimulatedLog.use((simulated) => simulated.runs)
+const observed = WalGuard.use((guard) => guard.observed)
 
 const hourly: WalGuardOptions = { interval: "1 hour", maxFrames: 1000 }
 
@@ -102,12 +103,19 @@ describe("the bound of the log", () => {
       expect(blocked[0]?.fields["blockers"]).toMatch(/^reporter \(pid 4711, read1, for [\d.]+ s\)$/)
       expect(blocked[0]?.fields["exposure_seconds"]).toBeGreaterThan(0)
       expect((yield* runs).length).toBeLessThan(50)
+      const { finished, frames, incident } = yield* observed
+      const { outcome, seen, told } = Option.getOrThrow(incident)
+      expect([outcome, told]).toEqual(["ReaderBlocked", true])
+      expect([...seen.values()]).toMatchObject([{ pid: 4711, command: "reporter", lock: "read1" }])
+      expect(finished.at(-1)).toMatchObject({ why: "size", outcome: "ReaderBlocked" })
+      expect(Option.getOrThrow(frames).log).toBe((yield* log).length)
       yield* unpin
       yield* writing(1, 3000)
       const unblocked = yield* logged("wal_checkpoint unblocked")
       expect(unblocked.map(({ level }) => level)).toEqual(["Info"])
       expect(yield* logged("wal_checkpoint blocked")).toHaveLength(1)
       expect((yield* log).length).toBeLessThan(2000)
+      expect((yield* observed).incident).toEqual(Option.none())
     }).pipe(Effect.provide(guarded(hourly))),
   )
 

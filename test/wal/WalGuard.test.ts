@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Config, ConfigProvider, Deferred, Duration, Effect, Exit, Fiber, Layer, Ref, Scope } from "effect"
+import { Config, ConfigProvider, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
@@ -490,5 +490,43 @@ describe("options from the configuration", () => {
       const database = Database.layerConfig({ file: Config.String("DATABASE") })
       expect(yield* Effect.flip(Effect.scoped(Layer.build(database)))).toMatchObject({ _tag: "ConfigError" })
     }).pipe(configured({})),
+  )
+})
+
+describe("what a guard knows", () => {
+  const observed = WalGuard.use((guard) => guard.observed)
+
+  it.effect("are its last checkpoints, with what asked for them, and the log as it was seen then", () =>
+    Effect.gen(function* () {
+      expect(yield* observed).toMatchObject({ frames: Option.none(), finished: [], failures: 0 })
+      yield* TestClock.adjust("120 seconds")
+      const { failures, finished, frames, incident, interval } = yield* observed
+      expect(finished).toEqual([
+        { number: 1, at: 60_000, mode: "PASSIVE", why: "interval", outcome: "Complete", elapsedMillis: 0 },
+        { number: 2, at: 120_000, mode: "PASSIVE", why: "interval", outcome: "Complete", elapsedMillis: 0 },
+      ])
+      expect(frames).toEqual(Option.some({ log: 10, checkpointed: 10 }))
+      expect([failures, incident, Duration.toSeconds(interval)]).toEqual([0, Option.none(), 60])
+      yield* WalGuard.use((guard) => guard.setInterval(0))
+      expect(Duration.isZero((yield* observed).interval)).toBe(true)
+    }).pipe(Effect.provide(guarded(minute))),
+  )
+
+  it.effect("are at most 512 of them", () =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("10 minutes")
+      const { finished } = yield* observed
+      expect([finished.length, finished[0]?.number, finished.at(-1)?.number]).toEqual([512, 89, 600])
+    }).pipe(Effect.provide(guarded({ interval: "1 second" }))),
+  )
+
+  it.effect("are the failures in a row, until one succeeds", () =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("120 seconds")
+      const failing = yield* observed
+      expect([failing.failures, failing.finished.map(({ outcome }) => outcome)]).toEqual([2, ["Failed", "Failed"]])
+      yield* TestClock.adjust("60 seconds")
+      expect((yield* observed).failures).toBe(0)
+    }).pipe(Effect.provide(guarded(minute, (run) => (run < 2 ? { failsWith: 10 } : {})))),
   )
 })
