@@ -6,6 +6,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { cells, median, medianSpread, type Spread, table } from "./figures.ts"
+import { folder, rounds, values } from "./options.ts"
 
 interface Figures {
   readonly commits: number
@@ -42,13 +43,10 @@ const runOnce = async (file: string, rate: number, seconds: number, guarded: boo
   return { ...(JSON.parse(text) as Omit<Figures, "saysSo">), saysSo: said.join("").includes("cannot bound the log") }
 }
 
-export interface BesideOptions {
-  readonly folder: string
-  readonly rounds: number
-  readonly seconds: number
-}
+const seconds = 30
 
-export const beside = async ({ folder, rounds, seconds }: BesideOptions) => {
+export const beside = async () => {
+  if (values.quick || !"beside a Python writer".includes(values.only)) return []
   if (spawnSync("python3", ["-c", "import sqlite3"]).status !== 0) {
     process.stderr.write("without Python and its sqlite3 there is no writer beside the guard: left out\n")
     return []

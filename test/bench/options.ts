@@ -1,0 +1,22 @@
+/** What a run of the benchmark was asked for, and its folder, which goes away with the process. */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+
+export const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    only: { type: "string", default: "" },
+    json: { type: "string", default: "bench.json" },
+  },
+})
+
+export const here = path.dirname(fileURLToPath(import.meta.url))
+export const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-bench-"))
+process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }))
+process.on("SIGINT", () => process.exit(130))
+
+export const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
