@@ -93,7 +93,7 @@ export const showFigures = (engine) => {
     byId("figures"),
     figures.map(({ name, unit, value }) => [
       captions[name] ?? name,
-      `${value.toLocaleString("en", { maximumFractionDigits: 4 })} ${unit}`.trim(),
+      `${Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: 4 }) : "?"} ${unit}`.trim(), // JSON has no NaN
       name.includes("pnl") && value !== 0 ? (value > 0 ? "good" : "bad") : "",
     ]),
   )
