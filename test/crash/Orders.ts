@@ -24,7 +24,6 @@ export const events = [
   "interval off",
   "reader comes or goes",
   "next is slow",
-  "next fails",
   "next crashes",
   "next hangs",
 ] as const
@@ -95,9 +94,6 @@ const tryOrder = Effect.fnUntraced(function* (order: ReadonlyArray<Event>, visit
           return yield* isPinned ? log.pin : log.unpin
         case "next is slow":
           next = "is slow"
-          return
-        case "next fails":
-          next = "fails"
           return
         case "next crashes":
           next = "dies"
