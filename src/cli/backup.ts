@@ -51,7 +51,7 @@ export const backup = Command.make(
 ).pipe(
   Command.withShortDescription("Copy a database, checked"),
   Command.withDescription(
-    `Copy a database through SQLite's online backup, whoever has it open: one snapshot, its log included. Readers and writers go on; the log cannot be emptied until it is done, because the copy reads one snapshot from the first page to the last.
+    `Copy a database through SQLite's online backup, whoever has it open: one snapshot, its log included. Readers and writers go on; the log cannot be emptied until it is done, because the copy reads one snapshot from the first page to the last. Of a database that is not in WAL mode the copy starts again whenever somebody writes.
 
 The copy passes quick_check before it gets its name. Without DEST that is DB.manual.<UTC stamp>, which Seawall never removes. A file that has the name already is left as it is. Prints the name of the copy.
 

@@ -126,7 +126,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   /** In logs and in metrics it is said which database they are about. */
   const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
     self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
-  const guarded = yield* Effect.forEach(input.databases, (file) =>
+  const guarded = yield* Effect.forEach(new Set(input.databases), (file) =>
     Effect.map(named(file, guardOne(file, input, all)), ({ look, watched }) => ({ look: named(file, look), watched })),
   )
   yield* Watch.start(input, { databases: guarded.map(({ watched }) => watched), engine: Option.none() })

@@ -5,7 +5,7 @@
  * salts. Proof is an index that knows frames which the log does not have. https://www.sqlite.org/fileformat2.html#walformat
  */
 import { Option, Result } from "effect"
-import type { LogFile } from "../sqlite/LogFile.ts"
+import { empty, type LogFile } from "../sqlite/LogFile.ts"
 import type { LogIndex } from "../sqlite/LogIndex.ts"
 import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
 import { type Evidence, type Finding } from "./Finding.ts"
@@ -36,19 +36,6 @@ export const figures = (log: LogFile): Evidence => ({
   ...(log.end.reason === "Torn" ? { torn_at_frame: log.end.frame, torn_at_offset: log.end.offset } : {}),
   ...(log.following.frames > 0 ? { frames_behind: log.following.frames, commits_dropped: dropped(log) } : {}),
 })
-
-const absent: LogFile = {
-  bytes: 0,
-  header: Option.none(),
-  framesInFile: 0,
-  frames: 0,
-  commits: 0,
-  recoverableFrames: 0,
-  uncommittedFrames: 0,
-  pages: Option.none(),
-  end: { reason: "Empty", frame: 0, offset: 0, isCommit: false },
-  following: { frames: 0, commits: 0 },
-}
 
 /**
  * What its connections committed, and the log does not have. Holds beside a live writer too: what is committed stays until
@@ -118,7 +105,7 @@ const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
 const smallestLog = 32 + 24 + 512
 
 export const find = (facts: Facts): Option.Option<Damage> => {
-  const log = Option.getOrElse(Option.flatten(Result.getSuccess(facts.log)), () => absent)
+  const log = Option.getOrElse(Option.flatten(Result.getSuccess(facts.log)), () => empty)
   if (Result.isFailure(facts.log)) return Option.none()
   return Option.orElse(lost(facts, log), () => torn(facts, log))
 }

@@ -180,6 +180,9 @@ const ignored = (bytes: number, reason: LogEndReason): LogFile => ({
   following: { frames: 0, commits: 0 },
 })
 
+/** A log that is not there, or has no bytes. */
+export const empty: LogFile = ignored(0, "Empty")
+
 /** Reads a log, as long as it is when it is opened. None when the file does not exist. */
 export const read = Effect.fn("LogFile.read")(function* (file: string) {
   const opened = yield* FileBytes.open(file)

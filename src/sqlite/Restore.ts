@@ -2,20 +2,21 @@
  * Puts a backup in the place of a database. The backup is checked first; a database that somebody has open is left alone;
  * what was there is kept beside it under another name, and nothing is ever overwritten.
  *
- * The copy is written aside and synced before the first file moves; if the last step fails, everything is put back.
+ * The copy is written aside and synced before the first file moves; if the last step fails, everything is put back, unless
+ * somebody has taken a name meanwhile. The database's log, index and journal move with it: none of them is the backup's.
  * Does not look into the database that it replaces, which may be damaged.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Effect, FileSystem, Path, Schema } from "effect"
+import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
 import * as FileSync from "./FileSync.ts"
 import * as Integrity from "./Integrity.ts"
-import * as Sidecars from "./Sidecars.ts"
+import { openers } from "./Openers.ts"
 
-/** A database that was not replaced: it is as it was. */
+/** A database that was not replaced: it is as it was, or, after `NameTaken`, under the names that the message says. */
 export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreError", {
   file: Schema.String,
-  reason: Schema.Literals(["NoBackup", "NotWhole", "SameFile", "InUse", "NoFolder", "Failed"]),
+  reason: Schema.Literals(["NoBackup", "NotWhole", "SameFile", "InUse", "NoFolder", "Failed", "NameTaken"]),
   detail: Schema.String,
 }) {
   override get message() {
@@ -24,7 +25,7 @@ export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreErr
       case "NoBackup":
         return `${this.detail} is not there, or is empty; name a backup`
       case "NotWhole":
-        return `${this.detail} has a log beside it, so it is no backup but a database; make a backup of it first (seawall backup)`
+        return `${this.detail} has a log or a journal beside it, so it is no backup but a database; make a backup of it first (seawall backup)`
       case "SameFile":
         return `${this.file} is the backup itself`
       case "InUse":
@@ -33,6 +34,8 @@ export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreErr
         return `the folder of ${this.file} does not exist; create it, or correct the path`
       case "Failed":
         return `${this.file} was not restored: ${this.detail}. ${unchanged}`
+      case "NameTaken":
+        return `${this.file} was not restored: somebody made a file of that name meanwhile, which is left alone; what was there before is ${this.detail}`
     }
   }
 }
@@ -58,40 +61,59 @@ export const restore = Effect.fn("Restore.restore")(function* (
       Effect.map(({ size, type }) => (type === "File" ? size : 0n)),
       Effect.orElseSucceed(() => 0n),
     )
+  const real = (name: string) => Effect.orElseSucceed(fs.realPath(name), () => path.resolve(name))
+  /** What a symbolic link leads to: its log stands beside that. */
+  const target = Option.isSome(yield* Effect.option(fs.readLink(file))) ? yield* real(file) : file
   const notInUse = Effect.gen(function* () {
-    const openers = yield* Sidecars.openedBy(file)
-    if (openers.length === 0) return
-    return yield* refuse("InUse", openers.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "))
+    const users = yield* openers(target)
+    if (users.length === 0) return
+    return yield* refuse("InUse", users.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "))
   })
 
   if ((yield* sizeOf(backup)) === 0n) return yield* refuse("NoBackup", backup)
-  if ((yield* sizeOf(`${backup}-wal`)) > 0n) return yield* refuse("NotWhole", backup)
+  for (const suffix of ["-wal", "-journal"]) {
+    if ((yield* sizeOf(`${backup}${suffix}`)) > 0n) return yield* refuse("NotWhole", backup)
+  }
   if (!(yield* exists(path.dirname(path.resolve(file))))) return yield* refuse("NoFolder")
-  const real = (name: string) => Effect.orElseSucceed(fs.realPath(name), () => path.resolve(name))
   if ((yield* real(backup)) === (yield* real(file))) return yield* refuse("SameFile")
   yield* notInUse
   yield* Integrity.check(backup)
 
   const stamp = stampOf(yield* Clock.currentTimeMillis)
-  const aside = `${file}.restoring.${stamp}`
-  const keptAs = `${file}.replaced.${stamp}`
-  const moves = yield* Effect.filter(["", "-wal", "-shm"], (suffix) => exists(file + suffix))
+  const aside = `${target}.restoring.${stamp}`
+  const keptAs = `${target}.replaced.${stamp}`
+  const suffixes = ["", "-wal", "-shm", "-journal"]
+  /** Renames those that are there, and never onto something. */
   const move = (from: string, to: string) =>
-    Effect.forEach(moves, (suffix) => fs.rename(from + suffix, to + suffix), { discard: true })
+    Effect.filter(suffixes, (suffix) =>
+      Effect.gen(function* () {
+        if (!(yield* exists(from + suffix)) || (yield* exists(to + suffix))) return false
+        yield* fs.rename(from + suffix, to + suffix)
+        return true
+      }),
+    )
+  const left = Effect.filter(
+    suffixes.map((suffix) => keptAs + suffix),
+    exists,
+  )
 
   return yield* Effect.gen(function* () {
     yield* fs.copyFile(backup, aside)
     yield* Effect.scoped(Effect.flatMap(fs.open(aside, { flag: "r+" }), (copy) => copy.sync))
     yield* notInUse // it took a while
-    yield* Effect.uninterruptible(
-      move(file, keptAs).pipe(
-        Effect.andThen(FileSync.giveName(aside, file)),
-        Effect.onError(() => Effect.ignore(move(keptAs, file))),
+    const moved = yield* Effect.uninterruptible(
+      Effect.tap(move(target, keptAs), () => FileSync.giveName(aside, target)).pipe(
+        Effect.onError(() => Effect.ignore(move(keptAs, target))),
       ),
     )
-    return { file, kept: moves.map((suffix) => keptAs + suffix) }
+    return { file, kept: moved.map((suffix) => keptAs + suffix) }
   }).pipe(
-    Effect.mapError((error) => (error instanceof RestoreError ? error : failed(error))),
+    Effect.catch((error) =>
+      Effect.flatMap(left, (names) => {
+        if (names.length > 0) return refuse("NameTaken", names.join(", "))
+        return Effect.fail(error instanceof RestoreError ? error : failed(error))
+      }),
+    ),
     Effect.ensuring(Effect.ignore(fs.remove(aside))),
   )
 }, Effect.provide(NodeServices.layer))

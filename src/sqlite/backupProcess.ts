@@ -9,8 +9,8 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { backup, DatabaseSync } from "node:sqlite"
-import { pathToFileURL } from "node:url"
 import { nativeMessage, nativeReason } from "./NativeError.ts"
+import { address } from "./QuietAddress.ts"
 
 /** Pages between two lines: 40 MB at the default page size. */
 const rate = 10_000
@@ -18,24 +18,23 @@ const rate = 10_000
 const [, , file = "", destination = ""] = process.argv
 process.title = "seawall backup"
 
-/** Of a file at rest nobody need take a lock, and a plain open would leave sidecars. */
-const isAtRest = !fs.existsSync(`${file}-wal`)
+const log = `${fs.existsSync(file) ? fs.realpathSync(file) : file}-wal`
 const modified = () => fs.statSync(file, { bigint: true }).mtimeNs
-const url = pathToFileURL(file)
-if (isAtRest) url.searchParams.set("immutable", "1")
 
 const say = (line: object) => fs.writeSync(1, `${JSON.stringify(line)}\n`)
 
 const failure = (cause: unknown) => ({ reason: nativeReason(cause), detail: nativeMessage(cause) })
 
 const copy = Effect.gen(function* () {
-  const [source, before] = yield* Effect.try({
+  const { isImmutable, source, unchanged } = yield* Effect.try({
     try: () => {
       const unchanged = modified()
+      const { isImmutable, isWal, url } = address(file)
       const opened = new DatabaseSync(url, { readOnly: true, timeout: 5000 })
-      opened.exec("BEGIN")
+      // Without a log a snapshot would keep writers out: there the backup starts again when somebody writes.
+      if (isWal) opened.exec("BEGIN")
       opened.prepare("SELECT 1 FROM sqlite_schema").all()
-      return [opened, unchanged] as const
+      return { isImmutable, source: opened, unchanged }
     },
     catch: failure,
   })
@@ -48,7 +47,7 @@ const copy = Effect.gen(function* () {
     catch: failure,
   })
   source.close()
-  if (isAtRest && (fs.existsSync(`${file}-wal`) || modified() !== before)) {
+  if (isImmutable && (fs.existsSync(log) || modified() !== unchanged)) {
     return yield* Effect.fail({ reason: "Busy" as const, detail: "somebody opened the database meanwhile; try again" })
   }
 })

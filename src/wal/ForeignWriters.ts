@@ -1,6 +1,7 @@
 /**
- * Notices what is written to the log by others, another process or a connection that tells nobody of its commits: by a look, ten times a second (`NOOP`: no lock,
- * about 15 microseconds). What it sees counts as commits from then on, up to a tenth of a second after they were made.
+ * Notices what is written to the log by others, another process or a connection that tells nobody of its commits: by a
+ * look, ten times a second (`NOOP`: no lock, about 15 microseconds). What it sees counts as commits from then on, up to a
+ * tenth of a second after they were made.
  *
  * It also notices a writer that never pauses: every frame is copied, and the log grows all the same, because it starts
  * anew only when a write finds it wholly copied. Nothing from outside can hold that writer back; it is said once.

@@ -134,6 +134,26 @@ describe("seawall backup", () => {
     expect(fs.readdirSync(at("to"))).toEqual([path.basename(backup)])
   })
 
+  it("copies what is in the log although the database is named by a symbolic link", async () => {
+    create("test.db", 1)
+    fs.symlinkSync(at("test.db"), at("link.db"))
+    const other = await beside(commit)
+    const { stdout } = await seawall("backup", "link.db", "copy.db")
+    await other.end()
+    expect([stdout, rowsIn("copy.db")]).toEqual(["copy.db\n", 2])
+  })
+
+  it("of a database without a log keeps no writer out", async () => {
+    const database = new DatabaseSync(at("test.db"))
+    database.exec("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+    database.close()
+    const other = await beside(commit)
+    const { stdout } = await seawall("backup", "test.db", "copy.db")
+    await other.end()
+    expect([stdout, rowsIn("copy.db")]).toEqual(["copy.db\n", 2])
+    expect(names()).toEqual(["copy.db", "test.db"])
+  })
+
   it("replaces no file that has the name", async () => {
     create("test.db", 1)
     fs.writeFileSync(at("mine"), "mine")
@@ -156,6 +176,35 @@ describe("seawall restore", () => {
     expect(kept.map((name) => fs.readFileSync(at(name)))).toEqual([before, Buffer.from("a log of the old file")])
     expect(fs.readFileSync(at("test.db"))).toEqual(backup)
     expect(names()).toEqual(["backup.db", "test.db", ...kept].toSorted())
+  })
+
+  it("moves a journal away that would be played back into the backup, and refuses a backup that has one", async () => {
+    create("test.db", 1)
+    create("backup.db", 5)
+    fs.writeFileSync(at("test.db-journal"), "a journal of the old file")
+    const { code, stdout } = await seawall("restore", "backup.db", "test.db", "--json")
+    expect(code).toBe(0)
+    const { kept } = JSON.parse(stdout) as { kept: ReadonlyArray<string> }
+    expect(kept.map((name) => path.extname(name))).toEqual([
+      expect.stringMatching(/Z$/),
+      expect.stringMatching(/-journal$/),
+    ])
+    expect(fs.existsSync(at("test.db-journal"))).toBe(false)
+    fs.writeFileSync(at("backup.db-journal"), "a journal")
+    expect(await seawall("restore", "backup.db", "test.db")).toMatchObject({ code: 1 })
+    expect(rowsIn("test.db")).toBe(5)
+  })
+
+  it("of a symbolic link replaces what it leads to, with the log beside that", async () => {
+    fs.mkdirSync(at("data"))
+    create("data/test.db", 1)
+    create("backup.db", 5)
+    fs.writeFileSync(at("data/test.db-wal"), "a log of the old file")
+    fs.symlinkSync(at("data/test.db"), at("link.db"))
+    expect(await seawall("restore", "backup.db", "link.db")).toMatchObject({ code: 0 })
+    expect(fs.lstatSync(at("link.db")).isSymbolicLink()).toBe(true)
+    expect(rowsIn("data/test.db")).toBe(5)
+    expect(fs.existsSync(at("data/test.db-wal"))).toBe(false)
   })
 
   it("of a missing database just puts the backup there", async () => {
@@ -183,10 +232,8 @@ describe("seawall restore", () => {
     create("backup.db", 5)
     const other = await beside("c.execute('SELECT * FROM t').fetchall()")
     const { code, stderr } = await seawall("restore", "backup.db", "test.db")
-    expect([code, stderr]).toEqual([
-      1,
-      `restore: test.db is open in python3 (pid ${other.pid}); stop that first. Nothing was changed\n`,
-    ])
+    const words = `^restore: test\\.db is open in \\S*python3 .* \\(pid ${other.pid}\\); stop that first\\. Nothing was changed\n$`
+    expect([code, stderr]).toEqual([1, expect.stringMatching(words)])
     await other.end()
     expect(rowsIn("test.db")).toBe(1)
     expect(names()).toEqual(["backup.db", "test.db"])
@@ -195,7 +242,7 @@ describe("seawall restore", () => {
   it.each([
     ["a backup that is not there", ["nope.db", "test.db"], "is not there"],
     ["the database itself", ["test.db", "test.db"], "is the backup itself"],
-    ["a file with a log beside it", ["live.db", "test.db"], "has a log beside it"],
+    ["a file with a log beside it", ["live.db", "test.db"], "has a log or a journal beside it"],
     ["a folder that is not there", ["backup.db", "no/test.db"], "the folder of"],
   ])("refuses %s", async (_, args, message) => {
     for (const name of ["test.db", "backup.db", "live.db"]) create(name, 1)
