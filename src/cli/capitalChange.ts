@@ -64,7 +64,7 @@ const shown = ({ file, plan }: CapitalCommand) =>
 /** Looked at twice: opening a database that somebody has open is no harmless act, and who opens it meanwhile counts too. */
 const made = Effect.fnUntraced(function* ({ change, file }: CapitalCommand) {
   // There is nothing that could go on while the disk syncs.
-  const chain = Layer.provide(StateManager.layer, Database.layer({ file, create: false, durability: "full" }))
+  const chain = Layer.provide(StateManager.layer(), Database.layer({ file, create: false, durability: "full" }))
   yield* AtRest.ensureNotOpen(file)
   return yield* Effect.provide(
     Effect.gen(function* () {

@@ -51,7 +51,7 @@ export const checkpoint = Command.make(
   "checkpoint",
   { database: OneShot.database, mode, json: OneShot.json },
   ({ database: file, json, mode: wanted }) => {
-    const layers = Checkpointer.layerInline.pipe(
+    const layers = Checkpointer.layerInline().pipe(
       Layer.provideMerge(Database.layer({ file, create: false, requireWal: true, durability: "normal" })),
     )
     return OneShot.run(

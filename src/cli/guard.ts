@@ -2,6 +2,7 @@
  * `seawall guard`: the guard as a program of its own, beside programs in any language.
  *
  * Each database has a chain of its own, from its connection up; they close side by side, because none knows of another.
+ * One thread checkpoints them all, one after another.
  * A database whose file was moved or replaced is left alone from then on: closing it would remove the log that has its
  * name now, which is somebody else's. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
@@ -12,8 +13,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
 import { safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
-import { LatencyWindow } from "../wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../wal/ThreadCheckpointer.ts"
+import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -71,13 +71,16 @@ const warnOfLastWriter = Effect.fnUntraced(function* (file: string) {
 })
 
 const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrames }: Input) =>
-  WalGuard.WalGuard.layer({ interval: `${intervalSeconds} seconds`, maxFrames, writers: "elsewhere" }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(ThreadCheckpointer.layer()),
-    Layer.provideMerge(
-      Database.layer({ file, create: false, requireWal: true, durability: "normal", allowNetworkFileSystem }),
-    ),
-  )
+  GuardedDatabase.layer({
+    file,
+    create: false,
+    requireWal: true,
+    durability: "normal",
+    allowNetworkFileSystem,
+    interval: `${intervalSeconds} seconds`,
+    maxFrames,
+    writers: "elsewhere",
+  })
 
 /** What is at this path now; none when nothing is. */
 const identity = Effect.fnUntraced(function* (file: string) {

@@ -64,7 +64,7 @@ const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
 const checkpointer = (
   engine: EngineConfig["engine"],
 ): Layer.Layer<Checkpointer, UnsafeSqliteError, Database | SqlClient.SqlClient> =>
-  engine.wal_checkpoint_thread ? ThreadCheckpointer.layer() : Checkpointer.layerInline
+  engine.wal_checkpoint_thread ? ThreadCheckpointer.layer() : Checkpointer.layerInline()
 
 export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
   Engine.layer({
@@ -81,8 +81,8 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     ),
     Layer.provideMerge(haltWhenDurabilityIsLost),
     Layer.provideMerge(Preflight.layer({ config: { engine, ...config }, parentSessionId })),
-    Layer.provideMerge(StateManager.layer),
-    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(StateManager.layer()),
+    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(checkpointer(engine)),
     Layer.provideMerge(backups(engine)),
     Layer.provideMerge(

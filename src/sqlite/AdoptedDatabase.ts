@@ -3,7 +3,7 @@
  * already, such as that of `SqliteClient.layer`. It opens and closes nothing but one descriptor for syncing the log.
  *
  * It cannot see commits, so a guard looks for them; and it has no write gate, so it suits a checkpointer on the same
- * connection (`Checkpointer.layerInline`). What the connection itself does wrong is not mended: see `SafeClient`.
+ * connection (`Checkpointer.layerInline()`). What the connection itself does wrong is not mended: see `SafeClient`.
  * https://www.sqlite.org/wal.html
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -60,7 +60,9 @@ const make = Effect.gen(function* () {
   })
 })
 
-/** Takes the `SqlClient` in reach, whose database must be a file in WAL mode. */
-export const layer: Layer.Layer<Database, DatabaseOpenError, SqlClient.SqlClient> = Layer.effect(Database, make).pipe(
-  Layer.provide(NodeFileSystem.layer),
-)
+/**
+ * Takes the `SqlClient` in reach, whose database must be a file in WAL mode. A function, because Effect builds one layer
+ * value only once, and each client needs a `Database` of its own.
+ */
+export const layer = (): Layer.Layer<Database, DatabaseOpenError, SqlClient.SqlClient> =>
+  Layer.effect(Database, make).pipe(Layer.provide(NodeFileSystem.layer))

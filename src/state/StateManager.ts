@@ -84,11 +84,9 @@ export class StateManager extends Context.Service<
     readonly recordTick: (tick: PaperTick) => Result<void>
   }
 >()("seawall/state/StateManager") {
-  /** On SQLite. Fails when the schema cannot be brought up to date. */
-  static readonly layer: Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> = Layer.effect(
-    StateManager,
-    Effect.suspend(() => make),
-  )
+  /** On SQLite. Fails when the schema cannot be brought up to date. A function: each database has its own. */
+  static readonly layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
+    Layer.effect(StateManager, make)
 }
 
 const upsert =

@@ -1,5 +1,5 @@
 /** A `Checkpointer` that answers from a script, in virtual time, and records when each run started and ended. */
-import { Clock, Context, Duration, Effect, Layer, Ref } from "effect"
+import { Clock, Context, Duration, Effect, identity, Layer, Ref } from "effect"
 import * as Checkpoint from "../wal/Checkpoint.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 
@@ -43,9 +43,12 @@ export const scripted = (script: Script = () => ({})) =>
           writerBusy: Effect.succeed(false),
         }).pipe(Effect.ensuring(note("end", mode)))
       })
-      return Context.make(Checkpointer, { run, frames: Effect.succeedNone, concurrent: Effect.succeed(false) }).pipe(
-        Context.add(Recording, recording),
-      )
+      return Context.make(Checkpointer, {
+        run,
+        withTurn: identity,
+        frames: Effect.succeedNone,
+        concurrent: Effect.succeed(false),
+      }).pipe(Context.add(Recording, recording))
     }),
   )
 

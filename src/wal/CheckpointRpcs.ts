@@ -4,11 +4,17 @@ import * as Rpc from "effect/unstable/rpc/Rpc"
 import * as RpcGroup from "effect/unstable/rpc/RpcGroup"
 import { Checkpoint, CheckpointError, CheckpointMode } from "./Checkpoint.ts"
 
-/** Runs one checkpoint on the thread's own connection. */
-const Run = Rpc.make("Run", { payload: { mode: CheckpointMode }, success: Checkpoint, error: CheckpointError })
+/** Opens the thread's own connection to this file; what keeps it from doing so, the next checkpoint says. */
+const Open = Rpc.make("Open", { payload: { file: Schema.String } })
 
-export class CheckpointRpcs extends RpcGroup.make(Run) {}
+/** Runs one checkpoint on that connection; on a new thread it opens it first. */
+const Run = Rpc.make("Run", {
+  payload: { file: Schema.String, mode: CheckpointMode },
+  success: Checkpoint,
+  error: CheckpointError,
+})
 
-/** What the thread must know before it can start. */
-export const ThreadOptions = Schema.Struct({ file: Schema.String })
-export type ThreadOptions = typeof ThreadOptions.Type
+/** Closes the connection to this file, if there is one. */
+const Close = Rpc.make("Close", { payload: { file: Schema.String } })
+
+export class CheckpointRpcs extends RpcGroup.make(Open, Run, Close) {}

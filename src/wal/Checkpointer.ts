@@ -6,7 +6,7 @@
  * event loop for as long as it takes to copy (10 to 16 ms per 1,000 frames).
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Context, Effect, identity, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
@@ -17,25 +17,36 @@ import * as Checkpoint from "./Checkpoint.ts"
 export class Checkpointer extends Context.Service<
   Checkpointer,
   {
-    /** Runs one checkpoint. Whoever asks sees to it that two never overlap. */
+    /** Runs one checkpoint. Whoever asks sees to it that two of one database never overlap, and does it `withTurn`. */
     readonly run: (mode: Checkpoint.CheckpointMode) => Effect.Effect<Checkpoint.Checkpoint, Checkpoint.CheckpointError>
+    /** Waits, where databases share what checkpoints them, until it is this one's turn. */
+    readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Frames in the log now; moves nothing. None when that is not known. */
     readonly frames: Effect.Effect<Option.Option<Checkpoint.WalFrames>>
     /** Whether writers go on while a checkpoint runs. */
     readonly concurrent: Effect.Effect<boolean>
   }
 >()("seawall/wal/Checkpointer") {
-  /** On the connection of the `SqlClient` in reach. */
-  static readonly layerInline: Layer.Layer<Checkpointer, never, SqlClient.SqlClient> = Layer.effect(
-    Checkpointer,
-    Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      const version = yield* one(sql, "SELECT sqlite_version()")
-      const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
-      yield* warnOfOthers(version, file)
-      return { run: runOn(sql), frames: framesOf(sql, version), concurrent: Effect.succeed(false) }
-    }),
-  )
+  /**
+   * On the connection of the `SqlClient` in reach. A function, because Effect builds one layer value only once, and each
+   * database needs a checkpointer of its own.
+   */
+  static readonly layerInline = (): Layer.Layer<Checkpointer, never, SqlClient.SqlClient> =>
+    Layer.effect(
+      Checkpointer,
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const version = yield* one(sql, "SELECT sqlite_version()")
+        const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+        yield* warnOfOthers(version, file)
+        return {
+          run: runOn(sql),
+          withTurn: identity,
+          frames: framesOf(sql, version),
+          concurrent: Effect.succeed(false),
+        }
+      }),
+    )
 }
 
 const one = (sql: SqlClient.SqlClient, query: string) =>

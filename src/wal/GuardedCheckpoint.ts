@@ -3,7 +3,7 @@
  * way, the lines of log, the latency window.
  *
  * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
- * Whoever runs one holds `turn`: two checkpoints of a guard never overlap.
+ * Whoever runs one does it `withTurn`: two checkpoints of a guard never overlap.
  */
 import { Clock, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
@@ -149,7 +149,10 @@ export const make = Effect.gen(function* () {
   })
 
   return {
-    turn,
+    /** One after another: of this guard, and of all databases that share a checkpoint thread. */
+    withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => turn.withPermit(checkpointer.withTurn(self)),
+    /** Waits until no checkpoint of this guard is under way. */
+    ended: turn.withPermit(Effect.void),
     run,
     failed,
     /** The setting of `wal_autocheckpoint` that the guard found, in pages. */

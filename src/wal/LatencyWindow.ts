@@ -14,7 +14,8 @@ export const windowSize = 512
 export class LatencyWindow extends Context.Service<LatencyWindow, Ref.Ref<ReadonlyArray<number>>>()(
   "seawall/wal/LatencyWindow",
 ) {
-  static readonly layer = Layer.effect(LatencyWindow, Ref.make<ReadonlyArray<number>>([]))
+  /** A function, because Effect builds one layer value only once, and each guard needs a window of its own. */
+  static readonly layer = () => Layer.effect(LatencyWindow, Ref.make<ReadonlyArray<number>>([]))
 }
 
 export const append =

@@ -124,7 +124,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return yield* heldUp
     if (yield* tooLong(frames.value)) {
-      yield* checkpoint.turn.withPermit(shorten)
+      yield* checkpoint.withTurn(shorten)
     }
   })
   return yield* turn.pipe(

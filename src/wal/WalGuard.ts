@@ -104,7 +104,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     Effect.flatMap(Option.match({ onNone: () => passive, onSome: recovering })),
     Effect.catchCause(checkpoint.failed),
     Effect.uninterruptible, // the loop ends between two checkpoints, never with one in flight
-    checkpoint.turn.withPermit, // but waiting for its turn it ends at once
+    checkpoint.withTurn, // but waiting for its turn it ends at once
   )
 
   const startTicking = (every: Duration.Duration, after: Effect.Effect<unknown>) =>
@@ -159,7 +159,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     })
   })
 
-  const truncate = Effect.flatMap(checkpoint.run("TRUNCATE", "end"), warnIfIncomplete)
+  const truncate = Effect.flatMap(checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")), warnIfIncomplete)
   const truncateUnlessShared = Effect.flatMap(database.others, (others) =>
     others.length === 0
       ? truncate
@@ -195,7 +195,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   )
   yield* finalizer((current) =>
     // A loop that was stopped or changed before may still be in a checkpoint that hangs: who has the turn knows.
-    Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.turn.withPermit(Effect.void)), {
+    Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.ended), {
       atMost: stopBound,
     }).pipe(Effect.flatMap((end) => Ref.set(stopped, end))),
   )

@@ -126,10 +126,10 @@ const seawall = Effect.fnUntraced(function* (it: Case, thread: boolean) {
   const database = Database.layer({ file: it.file, durability: it.synchronous })
   const below = thread
     ? ThreadCheckpointer.layer().pipe(Layer.provideMerge(database))
-    : Checkpointer.layerInline.pipe(Layer.provideMerge(database))
+    : Checkpointer.layerInline().pipe(Layer.provideMerge(database))
   const scope = yield* Scope.make()
   const context = yield* WalGuard.layer({ interval: `${it.intervalSeconds} seconds` }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(below as Layer.Layer<Database | Checkpointer | SqlClient.SqlClient, unknown>),
     Layer.provideMerge(capture),
     Layer.buildWithScope(scope),

@@ -14,10 +14,9 @@ import { fileURLToPath } from "node:url"
 import { Dashboard } from "../../src/dashboard/Dashboard.ts"
 import { LiveLog } from "../../src/dashboard/LiveLog.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { type Spread, spread, watchLoop } from "./figures.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 export interface DashboardCase {
   /** Pages that listen; none = no dashboard at all. */
@@ -71,14 +70,11 @@ const listenElsewhere = async (url: string, pages: number) => {
 const measure = Effect.fnUntraced(function* ({ pages, rate, seconds }: DashboardCase) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-dashboard-"))
   const scope = yield* Scope.make()
-  const context = yield* WalGuard.layer({ interval: "1 second" }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(ThreadCheckpointer.layer()),
-    Layer.provideMerge(Database.layer({ file: path.join(folder, "test.db"), durability: "normal" })),
-    Layer.provideMerge(LiveLog.layer),
-    Layer.provideMerge(Logger.layer([])),
-    Layer.buildWithScope(scope),
-  )
+  const context = yield* GuardedDatabase.layer({
+    file: path.join(folder, "test.db"),
+    durability: "normal",
+    interval: "1 second",
+  }).pipe(Layer.provideMerge(LiveLog.layer), Layer.provideMerge(Logger.layer([])), Layer.buildWithScope(scope))
   const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
   const { exposure, sql } = yield* inside(Database)
   yield* sql.unsafe("CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)")

@@ -1,22 +1,14 @@
-/** A thousand guards on a thousand databases with nothing to do: prints memory and CPU as one JSON line. */
+/** A thousand guards on a thousand databases with nothing to do, on one thread: prints memory and CPU as one JSON line. */
 import { Effect, Layer, Logger } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { Database } from "../../src/sqlite/Database.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 const guards = 1000
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-idle-"))
 
-const guarded = (n: number) =>
-  WalGuard.layer({ interval: "60 seconds" }).pipe(
-    Layer.provide(Layer.fresh(LatencyWindow.layer)),
-    Layer.provide(Layer.fresh(Checkpointer.layerInline)),
-    Layer.provide(Database.layer({ file: path.join(folder, `${n}.db`) })),
-  )
+const guarded = (n: number) => GuardedDatabase.layer({ file: path.join(folder, `${n}.db`) })
 
 const main = Effect.gen(function* () {
   globalThis.gc?.()

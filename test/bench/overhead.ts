@@ -61,7 +61,7 @@ const floors: Readonly<Record<string, Effect.Effect<number, unknown>>> = {
   ),
   "StateManager.set": StateManager.use((state) => timed((key, value) => state.set(key, value))).pipe(
     Effect.provide(
-      StateManager.layer.pipe(
+      StateManager.layer().pipe(
         Layer.provideMerge(Database.layer({ file, durability: "normal" })),
         Layer.provideMerge(Logger.layer([])),
       ),

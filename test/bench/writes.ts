@@ -8,13 +8,10 @@ import { Effect, Exit, Layer, Logger, Scope } from "effect"
 import { createRequire } from "node:module"
 import { performance } from "node:perf_hooks"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
 import type { Durability } from "../../src/sqlite/Durability.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { type Spread, spread, watchLoop } from "./figures.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 export type WritesSubject =
   | "Seawall durable"
@@ -103,10 +100,7 @@ const byHand = (driver: Driver): Subjected => {
 
 const seawall = async (file: string, durability: Durability): Promise<Subjected> => {
   const scope = Scope.makeUnsafe()
-  const context = await WalGuard.layer({ interval: "1 second" }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(ThreadCheckpointer.layer()),
-    Layer.provideMerge(Database.layer({ file, durability })),
+  const context = await GuardedDatabase.layer({ file, durability, interval: "1 second" }).pipe(
     Layer.provideMerge(Logger.layer([])),
     Layer.buildWithScope(scope),
     Effect.runPromise,

@@ -6,14 +6,11 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Deferred, Effect, Layer, Logger } from "effect"
-import { Database } from "../../src/sqlite/Database.ts"
 import { Durability } from "../../src/sqlite/Durability.ts"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { say } from "./say.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 const [, , file = "", durability = "durable", afterFailedSync = "refuse"] = process.argv
 const callers = 8
@@ -42,16 +39,11 @@ const program = Effect.gen(function* () {
   yield* Effect.raceFirst(working, Deferred.await(stop))
 })
 
-const layers = WalGuard.layer({ interval: "50 millis", maxFrames: 200 }).pipe(
-  Layer.provideMerge(LatencyWindow.layer),
-  Layer.provideMerge(ThreadCheckpointer.layer()),
-  Layer.provideMerge(
-    Database.layer({
-      file,
-      durability: Durability.literals.find((it) => it === durability) ?? "durable",
-      afterFailedSync: afterFailedSync === "resume" ? "resume" : "refuse",
-    }),
-  ),
-  Layer.provideMerge(Logger.layer([Logger.consoleLogFmt])),
-)
+const layers = GuardedDatabase.layer({
+  file,
+  durability: Durability.literals.find((it) => it === durability) ?? "durable",
+  afterFailedSync: afterFailedSync === "resume" ? "resume" : "refuse",
+  interval: "50 millis",
+  maxFrames: 200,
+}).pipe(Layer.provideMerge(Logger.layer([Logger.consoleLogFmt])))
 NodeRuntime.runMain(Effect.andThen(Effect.provide(program, layers), say("closed")))

@@ -84,7 +84,7 @@ const around = values.backups
   ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.Backup.layer({ file, keep: 2 })))
   : Layer.empty
 const layers = WalGuard.layer({ interval: "20 millis", maxFrames: Number(values.frames) }).pipe(
-  Layer.provideMerge(LatencyWindow.layer),
+  Layer.provideMerge(LatencyWindow.layer()),
   Layer.provideMerge(ThreadCheckpointer.layer()),
   Layer.provideMerge(around),
   Layer.provideMerge(

@@ -35,7 +35,7 @@ const started = Effect.fnUntraced(function* (
   const file = yield* temporaryFile
   // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
   const below = yield* Preflight.layer({ config, parentSessionId: Option.none() }).pipe(
-    Layer.provideMerge(StateManager.layer),
+    Layer.provideMerge(StateManager.layer()),
     Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
     Layer.provideMerge(Halt.layer),
     Layer.provideMerge(Shutdown.layer()),

@@ -86,7 +86,7 @@ describe("the invariants of a configuration", () => {
 
 /** What stands below the preflight, and outlives it: the test looks at what was stored after it has closed. */
 const below = () =>
-  Layer.mergeAll(StateManager.layer, Halt.layer, Shutdown.layer()).pipe(
+  Layer.mergeAll(StateManager.layer(), Halt.layer, Shutdown.layer()).pipe(
     Layer.provideMerge(temporaryDatabase()),
     Layer.provideMerge(LogCapture.layer),
   )

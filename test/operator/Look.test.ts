@@ -41,7 +41,7 @@ const found = (status: Status) =>
 const engine = <A, E>(file: string, work: Effect.Effect<A, E, StateManager>) =>
   Effect.provide(
     work,
-    StateManager.layer.pipe(Layer.provide(Database.layer({ file })), Layer.provide(LogCapture.layer)),
+    StateManager.layer().pipe(Layer.provide(Database.layer({ file })), Layer.provide(LogCapture.layer)),
     { local: true },
   )
 

@@ -56,7 +56,7 @@ import { Checkpointer, Database, LatencyWindow, ThreadCheckpointer, WalGuard, Wr
 import * as Module from "seawall/WalGuard"
 
 const Guarded = WalGuard.layer({ interval: "10 millis" }).pipe(
-  Layer.provideMerge(LatencyWindow.layer),
+  Layer.provideMerge(LatencyWindow.layer()),
   Layer.provideMerge(${checkpointer}),
   Layer.provideMerge(Database.layer({ file: "program.db" })),
 )
@@ -85,7 +85,7 @@ import { LogCapture, logged, Recording, scripted, temporaryDatabase } from "seaw
 const slow = scripted((run) => (run === 1 ? { takes: "1 second" } : {}))
 
 const Guarded = WalGuard.layer({ interval: "60 seconds" }).pipe(
-  Layer.provideMerge(LatencyWindow.layer),
+  Layer.provideMerge(LatencyWindow.layer()),
   Layer.provideMerge(slow),
   Layer.provideMerge(temporaryDatabase()),
   Layer.provideMerge(Shutdown.layer()),
@@ -107,7 +107,7 @@ const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAl
 
 const programs: Readonly<Record<string, string>> = {
   "threaded.ts": guarded("ThreadCheckpointer.layer()"),
-  "inline.ts": guarded("Checkpointer.layerInline"),
+  "inline.ts": guarded("Checkpointer.layerInline()"),
   "testing.ts": tested,
   ...Object.fromEntries(readme.map((code, n) => [`readme${n + 1}.ts`, code])),
 }

@@ -46,7 +46,7 @@ const program = (feed: Layer.Layer<Feed>, options: Partial<PaperProgram.PaperOpt
   PaperProgram.layer({ config, parentSessionId: fresh, ...options }).pipe(Layer.provide(Layer.fresh(feed)))
 
 const database = () =>
-  StateManager.layer.pipe(Layer.provideMerge(temporaryDatabase()), Layer.provideMerge(LogCapture.layer))
+  StateManager.layer().pipe(Layer.provideMerge(temporaryDatabase()), Layer.provideMerge(LogCapture.layer))
 
 const onDatabase = (feed: Layer.Layer<Feed>, options: Partial<PaperProgram.PaperOptions> = {}) =>
   Layer.provideMerge(program(feed, options), database())
@@ -336,7 +336,7 @@ describe("two sessions on two databases", () => {
               Layer.provide(Feed.layerRandomWalk({ seed, price: defaults.paper.starting_price_rlusd })),
             ),
           ),
-          Layer.provideMerge(StateManager.layer),
+          Layer.provideMerge(StateManager.layer()),
           Layer.provideMerge(Database.layer({ file, durability: "normal" })),
           Layer.provideMerge(Halt.layer),
         ),

@@ -15,9 +15,9 @@ import { events, LogCapture } from "../../src/testing/LogCapture.ts"
 /** As a program has it that knows nothing of Seawall, with a guard on top. */
 const guarded = (file: string, maxFrames = 0) =>
   WalGuard.layer({ interval: "60 seconds", maxFrames }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(Checkpointer.layerInline),
-    Layer.provideMerge(AdoptedDatabase.layer),
+    Layer.provideMerge(LatencyWindow.layer()),
+    Layer.provideMerge(Checkpointer.layerInline()),
+    Layer.provideMerge(AdoptedDatabase.layer()),
     Layer.provideMerge(SqliteClient.layer({ filename: file })),
     Layer.provideMerge(LogCapture.layer),
     Layer.provide(quickDisk),
@@ -78,7 +78,7 @@ describe("a guard over a client that a program has already", () => {
   it.effect("refuses a database without a log, and changes nothing of it", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
-      const error = yield* Layer.build(AdoptedDatabase.layer).pipe(
+      const error = yield* Layer.build(AdoptedDatabase.layer()).pipe(
         Effect.provide(SqliteClient.layer({ filename: file, disableWAL: true })),
         Effect.scoped,
         Effect.flip,

@@ -175,7 +175,7 @@ const failureOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E
 })
 
 /** The state manager, and the client that it shares with the test. */
-const onSqlite = () => Layer.provideMerge(StateManager.layer, temporaryDatabase())
+const onSqlite = () => Layer.provideMerge(StateManager.layer(), temporaryDatabase())
 
 const rows = (query: string) =>
   Effect.map(
@@ -406,7 +406,7 @@ describe("capital in a file of an older program", () => {
         yield* Effect.gen(function* () {
           const before = yield* Capital.read(yield* SqlClient.SqlClient)
           expect(before).toEqual({ netBasisRlusd, startingValue: Option.none(), hasInitialBasis: false })
-          const state = Layer.build(StateManager.layer)
+          const state = Layer.build(StateManager.layer())
           const { capital, injectCapital } = yield* Effect.flatMap(state, (context) =>
             Effect.provideContext(StateManager.use(Effect.succeed), context),
           )
@@ -448,17 +448,17 @@ describe("the chain of a one-shot script", () => {
 
   it.effect("leaves no fiber alive, neither when it is built nor when it has written", () =>
     Effect.gen(function* () {
-      const fibers = yield* fibersOf(Layer.provide(StateManager.layer, database()))
+      const fibers = yield* fibersOf(Layer.provide(StateManager.layer(), database()))
       expect(fibers).toEqual({ built: 0, written: 0 })
     }),
   )
 
   it.effect("with a guard would: its loop is seen", () =>
     Effect.gen(function* () {
-      const guarded = StateManager.layer.pipe(
+      const guarded = StateManager.layer().pipe(
         Layer.provideMerge(WalGuard.layer({ interval: "60 seconds" })),
-        Layer.provide(LatencyWindow.layer),
-        Layer.provide(Checkpointer.layerInline),
+        Layer.provide(LatencyWindow.layer()),
+        Layer.provide(Checkpointer.layerInline()),
         Layer.provide(database()),
       )
       const fibers = yield* fibersOf(guarded)

@@ -284,10 +284,10 @@ const contract = <E>(store: string, layer: Layer.Layer<StateManager, E>) => {
   })
 }
 
-contract("SQLite", Layer.provide(StateManager.layer, temporaryDatabase()))
+contract("SQLite", Layer.provide(StateManager.layer(), temporaryDatabase()))
 
 /** The state manager, and the client that it shares with the test. */
-const onSqlite = () => Layer.provideMerge(StateManager.layer, temporaryDatabase())
+const onSqlite = () => Layer.provideMerge(StateManager.layer(), temporaryDatabase())
 
 const rows = (query: string) =>
   Effect.map(
@@ -396,7 +396,7 @@ const writtenBefore = (file: string, script: string) =>
 
 /** Opens the file, uses it, and closes it again. */
 const opening = <A, E>(file: string, use: Effect.Effect<A, E, StateManager | SqlClient.SqlClient>) =>
-  Effect.provide(use, Layer.provideMerge(StateManager.layer, Layer.provide(Database.layer({ file }), quickDisk)), {
+  Effect.provide(use, Layer.provideMerge(StateManager.layer(), Layer.provide(Database.layer({ file }), quickDisk)), {
     local: true,
   })
 
@@ -518,7 +518,7 @@ describe("opening a file again", () => {
   it.effect("twice at the same time on one connection is no failure", () =>
     Effect.gen(function* () {
       const [first, second] = yield* Effect.all(
-        [Layer.build(Layer.fresh(StateManager.layer)), Layer.build(Layer.fresh(StateManager.layer))],
+        [Layer.build(Layer.fresh(StateManager.layer())), Layer.build(Layer.fresh(StateManager.layer()))],
         { concurrency: "unbounded" },
       )
       yield* Effect.provideContext(

@@ -3,7 +3,7 @@
  * it, a pinned reader keeps it, and the first commit after a complete checkpoint starts it anew. The database is real, so
  * that its permit, its gate and its commits are; what would wait for the real disk is not.
  */
-import { Clock, Context, Effect, Layer, Option, Ref } from "effect"
+import { Clock, Context, Effect, identity, Layer, Option, Ref } from "effect"
 import { SqlClient } from "effect/unstable/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import type { LockHolder } from "../../src/sqlite/LockTable.ts"
@@ -118,7 +118,7 @@ export const layer = (behaviour: Behaviour) =>
       const frames = Effect.map(Ref.get(log), ({ copied, length }) =>
         Option.some({ log: length, checkpointed: copied }),
       )
-      return Context.make(Checkpointer, { run, frames, concurrent: Effect.succeed(true) }).pipe(
+      return Context.make(Checkpointer, { run, frames, withTurn: identity, concurrent: Effect.succeed(true) }).pipe(
         Context.add(SimulatedLog, {
           log: Ref.get(log),
           runs: Ref.get(runs),

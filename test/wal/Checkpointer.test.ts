@@ -8,10 +8,10 @@ import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
 import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 import { checkpointerContract, reader, run, write } from "./checkpointerContract.ts"
 
-const inline = Layer.provideMerge(Checkpointer.layerInline, temporaryDatabase({ busyTimeout: "20 seconds" }))
+const inline = Layer.provideMerge(Checkpointer.layerInline(), temporaryDatabase({ busyTimeout: "20 seconds" }))
 
-const adopted = Checkpointer.layerInline.pipe(
-  Layer.provideMerge(AdoptedDatabase.layer),
+const adopted = Checkpointer.layerInline().pipe(
+  Layer.provideMerge(AdoptedDatabase.layer()),
   Layer.provideMerge(Layer.unwrap(Effect.map(temporaryFile, (filename) => SqliteClient.layer({ filename })))),
 )
 
@@ -87,7 +87,7 @@ describe("an inline checkpoint", () => {
       const { file } = yield* Database
       yield* write
       const closed = yield* Effect.scoped(
-        Layer.build(Layer.provide(Layer.fresh(Checkpointer.layerInline), Database.layer({ file }))),
+        Layer.build(Layer.provide(Layer.fresh(Checkpointer.layerInline()), Database.layer({ file }))),
       )
       const result = yield* Effect.provideContext(Effect.result(run("PASSIVE")), closed)
       expect(Result.isFailure(result) && result.failure._tag).toBe("CheckpointError")

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option, Ref } from "effect"
+import { Effect, identity, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
@@ -14,6 +14,7 @@ import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
   Layer.succeed(Checkpointer, {
     frames: Effect.asSome(Ref.get(log)),
+    withTurn: identity,
     concurrent: Effect.succeed(true),
     run: (mode) =>
       Effect.map(
@@ -46,7 +47,7 @@ const guarded = (
   { leaves = 0, processes = [] }: { leaves?: number; processes?: Parameters<typeof others>[0] } = {},
 ) =>
   WalGuard.layer({ interval: "1 hour", maxFrames: 1000, writers: "elsewhere" }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(foreign(log, leaves)),
     Layer.provideMerge(others(processes)),
     Layer.provideMerge(Shutdown.layer()),

@@ -8,6 +8,7 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import type { CheckpointMode } from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { CheckpointThread, makeUnsafe } from "../../src/wal/CheckpointThread.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
@@ -17,19 +18,13 @@ import { temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryD
 import { list } from "../support/files.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
-const thread = (options?: ThreadCheckpointer.ThreadCheckpointerOptions) =>
-  ThreadCheckpointer.layer(options).pipe(
-    Layer.provideMerge(temporaryDatabase({ busyTimeout: "20 seconds" })),
-    Layer.provideMerge(LogCapture.layer),
-  )
-
 const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
 
 const write = SqlClient.SqlClient.use((sql) =>
   Effect.andThen(sql`CREATE TABLE IF NOT EXISTS t (a)`, sql`INSERT INTO t (a) VALUES (1)`),
 )
 
-const real = () => new Worker(new URL("../../src/wal/checkpointThread.ts", import.meta.url))
+const real = () => new Worker(new URL("../../src/wal/checkpointWorker.ts", import.meta.url))
 const crashing = () => new Worker("process.exit(7)", { eval: true })
 const missing = () => new Worker(new URL("./no-such-thread.ts", import.meta.url))
 /** Says that it is ready, as the real one does, and answers nothing but the order to end. */
@@ -50,11 +45,14 @@ const deaf = () =>
     { eval: true },
   )
 
-/** Is ready, and ends at the first request. */
+/** Is ready, and ends at the first checkpoint that is asked of it. */
 const failing = () =>
   new Worker(
     `const { parentPort } = require("node:worker_threads")
-     parentPort.on("message", ([kind]) => process.exit(kind === 1 ? 0 : 9))
+     parentPort.on("message", ([kind, request]) => {
+       if (kind === 1) process.exit()
+       if (request.tag === "Run") process.exit(9)
+     })
      parentPort.postMessage([0])`,
     { eval: true },
   )
@@ -65,6 +63,13 @@ const oneAfterAnother = (...spawns: ReadonlyArray<() => Worker>) => {
   const spawn = () => spawns[Math.min(started++, spawns.length - 1)]!()
   return { spawn, started: () => started }
 }
+
+const thread = (spawn = real) =>
+  ThreadCheckpointer.layer().pipe(
+    Layer.provide(Layer.succeed(CheckpointThread, makeUnsafe(spawn))),
+    Layer.provideMerge(temporaryDatabase({ busyTimeout: "20 seconds" })),
+    Layer.provideMerge(LogCapture.layer),
+  )
 
 checkpointerContract("on a thread", thread())
 
@@ -180,7 +185,7 @@ describe("a thread that fails", () => {
         expect(lines.map(({ level, fields }) => [level, fields["next"]])).toEqual([
           ["Error", "the thread is started once more"],
         ])
-      }).pipe(Effect.provide(thread({ spawn })))
+      }).pipe(Effect.provide(thread(spawn)))
     })
 
     it.effect(`because it ${name} twice leaves checkpoints to run inline, and says so`, () => {
@@ -195,7 +200,7 @@ describe("a thread that fails", () => {
           "the thread is started once more",
           "checkpoints run inline until the program restarts",
         ])
-      }).pipe(Effect.provide(thread({ spawn })))
+      }).pipe(Effect.provide(thread(spawn)))
     })
   }
 
@@ -211,7 +216,7 @@ describe("a thread that fails", () => {
       yield* write
       expect((yield* run("PASSIVE")).outcome).toBe("Complete")
       expect(worker).not.toBe(first)
-    }).pipe(Effect.provide(thread({ spawn })))
+    }).pipe(Effect.provide(thread(spawn)))
   })
 
   it.effect("by hanging keeps everybody else out: nothing runs inline while it may hold the lock", () =>
@@ -223,7 +228,7 @@ describe("a thread that fails", () => {
       expect((yield* Fiber.join(first)).outcome).toBe("CheckpointerBusy")
       expect(yield* logged("checkpoint thread hangs")).toHaveLength(1)
       expect((yield* run("TRUNCATE")).outcome).toBe("CheckpointerBusy")
-    }).pipe(Effect.provide(thread({ spawn: hanging }))),
+    }).pipe(Effect.provide(thread(hanging))),
   )
 
   it.live("and was terminated leaves a database that closes cleanly", () => {
@@ -238,7 +243,8 @@ describe("a thread that fails", () => {
         yield* Effect.promise(() => worker!.terminate())
       }).pipe(
         Effect.provide(
-          ThreadCheckpointer.layer({ spawn }).pipe(
+          ThreadCheckpointer.layer().pipe(
+            Layer.provide(Layer.succeed(CheckpointThread, makeUnsafe(spawn))),
             Layer.provideMerge(Database.layer({ file: `${folder}/test.db` })),
             Layer.provideMerge(LogCapture.layer),
           ),
@@ -254,8 +260,8 @@ describe("a guard with a thread that hangs", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const context = yield* WalGuard.layer({ interval: "1 second" }).pipe(
-        Layer.provideMerge(LatencyWindow.layer),
-        Layer.provideMerge(thread({ spawn: deaf })),
+        Layer.provideMerge(LatencyWindow.layer()),
+        Layer.provideMerge(thread(deaf)),
         Layer.provideMerge(Shutdown.layer("4 seconds")),
         Layer.buildWithScope(scope),
       )

@@ -16,7 +16,7 @@ const good: Simulated.Behaviour = { millisPerThousandFrames: 10, next: () => "co
 
 const guarded = (options: WalGuardOptions, behaviour = good) =>
   WalGuard.layer(options).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Simulated.layer(behaviour)),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),

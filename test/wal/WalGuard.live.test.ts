@@ -5,22 +5,18 @@ import * as fs from "node:fs"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Checkpointer, warnOfOthers } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
-import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import { type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { sizeOf } from "../support/files.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 const opened = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const folder = yield* temporaryFolder
   const file = `${folder}/test.db`
   const scope = yield* Scope.make()
-  const context = yield* WalGuard.layer(options).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(ThreadCheckpointer.layer()),
-    Layer.provideMerge(Database.layer({ file, durability: "normal" })),
+  const context = yield* GuardedDatabase.layer({ file, durability: "normal", ...options }).pipe(
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),

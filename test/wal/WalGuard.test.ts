@@ -13,7 +13,7 @@ import { Recording, type Script, scripted } from "../../src/testing/ScriptedChec
 /** A guard on a scripted checkpointer; its log and its recording are seen by the test. */
 const guarded = (options: WalGuardOptions, script?: Script) =>
   WalGuard.layer(options).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(scripted(script)),
     Layer.provideMerge(temporaryDatabase()),
     Layer.provideMerge(Shutdown.layer()),
@@ -174,7 +174,7 @@ describe("starting", () => {
     }).pipe(
       Effect.provide(
         scripted().pipe(
-          Layer.provideMerge(LatencyWindow.layer),
+          Layer.provideMerge(LatencyWindow.layer()),
           Layer.provideMerge(temporaryDatabase()),
           Layer.provideMerge(LogCapture.layer),
         ),
@@ -339,7 +339,7 @@ describe("the order of the end", () => {
 
   const guardedBelow = (options: WalGuardOptions) =>
     WalGuard.layer(options).pipe(
-      Layer.provideMerge(LatencyWindow.layer),
+      Layer.provideMerge(LatencyWindow.layer()),
       Layer.provideMerge(scripted()),
       Layer.provideMerge(temporaryDatabase()),
     )
@@ -429,7 +429,7 @@ describe("after a sync of the log that failed", () => {
       Effect.map(Database, (real) => ({ ...real, syncFile: Effect.void, lockHolders: Effect.succeed([]) })),
     ).pipe(Layer.provideMerge(scriptedDatabase({ durability: "normal", afterFailedSync })))
     return WalGuard.layer({ interval: "60 seconds", maxFrames: 0 }).pipe(
-      Layer.provideMerge(LatencyWindow.layer),
+      Layer.provideMerge(LatencyWindow.layer()),
       Layer.provideMerge(scripted(script)),
       Layer.provideMerge(database),
       Layer.provideMerge(LogCapture.layer),
@@ -469,7 +469,7 @@ describe("after a sync of the log that failed", () => {
 
 describe("options from the configuration", () => {
   const layers = WalGuard.layerConfig({ interval: Config.Duration("WAL_INTERVAL") }).pipe(
-    Layer.provideMerge(LatencyWindow.layer),
+    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(scripted()),
     Layer.provideMerge(temporaryDatabase()),
     Layer.provideMerge(LogCapture.layer),

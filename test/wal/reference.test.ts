@@ -17,10 +17,10 @@ const fields = ["busy", "checkpointed_frames", "elapsed_ms", "log_frames", "mode
 /** State manager, guard and database on one real file, closed by hand. */
 const opened = Effect.fnUntraced(function* (file: string) {
   const scope = yield* Scope.make()
-  const context = yield* StateManager.layer.pipe(
+  const context = yield* StateManager.layer().pipe(
     Layer.provideMerge(WalGuard.layer({ interval: "1 second" })),
-    Layer.provideMerge(LatencyWindow.layer),
-    Layer.provideMerge(Checkpointer.layerInline),
+    Layer.provideMerge(LatencyWindow.layer()),
+    Layer.provideMerge(Checkpointer.layerInline()),
     Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),

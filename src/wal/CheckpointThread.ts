@@ -1,0 +1,183 @@
+/**
+ * The thread on which checkpoints run: one for all databases of a process, with a connection of its own to each.
+ *
+ * It starts with the first database, ends with the last, and is asked through RPC. Databases take turns, so that no two
+ * checkpoints sync at the same moment. While a request is unanswered its connection may still hold SQLite's checkpoint lock,
+ * and every other request is `CheckpointerBusy`. A thread that crashes, or cannot start, fails the request with
+ * `ThreadFailed` and is started once more; after a second time there is none until the program restarts, and it says so.
+ * A database that closes has its connection closed; the last one ends the thread, which is terminated when it does not. A
+ * thread inside SQLite cannot be cut at all; the shutdown is told that it was left behind.
+ */
+import * as NodeWorker from "@effect/platform-node/NodeWorker"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope, Semaphore } from "effect"
+import { RpcClient, type RpcClientError } from "effect/unstable/rpc"
+import { Worker } from "node:worker_threads"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { type Checkpoint, CheckpointError, type CheckpointMode, count, counted, notTried } from "./Checkpoint.ts"
+import { CheckpointRpcs } from "./CheckpointRpcs.ts"
+
+/** 30 s: a checkpoint of a gigabyte takes two on a good disk; what is not answered by then hangs. */
+const answerBound = Duration.seconds(30)
+
+/** How often a thread is started: one respawn. */
+const mostStarts = 2
+
+/** More than one, so that what hangs keeps nobody from asking; the thread does one thing after another anyway. */
+const mostRequests = 1000
+
+const script = new URL(
+  import.meta.url.endsWith(".ts") ? "./checkpointWorker.ts" : "./checkpointWorker.js",
+  import.meta.url,
+)
+
+/** What a database has of the thread. */
+export interface Attached {
+  /** Waits until no other database is checkpointed. Whoever calls `run` does so within it. */
+  readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** One checkpoint. None when there is no thread any more. */
+  readonly run: (mode: CheckpointMode) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
+  /** Whether there is a thread, or can be. */
+  readonly exists: Effect.Effect<boolean>
+}
+
+export interface CheckpointThreadService {
+  /** Opens the thread's connection to this file, until the scope closes. */
+  readonly attach: (file: string) => Effect.Effect<Attached, never, Scope.Scope>
+}
+
+type Client = RpcClient.FromGroup<typeof CheckpointRpcs, RpcClientError.RpcClientError>
+
+interface Thread {
+  /** The how-manieth it is: what is heard of an earlier one must not be taken for news of this. */
+  readonly number: number
+  readonly client: Client
+  readonly scope: Scope.Closeable
+}
+
+const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
+  const scope = yield* Scope.make()
+  const protocol = RpcClient.layerProtocolWorker({ size: 1, concurrency: mostRequests }).pipe(
+    Layer.provide(NodeWorker.layer(spawn)),
+  )
+  const context = yield* Layer.buildWithScope(protocol, scope)
+  const client: Client = yield* RpcClient.make(CheckpointRpcs).pipe(
+    Effect.provideContext(context),
+    Scope.provide(scope),
+  )
+  return { number, client, scope } satisfies Thread
+})
+
+export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService => {
+  const turn = Semaphore.makeUnsafe(1)
+  const starting = Semaphore.makeUnsafe(1)
+  const users = Ref.makeUnsafe(0)
+  const starts = Ref.makeUnsafe(0)
+  const thread = Ref.makeUnsafe(Option.none<Thread>())
+  /** The file whose checkpoint is not answered yet. */
+  const underWay = Ref.makeUnsafe(Option.none<string>())
+  const exists = Effect.map(
+    Effect.all([Ref.get(thread), Ref.get(starts)]),
+    ([alive, started]) => Option.isSome(alive) || started < mostStarts,
+  )
+
+  /** Lets a thread that is lost go, without waiting for it, and says so: once, however many notice. */
+  const lost = Effect.fnUntraced(function* (number: number, cause: unknown) {
+    const gone = Option.filter(yield* Ref.get(thread), (it) => it.number === number)
+    if (Option.isNone(gone)) return
+    yield* Ref.set(thread, Option.none())
+    yield* Effect.forkDetach(Scope.close(gone.value.scope, Exit.void))
+    yield* Effect.annotateLogs(Effect.logError("checkpoint thread failed", Cause.fail(cause)), {
+      next: (yield* exists) ? "the thread is started once more" : "checkpoints run inline until the program restarts",
+    })
+  })
+
+  const start = Effect.gen(function* () {
+    if (Option.isSome(yield* Ref.get(thread)) || (yield* Ref.get(starts)) >= mostStarts) return
+    const number = yield* Ref.updateAndGet(starts, (n) => n + 1)
+    const fork = Effect.runForkWith(yield* Effect.context())
+    const spawn = () => {
+      const worker = spawnWorker()
+      // Noticed at once even when nothing was asked of it; after it was told to end there is nothing to lose.
+      worker.once("exit", (code) => fork(lost(number, new Error(`the thread has ended with code ${code}`))))
+      return worker
+    }
+    yield* Ref.set(thread, Option.some(yield* open(number, spawn)))
+  }).pipe(starting.withPermit)
+
+  /** Runs on in a fiber of its own when the caller gives up, so that an answer that comes late is still noticed. */
+  const request = Effect.fnUntraced(function* (client: Client, file: string, mode: CheckpointMode) {
+    yield* Ref.set(underWay, Option.some(file))
+    return yield* client
+      .Run({ file, mode })
+      .pipe(Effect.ensuring(Ref.set(underWay, Option.none())), Effect.forkDetach({ startImmediately: true }))
+  })
+
+  const run = Effect.fnUntraced(function* (file: string, mode: CheckpointMode) {
+    if (Option.isSome(yield* Ref.get(underWay))) return Option.some(yield* notTried(mode, "CheckpointerBusy"))
+    const failed = (cause: unknown, number: number) =>
+      Effect.andThen(lost(number, cause), Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })))
+    yield* Effect.catch(start, (cause) => failed(cause, 0))
+    const running = yield* Ref.get(thread)
+    if (Option.isNone(running)) return Option.none()
+
+    const { client, number } = running.value
+    const fiber = yield* request(client, file, mode)
+    const answer = yield* Effect.timeoutOption(Fiber.await(fiber), answerBound)
+    if (Option.isNone(answer)) {
+      yield* Effect.annotateLogs(Effect.logError("checkpoint thread hangs"), {
+        mode,
+        seconds: Duration.toSeconds(answerBound),
+      })
+      return Option.some(yield* notTried(mode, "CheckpointerBusy"))
+    }
+    const done = yield* answer.value.pipe(
+      Effect.tap(counted),
+      Effect.tapError(() => count(mode, "Failed")),
+      Effect.catchTag("RpcClientError", (cause) => failed(cause, number)),
+    )
+    return Option.some(done)
+  })
+
+  const closeConnection = Effect.fnUntraced(function* (file: string) {
+    const running = yield* Ref.get(thread)
+    // A connection whose own checkpoint hangs cannot be closed; the thread ends it, if it ever can.
+    if (Option.isNone(running) || Option.contains(yield* Ref.get(underWay), file)) return
+    const atMost = Duration.times(yield* (yield* Shutdown.Shutdown).remaining, 0.5)
+    yield* Shutdown.step("close checkpoint connection", running.value.client.Close({ file }), { atMost })
+  })
+
+  const end = Effect.gen(function* () {
+    const running = yield* Ref.getAndSet(thread, Option.none())
+    yield* Ref.set(starts, 0)
+    if (Option.isNone(running)) return
+    const hangs = Option.isSome(yield* Ref.getAndSet(underWay, Option.none())) // closing forgets what was asked
+    const ended = yield* Shutdown.step("close checkpoint thread", Scope.close(running.value.scope, Exit.void))
+    if (ended === "done" || !hangs) return
+    const shutdown = yield* Shutdown.Shutdown
+    yield* shutdown.leaveBehind("checkpoint thread")
+  })
+
+  const attach = Effect.fnUntraced(function* (file: string) {
+    yield* Effect.acquireRelease(
+      Ref.update(users, (n) => n + 1),
+      () =>
+        Ref.updateAndGet(users, (n) => n - 1).pipe(
+          Effect.flatMap((left) => (left === 0 ? end : closeConnection(file))),
+          Effect.ignoreCause({ log: "Error", message: "close checkpoint thread failed" }),
+        ),
+    )
+    yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
+    // At once, while the file is surely the one that the program has open.
+    const opened = Effect.flatMap(Ref.get(thread), (it) =>
+      Option.isSome(it) ? it.value.client.Open({ file }) : Effect.void,
+    )
+    yield* Effect.forkScoped(Effect.ignore(opened), { startImmediately: true })
+    return { withTurn: turn.withPermit, run: (mode: CheckpointMode) => run(file, mode), exists } satisfies Attached
+  })
+  return { attach }
+}
+
+/** The thread of the process. A test has another for itself: one that cannot start, crashes or hangs. */
+export const CheckpointThread = Context.Reference<CheckpointThreadService>("seawall/wal/CheckpointThread", {
+  defaultValue: () => makeUnsafe(() => new Worker(script)),
+})

@@ -1,0 +1,128 @@
+/** Several databases on one checkpoint thread: the real one, or one that answers when the test says so. */
+import { describe, expect, it } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { Worker } from "node:worker_threads"
+import { logged, LogCapture, steps } from "../../src/testing/LogCapture.ts"
+import { quickDisk, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { CheckpointThread, makeUnsafe } from "../../src/wal/CheckpointThread.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
+import { list } from "../support/files.ts"
+
+const real = () => new Worker(new URL("../../src/wal/checkpointWorker.ts", import.meta.url))
+
+/** Takes its time, and answers with how many it was asked for at once. */
+const counting = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     let asked = 0
+     const answer = ({ id }, value) =>
+       parentPort.postMessage([1, { _tag: "Exit", requestId: id, exit: { _tag: "Success", value } }])
+     const checkpoint = (request) => {
+       answer(request, { mode: "PASSIVE", outcome: "Complete", busy: 0, logFrames: asked, checkpointedFrames: asked, elapsedMillis: 1, blockers: [] })
+       asked -= 1
+     }
+     parentPort.on("message", ([kind, request]) => {
+       if (kind === 1) process.exit()
+       if (request.tag !== "Run") return answer(request, null)
+       asked += 1
+       setTimeout(checkpoint, 50, request)
+     })
+     parentPort.postMessage([0])`,
+    { eval: true },
+  )
+
+/** Databases that share a thread, each in a scope of its own. */
+const sharing = Effect.fnUntraced(function* (spawn: () => Worker) {
+  const workers: Array<Worker> = []
+  const thread = makeUnsafe(() => {
+    const worker = spawn()
+    workers.push(worker)
+    return worker
+  })
+  const folder = yield* temporaryFolder
+  const below = Layer.mergeAll(quickDisk, Layer.succeed(CheckpointThread, thread))
+  const log = yield* Layer.build(LogCapture.layer)
+  const open = Effect.fnUntraced(function* (name: string) {
+    const scope = yield* Scope.make()
+    yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+    const context = yield* GuardedDatabase.layer({ file: `${folder}/${name}`, interval: 0 }).pipe(
+      Layer.provide(below),
+      Layer.buildWithScope(scope),
+    )
+    const sql = Context.get(context, SqlClient.SqlClient)
+    yield* sql`CREATE TABLE t (a)`
+    const { run, withTurn } = Context.get(context, Checkpointer)
+    return { sql, passive: withTurn(run("PASSIVE")), close: Scope.close(scope, Exit.void) }
+  }, Effect.provideContext(log))
+  return {
+    folder,
+    open,
+    thread,
+    workers,
+    log: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, log),
+  }
+})
+
+describe("databases of one process", () => {
+  it.effect("are checkpointed by one thread, each on its own connection", () =>
+    Effect.gen(function* () {
+      const { folder, log, open, workers } = yield* sharing(real)
+      const [a, b] = [yield* open("a.db"), yield* open("b.db")]
+      yield* Effect.repeat(a.sql`INSERT INTO t VALUES (zeroblob(5000))`, { times: 9 })
+      const [first, second] = [yield* a.passive, yield* b.passive]
+      expect([first.outcome, second.outcome]).toEqual(["Complete", "Complete"])
+      expect(first.checkpointedFrames).toBeGreaterThan(second.checkpointedFrames)
+      expect(workers).toHaveLength(1)
+
+      yield* a.close
+      expect(yield* list(folder)).toEqual(["a.db", "b.db", "b.db-shm", "b.db-wal"])
+      yield* b.sql`INSERT INTO t VALUES (1)`
+      expect((yield* b.passive).outcome).toBe("Complete")
+      yield* b.close
+      expect(yield* list(folder)).toEqual(["a.db", "b.db"])
+      expect(workers).toHaveLength(1)
+      expect((yield* log(steps)).filter((step) => String(step).includes("checkpoint"))).toEqual([
+        "close checkpoint connection",
+        "close checkpoint thread",
+      ])
+    }),
+  )
+
+  it.effect("start a thread anew when all of them have been closed", () =>
+    Effect.gen(function* () {
+      const { open, workers } = yield* sharing(real)
+      for (const name of ["a.db", "b.db", "c.db"]) {
+        const { close, passive } = yield* open(name)
+        expect((yield* passive).outcome).toBe("Complete")
+        yield* close
+      }
+      expect(workers).toHaveLength(3)
+    }),
+  )
+
+  it.effect("wait for their turn: no two checkpoints, and so no two syncs, at one moment", () =>
+    Effect.gen(function* () {
+      const { open } = yield* sharing(counting)
+      const databases = yield* Effect.forEach(["a.db", "b.db", "c.db"], open)
+      const done = yield* Effect.forEach(databases, ({ passive }) => passive, { concurrency: "unbounded" })
+      expect(done.map(({ logFrames, outcome }) => [outcome, logFrames])).toEqual(
+        databases.map(() => ["Complete", 1]), // asked for one at a time
+      )
+    }),
+  )
+
+  it.effect("do not suffer from one whose file the thread cannot open, and it is not made anew", () =>
+    Effect.gen(function* () {
+      const { folder, log, open, thread, workers } = yield* sharing(real)
+      const a = yield* open("a.db")
+      const gone = yield* thread.attach(`${folder}/gone.db`)
+      expect(yield* Effect.flip(gone.run("PASSIVE"))).toMatchObject({ _tag: "CheckpointError", reason: "CannotOpen" })
+      expect((yield* a.passive).outcome).toBe("Complete")
+      expect(workers).toHaveLength(1)
+      expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
+      expect(yield* list(folder)).not.toContain("gone.db")
+    }),
+  )
+})

@@ -1,0 +1,101 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Config, ConfigProvider, Context, Duration, Effect, Layer, Option, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import { SqlClient } from "effect/unstable/sql"
+import { events, LogCapture } from "../../src/testing/LogCapture.ts"
+import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import { WalGuard } from "../../src/wal/WalGuard.ts"
+import { list } from "../support/files.ts"
+
+const inline = (file: string, options: Partial<GuardedDatabase.GuardedDatabaseOptions> = {}) =>
+  GuardedDatabase.layer({ file, checkpoints: "inline", maxFrames: 0, ...options }).pipe(Layer.provide(quickDisk))
+
+const write = Effect.fnUntraced(function* (rows: number) {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`CREATE TABLE IF NOT EXISTS t (a)`
+  yield* Effect.repeat(sql`INSERT INTO t VALUES (zeroblob(5000))`, { times: rows })
+})
+
+describe("a guarded database in one layer", () => {
+  it.effect("is checkpointed by interval, and leaves one clean file", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const seen = yield* Effect.gen(function* () {
+        yield* write(1)
+        yield* TestClock.adjust("60 seconds")
+        expect(Option.getOrThrow(yield* WalGuard.use((guard) => guard.last)).outcome).toBe("Complete")
+        return LogCapture
+      }).pipe(Effect.flatten, Effect.provide(inline(`${folder}/app.db`).pipe(Layer.provideMerge(LogCapture.layer))))
+      expect(yield* list(folder)).toEqual(["app.db"])
+      expect(yield* Effect.provideService(events, LogCapture, seen)).toEqual([
+        "wal_checkpoint started",
+        "wal_checkpoint",
+        "wal_checkpoint aggregate",
+        "wal_checkpoint",
+      ])
+    }),
+  )
+
+  it.effect("checkpoints on a thread unless it is told otherwise", () =>
+    Effect.gen(function* () {
+      const concurrent = Checkpointer.use((checkpointer) => checkpointer.concurrent)
+      const file = yield* temporaryFile
+      const threaded = GuardedDatabase.layer({ file, interval: 0 }).pipe(Layer.provide(quickDisk))
+      expect(yield* Effect.provide(concurrent, threaded)).toBe(true)
+      expect(yield* Effect.provide(concurrent, inline(file))).toBe(false)
+    }),
+  )
+
+  it.effect("takes its options from the configuration", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const layer = GuardedDatabase.layerConfig({
+        file: Config.String("DATABASE"),
+        interval: Config.Duration("INTERVAL"),
+        checkpoints: Config.succeed("inline"),
+      }).pipe(
+        Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ DATABASE: file, INTERVAL: "5 seconds" }))),
+      )
+      const { interval } = yield* WalGuard.use((guard) => guard.observed).pipe(Effect.provide(layer))
+      expect(Duration.toSeconds(interval)).toBe(5)
+    }),
+  )
+})
+
+/** How a program has two of them: each behind a tag of its own, all in one `Effect.provide`. */
+class Prices extends Context.Service<Prices, Context.Context<GuardedDatabase.GuardedDatabase>>()("test/Prices") {}
+class Orders extends Context.Service<Orders, Context.Context<GuardedDatabase.GuardedDatabase>>()("test/Orders") {}
+
+describe("two guarded databases in one program", () => {
+  it.effect("have nothing in common: neither the connection, nor the checkpoints, nor the latencies", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const all = Effect.context<GuardedDatabase.GuardedDatabase>()
+      yield* Effect.gen(function* () {
+        const [prices, orders] = [yield* Prices, yield* Orders]
+        yield* Effect.provideContext(write(9), prices)
+        yield* Effect.provideContext(write(1), orders)
+        yield* TestClock.adjust("60 seconds")
+        const frames = (context: typeof prices) =>
+          Effect.map(Context.get(context, WalGuard).last, (last) => Option.getOrThrow(last).checkpointedFrames)
+        const [long, short] = [yield* frames(prices), yield* frames(orders)]
+        expect(long).toBeGreaterThan(short)
+        expect(short).toBeGreaterThan(0)
+        for (const context of [prices, orders]) {
+          expect(yield* Ref.get(Context.get(context, LatencyWindow))).toHaveLength(1)
+        }
+      }).pipe(
+        Effect.provide(
+          Layer.merge(
+            Layer.effect(Prices, all).pipe(Layer.provide(inline(`${folder}/prices.db`))),
+            Layer.effect(Orders, all).pipe(Layer.provide(inline(`${folder}/orders.db`))),
+          ),
+        ),
+      )
+      expect(yield* list(folder)).toEqual(["orders.db", "prices.db"])
+    }),
+  )
+})
