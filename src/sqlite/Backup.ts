@@ -16,8 +16,12 @@ import * as FileSync from "./FileSync.ts"
 import * as Integrity from "./Integrity.ts"
 import { NativeReason } from "./NativeError.ts"
 
-/** A backup that was not made: the disk, the folder, or a copy that did not pass its check. */
+/**
+ * A backup that was not made: the database, the disk, the folder, or a copy that did not pass its check. Of `run` also
+ * when it was made, and an old one could not be removed.
+ */
 export class BackupError extends Schema.TaggedError<BackupError>()("BackupError", {
+  /** The name that it was to have. */
   file: Schema.String,
   cause: Schema.Defect(),
 }) {
@@ -30,19 +34,24 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
 export interface BackupOptions {
   /** The database. Whether it is open here, or in another process, makes no difference. */
   readonly file: string
-  /** How many of each kind are kept, the newest; default 10, at least 1. */
+  /** How many of each kind `run` keeps, the newest; default 10, less than 1 counts as 1. */
   readonly keep?: number
 }
 
+/** Neither has a bound in time; interrupted, they end at once. While the copy is made the log cannot start anew. */
 export class Backup extends Context.Service<
   Backup,
   {
-    /** Makes one now beside the database, removes what is too old of its kind, and returns its path. */
+    /**
+     * Makes one now beside the database (`bak`: before a session, `post`: after its clean end), removes what is too old
+     * of its kind and what an interrupted one left, and returns its path.
+     */
     readonly run: (kind: "bak" | "post") => Effect.Effect<string, BackupError>
-    /** Makes one now with this name; fails when something has it already, which is left as it is. */
+    /** Makes one now with this name; fails when something has it already, which is left as it is. Removes nothing. */
     readonly runTo: (name: string) => Effect.Effect<string, BackupError>
   }
 >()("seawall/sqlite/Backup") {
+  /** Makes nothing by itself: see `aroundSession`. */
   static readonly layer = (options: BackupOptions): Layer.Layer<Backup> =>
     Layer.effect(Backup, make(options)).pipe(Layer.provide(NodeServices.layer))
 }
@@ -142,8 +151,8 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
 
 /**
  * One backup before everything above it starts, and one after all of that has ended cleanly: put it right above
- * `Database`. A backup that fails is a WARNING. The last one is left out when `wanted` says no or when less than half of
- * the shutdown budget is left.
+ * `Database`. A backup that fails is a WARNING. An empty database gets no first one. The last one is left out when the
+ * end was not clean, `wanted` says no, or less than half of the shutdown budget is left; it gets half of what is left.
  */
 export const aroundSession = (wanted: Effect.Effect<boolean>): Layer.Layer<never, never, Backup | Database> =>
   Layer.effectDiscard(

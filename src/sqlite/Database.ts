@@ -1,8 +1,9 @@
 /**
  * One SQLite file, opened safely: WAL mode, every pragma read back, one connection behind one permit.
  *
- * Owns the connection from `Layer` build to scope close. Lets go in this order: the connection (SQLite itself then
- * checkpoints and removes `-wal` and `-shm`), then a look whether they are gone, with a WARNING if not.
+ * Owns the connection from `Layer` build to scope close. Lets go in this order: the writer ends what it has taken ->
+ * the descriptor that syncs the log -> the connection (SQLite itself then checkpoints and removes `-wal` and `-shm`,
+ * without a bound) -> a look whether they are gone, with a WARNING if not.
  * Leaves `wal_autocheckpoint` at SQLite's 1000 pages; whoever checkpoints instead sets it to 0 and restores it.
  * Does not checkpoint, does not retry, and does not open what is not a local file: https://www.sqlite.org/wal.html
  */
@@ -26,33 +27,36 @@ import * as Sidecars from "./Sidecars.ts"
 import * as Writer from "./Writer.ts"
 
 export interface DatabaseOptions {
-  /** Path of the database file. `:memory:` is refused, it has no log. */
+  /** Path of the database file, or of a link to it. `:memory:` and URIs are refused (`WalRefused`). */
   readonly file: string
-  /** What an acknowledged write survives; default `durable`. */
+  /** What an acknowledged write survives; default `durable`: a power cut, and what the `Writer` syncs blocks nobody. */
   readonly durability?: Durability
   /**
-   * What follows a sync of the log that failed. `refuse` (default): nothing is written until the program has restarted.
-   * `resume`: the guard's next checkpoint by interval runs with writers held back; when it copied every frame, and the
-   * database file was synced, writes are taken again.
+   * What follows a sync of the log that failed. `refuse` (default): nothing is written until the program has restarted,
+   * because a later sync that succeeds proves nothing. `resume`: the guard's next checkpoint by interval runs with
+   * writers held back; when it copied every frame, and the database file was synced, writes are taken again.
    */
   readonly afterFailedSync?: "refuse" | "resume"
   /**
-   * How long a statement waits for another process's lock; default 1 s. The wait blocks the event loop, which is why
-   * it is short. https://www.sqlite.org/pragma.html#pragma_busy_timeout
+   * How long a statement waits for another process's lock, in whole milliseconds; default 1 s, 0 = not at all. The wait
+   * blocks the event loop, which is why it is short. https://www.sqlite.org/pragma.html#pragma_busy_timeout
    */
   readonly busyTimeout?: Duration.Input
-  /** Page cache in KiB; default 2000, SQLite's own. https://www.sqlite.org/pragma.html#pragma_cache_size */
+  /** Page cache, whole KiB above 0; default 2000, SQLite's own. https://www.sqlite.org/pragma.html#pragma_cache_size */
   readonly cacheSizeKib?: number
-  /** Opens an existing database without ever writing to it; default false. Its sidecars are left as SQLite leaves them. */
+  /**
+   * Opens an existing database without ever writing to it, in WAL mode or not; default false. SQLite may create its
+   * sidecars, and leaves them. https://www.sqlite.org/wal.html#read_only_databases
+   */
   readonly readOnly?: boolean
   /**
    * Opens a file on a network file system all the same, with a warning; default false, because WAL mode corrupts there.
-   * https://www.sqlite.org/wal.html#overview
+   * A file system that is not known counts as local. https://www.sqlite.org/wal.html#overview
    */
   readonly allowNetworkFileSystem?: boolean
-  /** Creates a missing file and its missing folders; default true. */
+  /** Creates a missing file and its missing folders; default true. Never with `readOnly`. */
   readonly create?: boolean
-  /** Refuses a database that is not in WAL mode, instead of changing it: for one that belongs to somebody else; default false. */
+  /** For a database of somebody else: refuses one that is not in WAL mode, instead of changing it; default false. */
   readonly requireWal?: boolean
 }
 
@@ -66,29 +70,28 @@ const journalSizeLimit = 32 * 1024 * 1024
 /** 4 MiB: cutting a file takes about a millisecond for so much, on the thread that commits (and 40 ms for 250 MB at once). */
 const cutAtOnce = 4 * 1024 * 1024
 
+/** For a program: `sql`, `durable`, `durabilityLost`, `exposure`. The rest is for whoever checkpoints. */
 export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "holder" | "gate"> {
+  /** As it was given. */
   readonly file: string
-  /** The version of SQLite that runs. */
+  /** The version of SQLite that runs, such as "3.53.1". */
   readonly version: string
   readonly durability: Durability
-  /** Everything that was committed before this starts is on disk when it succeeds. For use after any statement. */
+  /** Everything that was committed before this starts is on disk when it succeeds, whatever statement it came from. */
   readonly durable: Effect.Effect<void, DurabilityError>
-  /** Succeeds, with the cause, when a sync of the log failed; from then on nothing is written or acknowledged. */
+  /** Waits until the log cannot be synced, and succeeds with why; from then on nothing is written or acknowledged. */
   readonly durabilityLost: Effect.Effect<DurabilityError>
   /** How writes are taken again after that: run it when every frame is in the synced database. None: by a restart. */
   readonly resume: Effect.Effect<Option.Option<Effect.Effect<void>>>
-  /** Lets the `Writer` finish what it has taken and take nothing more; bounded, once, never fails. */
+  /** Lets the `Writer` finish what it has taken, and take nothing more; in the shutdown budget, once, never fails. */
   readonly quiesce: Effect.Effect<void>
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
   /** Whether `exposure` is told of each commit of this connection; if not, a guard has to look for them. */
   readonly seesCommits: boolean
-  /** Sets `wal_autocheckpoint` (pages; 0 = off) and returns the value it had. */
+  /** Sets https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint (pages; 0 = off) and returns what it was. */
   readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
-  /**
-   * Call before the log starts anew. The first commit after that cuts an overgrown log file back to its limit; this lets
-   * it cut only a part each time, so that no commit pays for all of it.
-   */
+  /** Call before the log starts anew: the commit that follows then cuts only a part off an overgrown file, not all. */
   readonly cutGently: Effect.Effect<void, SqlError.SqlError>
   /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. */
   readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
@@ -98,8 +101,9 @@ export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "ho
   readonly lockHolders: Effect.Effect<ReadonlyArray<LockHolder>>
 }
 
+/** One SQLite file that is open, with its `SqlClient` and its `Writer`. */
 export class Database extends Context.Service<Database, DatabaseService>()("seawall/sqlite/Database") {
-  /** Opens the file for the life of the layer. */
+  /** Opens the file for the life of the layer. What cannot be opened is a `DatabaseOpenError`; closing never fails. */
   static readonly layer = (
     options: DatabaseOptions,
   ): Layer.Layer<Database | SqlClient.SqlClient | Writer.Writer, DatabaseOpenError> =>

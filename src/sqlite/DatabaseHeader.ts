@@ -8,6 +8,7 @@
 import { Effect, Option, Schema } from "effect"
 import * as FileBytes from "./FileBytes.ts"
 
+/** `NotADatabase`: by the rules of SQLite itself, so a header that is damaged or encrypted is none, too. */
 export class DatabaseHeaderError extends Schema.TaggedError<DatabaseHeaderError>()("DatabaseHeaderError", {
   file: Schema.String,
   reason: Schema.Literals(["NotADatabase", "Missing", "NotAFile", "Unreadable"]),

@@ -4,6 +4,19 @@
 import { Schema } from "effect"
 import { nativeMessage, nativeReason, type NativeReason } from "./NativeError.ts"
 
+/**
+ * - `FolderMissing`, `FileMissing`: nothing was to be created (`create`, `readOnly`).
+ * - `NotAFile`: a folder or the like, or a path that leads through a file.
+ * - `NoPermission`: for the file or its folder; also all that SQLite calls CANTOPEN.
+ * - `NotADatabase`, `Corrupt`: what SQLite said of its first pages; nobody has looked further (`Integrity`).
+ * - `Locked`: still so at the end of the busy timeout.
+ * - `ReadOnlyFileSystem`: the file system, or the file, and it was to be written.
+ * - `NotWal`: not in WAL mode, where that is a condition (`requireWal`, `AdoptedDatabase`).
+ * - `WalRefused`: `:memory:`, a URI, or a database that SQLite left in another mode.
+ * - `NetworkFileSystem`: and that was not allowed.
+ * - `PragmaRefused`: a setting, named in `detail`, read back as something else.
+ * - `Unknown`: none of these; `detail` and `cause` say what.
+ */
 export const OpenReason = Schema.Literals([
   "FolderMissing",
   "FileMissing",
@@ -47,6 +60,7 @@ const advice: Readonly<Record<OpenReason, string>> = {
 export class DatabaseOpenError extends Schema.TaggedError<DatabaseOpenError>()("DatabaseOpenError", {
   file: Schema.String,
   reason: OpenReason,
+  /** What SQLite or the system said, or what was found; may be empty. */
   detail: Schema.String,
   cause: Schema.optionalKey(Schema.Defect()),
 }) {

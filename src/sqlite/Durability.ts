@@ -19,10 +19,11 @@ export type Durability = typeof Durability.Type
 /** Something that was to be acknowledged as on disk, and cannot be. It may be there nevertheless. */
 export class DurabilityError extends Schema.TaggedError<DurabilityError>()("DurabilityError", {
   /**
-   * - `SyncFailed`: the sync that this waited for failed.
+   * - `SyncFailed`: the sync that this waited for failed, or the database was closed before it.
    * - `LogReplaced`: the log beside the database is not the file that was opened with it.
    * - `Refused`: an earlier sync failed. A later one that succeeds proves nothing: the system may have dropped what it
-   *   could not write. Nothing is written or acknowledged from then on.
+   *   could not write. Nothing is written or acknowledged from then on; a plain statement that writes fails with an
+   *   `SqlError` that holds this.
    */
   reason: Schema.Literals(["SyncFailed", "LogReplaced", "Refused"]),
   file: Schema.String,

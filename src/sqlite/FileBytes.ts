@@ -7,6 +7,7 @@
  */
 import { Effect, FileSystem, Option, Schema } from "effect"
 
+/** `NotAFile`: a folder, a pipe or the like. `Unreadable`: permissions or the disk; `cause` says which. */
 export class FileBytesError extends Schema.TaggedError<FileBytesError>()("FileBytesError", {
   file: Schema.String,
   reason: Schema.Literals(["NotAFile", "Unreadable"]),

@@ -12,6 +12,7 @@ import { Effect, FileSystem, Path, Schema } from "effect"
 import * as fs from "node:fs"
 import { open } from "node:fs/promises"
 
+/** A file or a folder that could not be synced: what was written to it may be lost in a power cut. */
 export class FileSyncError extends Schema.TaggedError<FileSyncError>()("FileSyncError", {
   file: Schema.String,
   cause: Schema.Defect(),

@@ -1,9 +1,11 @@
 /**
  * Looks whether a database is sound, before any connection of this process exists. Fails closed: what could not be
- * checked is not opened. Leaves the main file and its log byte-identical, and creates nothing where there was nothing.
+ * checked is not opened. Leaves the main file and its log byte-identical; all that it may create is an index, beside a
+ * log that has none.
  *
  * The check runs in a process of its own, so that signals stay alive and it can be stopped; it says how far it is.
- * A file that does not exist yet, or is empty, is sound.
+ * A file that does not exist yet, or is empty, is sound. Index content, UNIQUE and foreign keys are not looked at.
+ * https://www.sqlite.org/pragma.html#pragma_quick_check
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Layer, Option, Path, Result, Runtime, Schedule, Schema, Stream } from "effect"
@@ -15,11 +17,12 @@ import { NativeReason } from "./NativeError.ts"
 export class IntegrityError extends Schema.TaggedError<IntegrityError>()("IntegrityError", {
   file: Schema.String,
   reason: Schema.Literals(["Damaged", "NotChecked"]),
+  /** What SQLite said, the first 20 lines; of `NotChecked`: why. */
   findings: Schema.Array(Schema.String),
   /** What to do about a damaged file. */
   advice: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed("restore a backup"))),
 }) {
-  /** 65 (EX_DATAERR) when the file is damaged. */
+  /** 65 (EX_DATAERR) when the file is damaged, else 1. */
   override readonly [Runtime.errorExitCode] = this.reason === "Damaged" ? 65 : 1
   override get message() {
     const found = this.findings.join("; ")
@@ -43,7 +46,10 @@ const script = new URL(
   import.meta.url,
 )
 
-/** Runs `quick_check` on the file. Succeeds when it is sound or does not exist. */
+/**
+ * Runs `quick_check` on the file, the log included. Succeeds when it is sound or does not exist, else `IntegrityError`.
+ * It takes as long as reading the whole file, without a bound; interrupted, it ends at once.
+ */
 export const check = Effect.fn("Integrity.check")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -104,7 +110,7 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
 
 export interface IntegrityOptions {
   readonly file: string
-  /** `quick`: everything but index content (`PRAGMA quick_check`). `off`: no check. */
+  /** `quick`: `check`. `off`: no check. */
   readonly check: "quick" | "off"
 }
 
@@ -121,7 +127,10 @@ const advised = Effect.fnUntraced(function* (error: IntegrityError) {
   return yield* new IntegrityError({ file, reason, findings, advice })
 })
 
-/** Checks once, when the layer is built: put it below `Database`. */
+/**
+ * Checks once, when the layer is built: put it below `Database`. Of a damaged file it checks the backups, too, the
+ * newest first, until one is sound, and its error has the command that restores that one.
+ */
 export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityError> =>
   options.check === "off"
     ? Layer.empty

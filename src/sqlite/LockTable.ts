@@ -20,9 +20,11 @@ const byByte = {
 /** Held by everybody who has the database open. */
 const deadMansSwitch = 128
 
+/** A lock of a log; `read0` to `read4` are the slots of readers. */
 export const WalLock = Schema.Literals(Object.values(byByte))
 export type WalLock = typeof WalLock.Type
 
+/** A process that holds a lock of a log; `command` is the kernel's name of it, of at most 15 characters. */
 export const LockHolder = Schema.Struct({ pid: Schema.Int, command: Schema.String, lock: WalLock })
 export type LockHolder = typeof LockHolder.Type
 

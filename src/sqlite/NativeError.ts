@@ -69,6 +69,7 @@ export const nativeMessage = (error: unknown): string =>
     onSome: ({ text }) => text,
   })
 
+/** Why SQLite failed, read from an error or from what it wraps; `Unknown` when it was not SQLite that failed. */
 export const nativeReason = (error: unknown): NativeReason =>
   Option.match(nativeCode(error), {
     onNone: () => "Unknown",

@@ -54,6 +54,7 @@ export type GateEnd<A, E> =
 export type Row = Readonly<Record<string, unknown>>
 
 export interface SafeClient {
+  /** Each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself. Streams fail. */
   readonly sql: SqlClient.SqlClient
   /** One statement, a transaction by itself, whose commit is synced at once or left to whoever asks. */
   readonly commit: (
@@ -71,7 +72,7 @@ export interface SafeClient {
   ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
   /** Runs a part of the transaction around it: all of it or nothing, and nothing after it has ended. */
   readonly part: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError.SqlError, R>
-  /** Who keeps everybody else waiting now. */
+  /** Who keeps everybody else waiting now; a single statement is nobody. */
   readonly holder: Effect.Effect<Option.Option<Holder>>
   /**
    * Runs `self` while no statement of this process runs: waits at most 1 s for its turn, and holds writers back for at

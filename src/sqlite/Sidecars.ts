@@ -16,6 +16,7 @@ export const present = Effect.fnUntraced(function* (file: string) {
 
 export interface Process {
   readonly pid: number
+  /** The kernel's name of it, of at most 15 characters; `unknown` when it has ended meanwhile. */
   readonly command: string
 }
 

@@ -27,7 +27,7 @@ export const hasNoop = (version: string): boolean => {
   return major > 3 || (major === 3 && minor >= 51)
 }
 
-/** A second connection was refused, because this SQLite could corrupt the database with it. */
+/** A second connection was refused, because this SQLite could corrupt the database with it. One alone is safe. */
 export class UnsafeSqliteError extends Schema.TaggedError<UnsafeSqliteError>()("UnsafeSqliteError", {
   version: Schema.String,
 }) {

@@ -37,18 +37,22 @@ export class WriterError extends Schema.TaggedError<WriterError>()("WriterError"
   }
 }
 
-/** Why a write failed: the statement or the commit, the sync, or it was not taken. */
+/** Why a write failed: the statement or the commit, the sync (then it may be there anyway), or it was not taken. */
 export type WriteFailure = SqlError.SqlError | DurabilityError | WriterError
 
+/** Comes with `Database.layer`. When acknowledged, a write is as durable as that promises (`Durability`). */
 export class Writer extends Context.Service<
   Writer,
   {
-    /** One statement, and the rows that it returns. Prepared once for each text. */
+    /**
+     * One statement, and the rows that it returns; what follows its semicolon is not run. It stays prepared for the
+     * next one of the same text.
+     */
     readonly execute: (sql: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, WriteFailure>
     /**
-     * All that `self` writes through the `SqlClient`, or nothing. It shares its transaction with other callers, so it
-     * should write and return; whatever it waits for, they wait for too. It may run again when another caller's statement
-     * takes the whole transaction with it (`ON CONFLICT ROLLBACK`).
+     * All that `self` writes through the `SqlClient`, or nothing when it fails. It shares its transaction with other
+     * callers, so it should write and return; whatever it waits for, they wait for too. It may run again when another
+     * caller's statement takes the whole transaction with it (`ON CONFLICT ROLLBACK`).
      */
     readonly transaction: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WriteFailure, R>
   }
@@ -102,6 +106,7 @@ class TransactionLost extends Data.TaggedError("TransactionLost")<{
 const tell = ({ answers, writes }: Committed) => writes.forEach(({ answer }, index) => answer(answers[index]!))
 const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach(({ answer }) => answer(exit))
 
+/** What a `Database` makes its writer of. */
 export interface WriterOptions {
   readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
