@@ -14,23 +14,30 @@ import { explicitReason, Halt } from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 
 export interface EngineOptions {
-  /** Time from the end of one tick to the start of the next; the first comes at once. */
+  /** Time from the end of one tick to the start of the next; the first comes at once, and no two overlap. */
   readonly tickInterval: Duration.Input
   /** The session ends by itself after this time; zero = never. */
   readonly duration: Duration.Input
-  /** The session that this one recovers. */
+  /** The session that this one recovers, if it does. */
   readonly parentSessionId: Option.Option<number>
 }
 
+/** The session that runs. */
 export class Engine extends Context.Service<
   Engine,
   {
+    /** Of its row in `sessions`. */
     readonly sessionId: number
+    /** How many ticks have ended, without those that failed. */
     readonly ticks: Effect.Effect<number>
     /** How the session before this one ended; none when there was none, or it ended without a word. */
     readonly lastHaltReason: Option.Option<string>
   }
 >()("seawall/engine/Engine") {
+  /**
+   * Runs for the life of the layer. Fails when the session cannot be opened or RUNNING not be stored; a tick that fails
+   * later is a request to halt with `unhandled_exception`.
+   */
   static readonly layer = (
     options: EngineOptions,
   ): Layer.Layer<Engine, StateError, StateManager | EngineProgram | Halt> => Layer.effect(Engine, make(options))

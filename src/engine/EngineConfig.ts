@@ -27,23 +27,26 @@ const sections = {
     durability: or(Durability, "durable"),
     /** Seconds from the end of one tick to the start of the next. */
     tick_interval_seconds: or(Positive, 4),
-    /** Seconds between two WAL checkpoints; 0 or less = off. */
+    /** Seconds between two WAL checkpoints, no minimum; 0 or less = off. 60 as in `WalGuard`. */
     wal_checkpoint_interval_seconds: or(ZeroIfNegative, 60),
-    /** The length of the log, in frames, that is held beside the interval; 0 = off. */
+    /** The length of the log, in frames, that is held beside the interval; 0 = off. 4000: 16 MB of 4096-byte pages. */
     wal_max_frames: or(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 4000),
     /** Checkpoint on a thread, so that the event loop never waits for one. */
     wal_checkpoint_thread: or(Schema.Boolean, true),
-    /** Seconds until the session ends by itself; 0 = never. */
+    /** Seconds until the session ends by itself; 0 = never. 7200: two hours. */
     duration_seconds: or(NotNegative, 7200),
-    /** `quick`: check the file before the session, and refuse a damaged one. `off`: do not look. */
+    /**
+     * `quick`: check the file before the session, and refuse a damaged one. `off`: do not look.
+     * https://www.sqlite.org/pragma.html#pragma_quick_check
+     */
     integrity_check: or(Schema.Literals(["quick", "off"]), "quick"),
     /** Backups kept of each kind, before a session and after its clean end; 0 = none are made. */
     backups: or(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 10),
-    /** Seconds a statement waits for another process's lock; the event loop waits with it. */
+    /** Seconds a statement waits for another process's lock; few, because the event loop waits with it. */
     busy_timeout_seconds: or(NotNegative, 1),
     /** WAL over a network file system corrupts; true opens it there all the same. */
     allow_network_file_system: or(Schema.Boolean, false),
-    /** Page cache in KiB. */
+    /** Page cache in KiB; 2000 is SQLite's own. */
     cache_size_kib: or(Schema.Int.check(Schema.isGreaterThan(0)), 2000),
   }),
   strategy: Schema.Struct({
@@ -53,7 +56,7 @@ const sections = {
     bid_offset_bps: or(NotNegative, 10),
     /** Distance of our ask above the middle of the book, in basis points. */
     ask_offset_bps: or(NotNegative, 10),
-    /** A book whose spread is narrower than this, in basis points, is not quoted. */
+    /** A book whose spread is narrower than this, in basis points above 0, is not quoted. */
     clob_switch_threshold_bps: or(Schema.Finite, 3),
   }),
   order_size: Schema.Struct({
@@ -61,9 +64,9 @@ const sections = {
     base_size_rlusd: or(Positive, 25),
   }),
   risk: Schema.Struct({
-    /** A balance above it halts with `risk_xrp_exposure`. */
+    /** A balance above it, in XRP, halts with `risk_xrp_exposure`. Here and below, `Preflight` refuses 0 or less. */
     max_xrp_exposure: or(Schema.Finite, 5000),
-    /** A balance above it halts with `risk_rlusd_exposure`. */
+    /** A balance above it, in RLUSD, halts with `risk_rlusd_exposure`. */
     max_rlusd_exposure: or(Schema.Finite, 2500),
   }),
   paper: Schema.Struct({
@@ -76,6 +79,7 @@ const sections = {
   }),
 }
 
+/** Every key has a default, so that `{}` is a whole configuration. */
 export const EngineConfig = Schema.Struct({
   engine: or(sections.engine, {}),
   strategy: or(sections.strategy, {}),
@@ -85,7 +89,7 @@ export const EngineConfig = Schema.Struct({
 })
 export type EngineConfig = typeof EngineConfig.Type
 
-/** One thing that is wrong: where, what was expected, and the value that was found there. */
+/** One thing that is wrong: where (`section.key`, a variable, or `YAML`), and what was expected and found there. */
 export interface ConfigProblem {
   readonly path: string
   readonly message: string
@@ -177,12 +181,16 @@ export interface ConfigSources {
   readonly source: string
   /** The text of the YAML file; empty text means all defaults. */
   readonly yaml: string
+  /** Usually the variables of the process. What does not begin with `SEAWALL_`, or is empty, is ignored. */
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Overrides of the highest rank, as sections of keys: the flags of a command. */
   readonly overrides?: Tree
 }
 
-/** Reads, merges and decodes: overrides over environment over file over defaults. */
+/**
+ * Reads, merges and decodes: overrides over environment over file over defaults. Touches no file: `yaml` is its text.
+ * Fails with one `ConfigError` that holds every problem.
+ */
 export const load = Effect.fn("EngineConfig.load")(function* (sources: ConfigSources) {
   const refuse = (problems: ReadonlyArray<ConfigProblem>) => new ConfigError({ source: sources.source, problems })
   const file = yield* Effect.mapError(Effect.fromResult(parseYaml(sources.yaml)), (problem) => refuse([problem]))

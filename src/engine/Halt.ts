@@ -7,18 +7,23 @@
 import { Cause, Context, Deferred, Effect, Exit, Layer, Option, Ref } from "effect"
 import type { HaltReason } from "./HaltReason.ts"
 
+/** Why somebody asks to halt. */
 export interface HaltRequest {
   /** None when the reason is stored already: a tick that decided to halt has written its own token. */
   readonly reason: Option.Option<HaltReason>
+  /** Free text for the operator, stored as `halt.detail` with the reason; may be empty. */
   readonly detail: string
 }
 
+/** How an engine is asked to end, and what it said about that. It closes nothing itself. */
 export class Halt extends Context.Service<
   Halt,
   {
     /** The first request counts. */
     readonly request: (request: HaltRequest) => Effect.Effect<void>
+    /** The request that counts, once there is one. */
     readonly requested: Effect.Effect<Option.Option<HaltRequest>>
+    /** Waits for it: for whoever owns the scope of the engine, and closes it then. */
     readonly awaitRequest: Effect.Effect<HaltRequest>
     /** Notes the reason that was written; the first note counts. */
     readonly settle: (reason: string) => Effect.Effect<void>
@@ -26,6 +31,7 @@ export class Halt extends Context.Service<
     readonly settled: Effect.Effect<Option.Option<string>>
   }
 >()("seawall/engine/Halt") {
+  /** For one run of an engine; below it, so that what closes can read it. */
   static readonly layer = Layer.effect(
     Halt,
     Effect.gen(function* () {

@@ -1,6 +1,14 @@
 /** Why an engine stopped: a closed set of tokens, the same in the database, in logs and in statistics. */
 import { Option, Schema } from "effect"
 
+/**
+ * - `config_mismatch`, `startup_failure`: the engine never ran.
+ * - `duration_elapsed`, `interrupted_sig...` (a signal): it was asked to end; `interrupted_other`: without being asked.
+ * - `unhandled_exception`: a tick, or whatever runs in its scope, failed, or the log could not be synced.
+ * - `unexpected_halt`: nobody has said why.
+ *
+ * The life cycle stores these. All others are for an `EngineProgram` to answer.
+ */
 export const HaltReason = Schema.Literals([
   "duration_elapsed",
   "engine_requested_halt",

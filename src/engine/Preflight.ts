@@ -46,6 +46,7 @@ export interface PreflightOptions {
   readonly parentSessionId: Option.Option<number>
 }
 
+/** Fails with every invariant that does not hold, or with a `StateError` when that could not be stored. */
 export const layer = ({ config, parentSessionId }: PreflightOptions) =>
   Layer.effectDiscard(
     Effect.gen(function* () {

@@ -3,6 +3,9 @@
  *
  * This is the specification of both orders, and the only place where they are written. Each layer closes before the one
  * below it; members that were merged instead of chained would close in parallel.
+ *
+ * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
+ * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
 import { Cause, Effect, Layer, Option } from "effect"
 import type { SqlClient } from "effect/unstable/sql"
@@ -23,8 +26,9 @@ import * as Preflight from "./Preflight.ts"
 
 export interface SessionOptions<E> {
   readonly config: EngineConfig
+  /** The session that this one recovers, which then clears nothing; none for a fresh one. */
   readonly parentSessionId: Option.Option<number>
-  /** What the engine does, on top of its memory. */
+  /** What the engine does, on top of its memory. Its `E` fails the start. */
   readonly program: Layer.Layer<EngineProgram, E, StateManager>
 }
 
@@ -66,6 +70,10 @@ const checkpointer = (
 ): Layer.Layer<Checkpointer, UnsafeSqliteError, Database | SqlClient.SqlClient> =>
   engine.wal_checkpoint_thread ? ThreadCheckpointer.layer() : Checkpointer.layerInline()
 
+/**
+ * Starts all of it. Fails as the first part that cannot start: what is above that never starts, what is below closes in
+ * its order. Provides every service of the chain; needs `Halt`, and takes the `Shutdown` in reach.
+ */
 export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
   Engine.layer({
     tickInterval: `${engine.tick_interval_seconds} seconds`,

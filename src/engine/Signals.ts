@@ -21,7 +21,10 @@ type Signal = keyof typeof tokens
 
 const signals = Object.keys(tokens) as ReadonlyArray<Signal>
 
-/** Listens as long as the layer lives. Put it below everything that must be closed when a signal comes. */
+/**
+ * Listens as long as the layer lives. Put it below everything that must be closed when a signal comes; it asks `Halt`,
+ * and ends nothing itself. While it listens, Node does not end the process at any of the four.
+ */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const halt = yield* Halt

@@ -12,8 +12,8 @@ export type StepEnd = "done" | "failed" | "overdue"
 
 export interface ShutdownService {
   /**
-   * Starts the budget, or shortens one that runs already; it is never extended.
-   * The first step starts the default budget when nobody did.
+   * Starts the budget, or shortens one that runs already; it is never extended. It must be finite: an infinite one
+   * counts as none at all. The first step starts the budget of the layer when nobody did.
    */
   readonly begin: (budget?: Duration.Input) => Effect.Effect<void>
   /** What is left of the budget, never negative. */
@@ -24,12 +24,13 @@ export interface ShutdownService {
   readonly recordFailure: (step: string) => Effect.Effect<void>
   /** Records what cannot be stopped and still runs: a thread inside SQLite, for which an orderly exit would wait. */
   readonly leaveBehind: (what: string) => Effect.Effect<void>
+  /** What was left behind. An orderly end of the process may wait for it without a bound. */
   readonly leftBehind: Effect.Effect<ReadonlyArray<string>>
   /** The steps that failed or were overdue, in the order in which they ended. */
   readonly failures: Effect.Effect<ReadonlyArray<string>>
 }
 
-/** 10 s: what process supervisors and container runtimes grant between SIGTERM and SIGKILL. */
+/** 10 s: what `docker stop` grants between SIGTERM and SIGKILL. */
 export const defaultBudget = Duration.seconds(10)
 
 /** 4 s: Windows kills a process about 5 s after its console window was closed, which Node reports as SIGHUP. */
@@ -89,7 +90,10 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
   }),
 })
 
-/** One budget (default 10 s, see `defaultBudget`) for every step that closes above this layer. */
+/**
+ * One budget (default 10 s, see `defaultBudget`; finite) for every step that closes above this layer. It runs from the
+ * first step, or from `begin`.
+ */
 export const layer = (budget: Duration.Input = defaultBudget): Layer.Layer<never> =>
   Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))
 

@@ -14,11 +14,13 @@ export const startingValueKey = "paper.pnl_starting_value_rlusd"
 
 const initialBasisNote = "synthetic_initial_basis"
 
+/** Where the capital stands. */
 export interface Capital {
   /** The sum of what all events changed. */
   readonly netBasisRlusd: number
-  /** The text of `paper.pnl_starting_value_rlusd`, none when it was never set. */
+  /** The text of `paper.pnl_starting_value_rlusd`, none when it was never set, or was cleared. */
   readonly startingValue: Option.Option<string>
+  /** Whether `writeInitialBasis` has stored its event. */
   readonly hasInitialBasis: boolean
 }
 
@@ -69,6 +71,7 @@ export interface CapitalChange {
 /** Works an intent out without a database. */
 export type CapitalPlan = (before: Capital) => Result.Result<CapitalChange, CapitalError>
 
+/** What somebody puts in, or takes out, by the rules of `CapitalMovement`. */
 export type Deposit = Pick<CapitalMovement, "amount" | "priceRlusd" | "sourceNote"> & {
   /** Default `RLUSD`. */
   readonly asset?: CapitalMovement["asset"] | undefined

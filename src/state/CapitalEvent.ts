@@ -7,15 +7,17 @@
  */
 import { Result, Schema } from "effect"
 
+/** RLUSD is what worth is counted in; XRP takes a price. */
 export const Asset = Schema.Literals(["XRP", "RLUSD"])
 export type Asset = typeof Asset.Type
 
+/** Put in, taken out, or the basis set right without money moving. */
 export const CapitalEventType = Schema.Literals(["deposit", "withdrawal", "basis_commit"])
 export type CapitalEventType = typeof CapitalEventType.Type
 
 /** A movement of capital that breaks a rule. Nothing of it is stored. */
 export class CapitalError extends Schema.TaggedError<CapitalError>()("CapitalError", {
-  /** Its name in the table. */
+  /** Its name in the table, or `value_rlusd`, or the state key that stands in the way. */
   field: Schema.String,
   expected: Schema.String,
   got: Schema.String,
@@ -29,13 +31,16 @@ export class CapitalError extends Schema.TaggedError<CapitalError>()("CapitalErr
 export interface CapitalMovement {
   readonly asset: Asset
   readonly eventType: CapitalEventType
-  /** In units of the asset. */
+  /** In units of the asset, above 0; of a `basis_commit` the absolute change of the basis. */
   readonly amount: number
-  /** RLUSD per unit of the asset. */
+  /** RLUSD per unit of the asset, above 0: needed for XRP, not for RLUSD, and not allowed for a `basis_commit`. */
   readonly priceRlusd?: number | undefined
-  /** By how much it moves the basis; a deposit's is its worth when it is absent. */
+  /**
+   * By how much it moves the basis, in RLUSD. A deposit: 0 or more, its worth when absent. A withdrawal: needed, 0 or
+   * less. A `basis_commit`, which is in RLUSD: needed, any.
+   */
   readonly basisDeltaRlusd?: number | undefined
-  /** Where it comes from, for whoever reads the books later. */
+  /** Where it comes from, for whoever reads the books later; not blank. */
   readonly sourceNote: string
 }
 
@@ -141,14 +146,17 @@ const rules: Readonly<Record<CapitalEventType, (movement: CapitalMovement) => Re
     }),
 }
 
+/** A withdrawal before it is split into profit and basis. */
 export interface Withdrawal {
   /** What all of it is worth before the withdrawal, in RLUSD. */
   readonly value: number
+  /** In RLUSD. */
   readonly netBasis: number
   /** What is withdrawn, in RLUSD. */
   readonly amount: number
 }
 
+/** In RLUSD. */
 export interface ClassifiedWithdrawal {
   /** The part of the amount that is profit. */
   readonly profit: number
@@ -156,7 +164,7 @@ export interface ClassifiedWithdrawal {
   readonly basisDelta: number
 }
 
-/** Profit (the value above the net basis) leaves first; only the rest lowers the basis. */
+/** Profit (the value above the net basis) leaves first; only the rest lowers the basis. Checks and stores nothing. */
 export const classifyWithdrawal = ({ amount, netBasis, value }: Withdrawal): ClassifiedWithdrawal => {
   const profit = Math.min(amount, Math.max(0, value - netBasis))
   return { profit, basisDelta: 0 - (amount - profit) }

@@ -19,24 +19,31 @@ import {
 import { capitalOrStateError, stateError, type StateError } from "./StateError.ts"
 
 export type CapitalWithdrawal = Capital.Deposit & {
-  /** What all holdings are worth before the withdrawal, in RLUSD. */
+  /** What all holdings are worth before the withdrawal, in RLUSD, finite; taken as it is given. */
   readonly valueRlusd: number
 }
 
 type Result<A> = Effect.Effect<A, StateError | CapitalError>
 
+/** What breaks a rule is a `CapitalError`, and stores nothing; whatever else goes wrong is a `StateError`. */
 export interface CapitalIntents {
-  /** Where the capital stands. */
+  /** Where the capital stands; read in several statements, so that a write may come between. */
   readonly capital: Effect.Effect<Capital.Capital, StateError>
   /** The sum of what all capital events changed. */
   readonly netBasisRlusd: Effect.Effect<number, StateError>
-  /** Stores a movement of capital that keeps every rule. */
+  /** Stores a movement of capital that keeps every rule. What profit is counted from stays as it is. */
   readonly recordCapitalEvent: (movement: CapitalMovement) => Result<CapitalEvent>
-  /** A deposit, and what profit is counted from raised by the same worth: both or neither. */
+  /**
+   * A deposit, and what profit is counted from raised by the same worth: both or neither. Where nothing was counted yet
+   * it counts from 0; what is no number there is a `CapitalError`.
+   */
   readonly injectCapital: (deposit: Capital.Deposit) => Result<Capital.CapitalChange>
-  /** Stores a withdrawal: profit leaves first, only the rest lowers the basis. */
+  /** Stores a withdrawal: profit leaves first, only the rest lowers the basis (`classifyWithdrawal`). */
   readonly withdrawCapital: (withdrawal: CapitalWithdrawal) => Result<ClassifiedWithdrawal>
-  /** Stores the basis from before there were books, once; without an event in the answer, it was there before. */
+  /**
+   * Stores the basis from before there were books, in RLUSD, above 0: once, whatever the first amount was. Without an
+   * event in the answer, it was there before.
+   */
   readonly writeInitialBasis: (options: { readonly amount: number }) => Result<Capital.CapitalChange>
 }
 

@@ -14,7 +14,9 @@ const advice: Readonly<Partial<Record<NativeReason, string>>> = {
 
 /** A method of `StateManager` that failed. Nothing of it is stored, unless a sync failed (`DurabilityError`): it may be. */
 export class StateError extends Schema.TaggedError<StateError>()("StateError", {
+  /** The method, or the one that it uses; `schema` when the layer was built. */
   operation: Schema.String,
+  /** Of SQLite; `Unknown` when it took no part, as in a write that the `Writer` refused. */
   reason: NativeReason,
   cause: Schema.Defect(),
 }) {

@@ -3,7 +3,8 @@
  *
  * One method per intent, each one transaction; callers never see SQL, so that another store can take its place.
  * The layer brings the schema up to date and starts nothing: no fiber, no checkpoint. Everything it writes goes through
- * the `Writer`, and has returned when it is as durable as the `Database` promises.
+ * the `Writer`, and has returned when it is as durable as the `Database` promises; so inside a transaction of the
+ * `SqlClient` it can read only.
  */
 import { SqliteMigrator } from "@effect/sql-sqlite-node"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
@@ -20,27 +21,32 @@ export class Session extends Schema.Class<Session>("seawall/state/Session")({
   parentSessionId: Schema.OptionFromNullOr(Schema.Int),
   /** ISO 8601, UTC. */
   startedAt: Schema.String,
+  /** ISO 8601, UTC. */
   endedAt: Schema.OptionFromNullOr(Schema.String),
   haltReason: Schema.OptionFromNullOr(Schema.String),
   startingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
   endingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
 }) {}
 
+/** What we did. */
 export const Side = Schema.Literals(["buy", "sell"])
 export type Side = typeof Side.Type
 
 /** One paper tick as it is stored: the book and balances after it, what was filled in it, and the state keys it moves. */
 export interface PaperTick {
   readonly sessionId: number
+  /** The best prices of the book, in RLUSD per XRP. */
   readonly bid: number
   readonly ask: number
   readonly xrp: number
   readonly rlusd: number
   readonly valueRlusd: number
   readonly fills: ReadonlyArray<PaperFill>
+  /** Keys that are set with it. */
   readonly state: Readonly<Record<string, string>>
 }
 
+/** An order of ours that was filled. */
 export interface PaperFill {
   readonly side: Side
   /** RLUSD per XRP. */
@@ -50,7 +56,7 @@ export interface PaperFill {
   readonly spreadPnlRlusd: number
 }
 
-/** In RLUSD. */
+/** What a session was worth, in RLUSD. */
 export interface Worth {
   readonly starting: number
   readonly ending: number
@@ -58,21 +64,23 @@ export interface Worth {
 
 type Result<A> = Effect.Effect<A, StateError>
 
+/** The memory of an engine. Each method fails with a `StateError`, those of the capital also with a `CapitalError`. */
 export class StateManager extends Context.Service<
   StateManager,
   CapitalIntents.CapitalIntents & {
-    /** A key that was never set, or was cleared, is none. */
+    /** The value of a key; none when it was never set, or was cleared. */
     readonly get: (key: string) => Result<Option.Option<string>>
-    /** An integer; 0 when absent or unreadable. */
+    /** An integer; 0 when absent, unreadable, or beyond what a number holds exactly. */
     readonly getInt: (key: string) => Result<number>
+    /** Any text; the empty one clears the key. */
     readonly set: (key: string, value: string) => Result<void>
     /** All of them or none. */
     readonly setMany: (entries: Readonly<Record<string, string>>) => Result<void>
     /** Clearing a key means writing the empty string. */
     readonly clear: (...keys: ReadonlyArray<string>) => Result<void>
-    /** Opens a session now and returns its number. */
+    /** Opens a session now and returns its number; `parentSessionId` is the one that it recovers. */
     readonly openSession: (options: { readonly parentSessionId: Option.Option<number> }) => Result<number>
-    /** Closes a session now; `worth` is what it was worth at its start and is at its end, where that is known. */
+    /** Closes a session now, with its worth where that is known; fails when nobody opened one of this number. */
     readonly closeSession: (options: {
       readonly sessionId: number
       readonly haltReason: string
@@ -80,11 +88,14 @@ export class StateManager extends Context.Service<
     }) => Result<void>
     /** The session with the highest number. */
     readonly lastSession: Result<Option.Option<Session>>
-    /** Stores snapshot, fills and state of one paper tick. */
+    /** Stores snapshot, fills and state of one paper tick, in one transaction. */
     readonly recordTick: (tick: PaperTick) => Result<void>
   }
 >()("seawall/state/StateManager") {
-  /** On SQLite. Fails when the schema cannot be brought up to date. A function: each database has its own. */
+  /**
+   * On SQLite. Fails when the schema cannot be brought up to date; what is there stays, tables of others too. A function:
+   * each database has its own.
+   */
   static readonly layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
     Layer.effect(StateManager, make)
 }
