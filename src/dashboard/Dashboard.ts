@@ -24,15 +24,21 @@ export const defaultPort = 8501
 export const defaultHost = "127.0.0.1"
 
 export interface DashboardOptions {
+  /** Seawall's own, for the page and for `seawall_info`. */
   readonly version: string
+  /** The address to listen on, as in `defaultHost`. There is no password: whoever reaches it sees everything. */
   readonly host: string
+  /** 0 to 65535, as in `defaultPort`; 0 = any that is free. */
   readonly port: number
-  /** Names beside the host's own by which browsers may ask. */
+  /** Names by which browsers may ask, beside the host's own and those of the loopback; any other gets 403. */
   readonly names: ReadonlyArray<string>
+  /** What is watched; no two of one name. */
   readonly databases: ReadonlyArray<Status.Watched>
+  /** Asked every second, and by requests in between: from memory. None where no engine runs. */
   readonly engine: Option.Option<Effect.Effect<EngineStatus>>
 }
 
+/** A page that is served; it changes nothing of what it shows. */
 export class Dashboard extends Context.Service<
   Dashboard,
   {
@@ -40,7 +46,7 @@ export class Dashboard extends Context.Service<
     readonly url: Option.Option<string>
   }
 >()("seawall/dashboard/Dashboard") {
-  /** Serves for the life of the layer. Put it above everything it watches. */
+  /** Serves for the life of the layer. Put it above everything it watches. Never fails: see `url`. */
   static readonly layer = (options: DashboardOptions): Layer.Layer<Dashboard, never, LiveLog> =>
     Layer.effect(Dashboard, make(options))
 }

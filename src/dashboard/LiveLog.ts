@@ -6,12 +6,17 @@
  */
 import { Cause, Context, Effect, Layer, Logger, References, Result } from "effect"
 
+/** One line of log; what is longer than the bound of its kind is cut. */
 export interface LogLine {
   /** Counts up from 1. */
   readonly number: number
+  /** In milliseconds since 1970. */
   readonly at_ms: number
+  /** In capitals: `INFO`, `WARN`, ... */
   readonly level: string
+  /** The message. */
   readonly event: string
+  /** The annotations, as text. */
   readonly fields: ReadonlyArray<readonly [name: string, value: string]>
   /** The cause of a failure; empty without one. */
   readonly cause: string
@@ -26,6 +31,7 @@ export const mostCharacters = 256 * 1024
 /** Longest text of an event, a field and a cause; and how many fields a line can have. */
 const longest = { event: 200, field: 500, cause: 4000, fields: 32 } as const
 
+/** The log that a `Dashboard` shows. */
 export class LiveLog extends Context.Service<
   LiveLog,
   {
@@ -35,7 +41,7 @@ export class LiveLog extends Context.Service<
     readonly after: (number: number) => ReadonlyArray<LogLine>
   }
 >()("seawall/dashboard/LiveLog") {
-  /** Listens beside the loggers in force below this layer. */
+  /** Listens beside the loggers in force below this layer, which go on as before. */
   static readonly layer = Layer.unwrap(
     Effect.sync(() => {
       const { logger, service } = make()

@@ -11,6 +11,7 @@ import { CheckpointMode, CheckpointOutcome } from "../wal/Checkpoint.ts"
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const { Finite } = Schema
 
+/** A checkpoint that ended. */
 export const CheckpointPoint = Schema.Struct({
   /** Counts up from 1 for the life of the guard. */
   number: Count,
@@ -23,6 +24,7 @@ export const CheckpointPoint = Schema.Struct({
 })
 export type CheckpointPoint = typeof CheckpointPoint.Type
 
+/** Checkpoints that cannot finish, and who is in the way. */
 export const Blocked = Schema.Struct({
   outcome: CheckpointOutcome,
   /** Runs in a row that could not finish. */
@@ -43,6 +45,7 @@ export const Latency = Schema.Struct({
   max_ms: Schema.NullOr(Finite),
 })
 
+/** One database: its log, what a power cut could take, and how its checkpoints go. */
 export const DatabaseStatus = Schema.Struct({
   name: Schema.String,
   /** `off`: nobody checkpoints here. `replaced`: the file was moved or replaced, and is left alone. */
@@ -61,18 +64,21 @@ export const DatabaseStatus = Schema.Struct({
 })
 export type DatabaseStatus = typeof DatabaseStatus.Type
 
+/** The engine of this process. */
 export const EngineStatus = Schema.Struct({
   session_id: Schema.Int,
   status: Schema.Literals(["RUNNING", "HALTING"]),
   ticks: Count,
-  /** Why this session halts, once that is known. */
+  /** Why this session halts, once that is known; `HALTING` from then on. */
   halt_reason: Schema.NullOr(Schema.String),
   /** How the session before this one ended. */
   last_halt_reason: Schema.NullOr(Schema.String),
+  /** Of its program: see `EngineProgram.figures`. */
   figures: Schema.Array(Schema.Struct({ name: Schema.String, value: Finite, unit: Schema.String })),
 })
 export type EngineStatus = typeof EngineStatus.Type
 
+/** Why `/health` answers 503. */
 export const HealthReason = Schema.Struct({
   reason: Schema.Literals(["blocked", "exposure", "failing", "replaced"]),
   database: Schema.String,
@@ -80,6 +86,7 @@ export const HealthReason = Schema.Struct({
 })
 export type HealthReason = typeof HealthReason.Type
 
+/** All of it at one moment. */
 export const Snapshot = Schema.Struct({
   seawall_version: Schema.String,
   /** Names this run of the program; another one after a restart. */

@@ -16,9 +16,11 @@ export interface Watched {
   /** What the operator calls it: the path as it was given. */
   readonly name: string
   readonly guard: WalGuard["Service"]
+  /** Of the `Database` that it guards. */
   readonly exposure: Database["Service"]["exposure"]
+  /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. */
   readonly replaced: Effect.Effect<boolean>
-  /** What tells its metrics from those of others in the same process. */
+  /** What tells its metrics from those of others in the same process; empty for the only one. */
   readonly attributes: Readonly<Record<string, string>>
 }
 

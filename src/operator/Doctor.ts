@@ -3,7 +3,8 @@
  * the database, not its log, not the folder; a database that others have open stays theirs.
  *
  * First what is read as bytes, then what is read with SQLite: in one process it must not be the other way round (see
- * `FileBytes`). An examination that cannot be made is a notice, and the others go on.
+ * `FileBytes`), so it is only for a process that has no connection to the database; nobody checks that. An examination
+ * that cannot be made is a notice, and the others go on.
  */
 import { Array as Arr, Effect, Order } from "effect"
 import * as BackupFiles from "../sqlite/BackupFiles.ts"
@@ -37,7 +38,10 @@ const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyA
   } satisfies Report
 })
 
-/** Fails when there is no such file, when it is no database, or when this user may not read it. */
+/**
+ * Fails when there is no such file, when it is no database (and has no backup), or when this user may not read it. Its
+ * integrity check takes as long as reading the whole file, and is a reader of a database that others have open.
+ */
 export const examine = Effect.fn("Doctor.examine")(function* (file: string) {
   const gathered = yield* Effect.result(Facts.gather(file))
   const backups = yield* BackupFiles.list(file)

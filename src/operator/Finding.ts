@@ -37,17 +37,19 @@ export const Evidence = Schema.Record(
 )
 export type Evidence = typeof Evidence.Type
 
+/** One thing to know or to mend. */
 export const Finding = Schema.Struct({
   severity: Severity,
   subject: Subject,
   /** One sentence. */
   message: Schema.String,
   evidence: Evidence,
-  /** One command or setting, ready to paste. */
+  /** One command or setting, ready to paste; it may change files, or end a process. */
   remedy: Schema.String,
 })
 export type Finding = typeof Finding.Type
 
+/** What `Doctor.examine` answers; `Schema.fromJsonString(Report)` is the JSON of `seawall doctor --json`. */
 export const Report = Schema.Struct({
   /** As it was given. */
   file: Schema.String,

@@ -4,7 +4,8 @@
  *
  * In this order, because POSIX drops all of a process's locks on a file when any descriptor for it is closed: the files as
  * bytes, who has them open, and at the very end, when anything is to be read by SQLite, one connection for milliseconds.
- * Refuses in a process that has the database open itself.
+ * Refuses in a process that has the database open itself, in WAL mode, as far as `/proc` shows: on other systems than
+ * Linux that is for the caller to know.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { DateTime, Effect, FileSystem, Option, Schema } from "effect"
@@ -22,12 +23,14 @@ import * as ShortRead from "../sqlite/ShortRead.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
 import { Status } from "./Status.ts"
 
+/** Asked for in a process that has the database open: nothing was touched. */
 export class OpenHereError extends Schema.TaggedError<OpenHereError>()("OpenHereError", { file: Schema.String }) {
   override get message() {
     return `this process has ${this.file} open itself, and a look at the files would drop its locks; look from another process`
   }
 }
 
+/** No database, one that cannot be read, or one that is open here. */
 export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHereError
 
 /** Whoever is connected to a log has its index open. */
@@ -189,7 +192,7 @@ const openedBy = ({ command, locks, pid, runningSince }: Opener) => ({
   reading_since: Option.none(),
 })
 
-/** Needs the right to read the database and its sidecars, nothing else. */
+/** Needs the right to read the database and its sidecars, nothing else. What is not known is none in the answer. */
 export const look = Effect.fn("Look.look")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const lookedAt = yield* DateTime.now

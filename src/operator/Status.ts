@@ -14,17 +14,21 @@ const Count = Schema.Int
 
 const Time = Schema.String
 
+/** A process that has the database open. */
 export const OpenedBy = Schema.Struct({
   pid: Schema.Int,
+  /** As it was started, at most 200 characters. */
   command: Schema.String,
   /** Of the log; `read0` to `read4` are the slots of readers. */
   locks: Schema.Array(WalLock),
+  /** It may have opened the database later. */
   process_started_at: Nullable(Time),
   /** Since this look every one has found it in the same read slot. Null for one look alone. */
   reading_since: Nullable(Time),
 })
 export type OpenedBy = typeof OpenedBy.Type
 
+/** What `look` answers: none where the JSON has null. */
 export class Status extends Schema.Class<Status>("seawall/operator/Status")({
   file: Schema.String,
   looked_at: Time,
@@ -50,6 +54,7 @@ export class Status extends Schema.Class<Status>("seawall/operator/Status")({
   log_end: Nullable(LogEndReason),
   /** Null where it cannot be seen. Nobody means that nobody is seen: a process in another container may be invisible. */
   opened_by: Nullable(Schema.Array(OpenedBy)),
+  /** `absent`: no engine keeps its memory here. */
   engine_state: Schema.Literals(["read", "absent", "not_read"]),
   /** Why it was not read. */
   engine_state_reason: Nullable(Schema.String),
@@ -67,14 +72,14 @@ export class Status extends Schema.Class<Status>("seawall/operator/Status")({
   session_ending_value_rlusd: Nullable(Schema.Finite),
 }) {}
 
-/** As one line. */
+/** As one line, as `seawall status --json` prints it. */
 export const StatusJson = Schema.fromJsonString(Status)
 
 const isReadSlot = (lock: WalLock) => lock.startsWith("read")
 
 export const isReading = ({ locks }: Pick<OpenedBy, "locks">) => locks.some(isReadSlot)
 
-/** Carries over, from one look to the next, since when each reader is in its slot. */
+/** The later of two looks, with since when the looks have found each reader in its slot. */
 export const following = (before: Option.Option<Status>, now: Status): Status => {
   const earlier = Option.flatMap(before, ({ opened_by }) => opened_by)
   const since = (opener: OpenedBy) => {
