@@ -1,16 +1,23 @@
-/** Keeps what is logged, as data, in place of printing it. */
+/** Keeps what is logged, as data, in place of printing it: all of it, for the life of the layer. */
 import { Cause, Context, Effect, Layer, Logger, References } from "effect"
 
+/** One line of log. */
 export interface Entry {
+  /** As Effect spells it: `Info`, `Warn`, `Error`, ... */
   readonly level: string
+  /** The message. */
   readonly event: string
+  /** The annotations. */
   readonly fields: Readonly<Record<string, unknown>>
+  /** Of a failure, printed; empty without one. */
   readonly cause: string
 }
 
+/** What was logged, oldest first; the array grows while it is looked at. */
 export class LogCapture extends Context.Service<LogCapture, { readonly entries: ReadonlyArray<Entry> }>()(
   "test/LogCapture",
 ) {
+  /** In place of all loggers in force; put it below what is to be heard. */
   static readonly layer = Layer.unwrap(
     Effect.sync(() => {
       const entries: Array<Entry> = []
@@ -27,7 +34,7 @@ export class LogCapture extends Context.Service<LogCapture, { readonly entries: 
   )
 }
 
-/** The entries whose event is exactly this. */
+/** The entries whose event is exactly this, up to now. */
 export const logged = (event: string) =>
   LogCapture.use(({ entries }) => Effect.sync(() => entries.filter((entry) => entry.event === event)))
 
@@ -36,5 +43,5 @@ export const events = LogCapture.use(({ entries }) =>
   Effect.sync(() => entries.map(({ event }) => event).filter((event) => event !== "shutdown step")),
 )
 
-/** The steps of the shutdown, in the order in which they ended. */
+/** The steps of the shutdown that succeeded, in the order in which they ended. */
 export const steps = Effect.map(logged("shutdown step"), (entries) => entries.map(({ fields }) => fields["step"]))

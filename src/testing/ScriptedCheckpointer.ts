@@ -1,31 +1,42 @@
-/** A `Checkpointer` that answers from a script, in virtual time, and records when each run started and ended. */
+/**
+ * A `Checkpointer` that answers from a script, in virtual time, and records when each run started and ended.
+ *
+ * It moves nothing: the log of the database stays as it is. It never says how long the log is, so that a guard
+ * checkpoints by interval and at its end, and not by size.
+ */
 import { Clock, Context, Duration, Effect, identity, Layer, Ref } from "effect"
 import * as Checkpoint from "../wal/Checkpoint.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 
+/** What one run does. Of more than one end the first of these counts: hangs, dies, fails, answers. */
 export interface Scene {
   /** How long the run takes; default none. */
   readonly takes?: Duration.Input
   /** What SQLite answers; default a complete checkpoint of 10 frames, or of none for TRUNCATE. */
   readonly row?: Checkpoint.CheckpointRow
-  /** Fails with a native code instead. */
+  /** Fails with a native code instead, such as 10 (SQLITE_IOERR). https://www.sqlite.org/rescode.html */
   readonly failsWith?: number
+  /** Ends with a defect of this message. */
   readonly diesWith?: string
+  /** Never ends. */
   readonly hangs?: boolean
 }
 
 /** The scene of the n-th run (from 0). */
 export type Script = (run: number, mode: Checkpoint.CheckpointMode) => Scene
 
-/** One end of a run, at the virtual time it had. */
+/** The start or the end of a run, at the virtual time it had. */
 export interface Moment {
   readonly what: "start" | "end"
   readonly mode: Checkpoint.CheckpointMode
+  /** Since 1970, where the `TestClock` begins. */
   readonly seconds: number
 }
 
+/** What has happened up to now, oldest first. Comes with `scripted`. */
 export class Recording extends Context.Service<Recording, Ref.Ref<ReadonlyArray<Moment>>>()("test/Recording") {}
 
+/** The layer; without a script each run is a complete checkpoint that takes no time. */
 export const scripted = (script: Script = () => ({})) =>
   Layer.effectContext(
     Effect.gen(function* () {

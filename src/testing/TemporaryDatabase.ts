@@ -12,9 +12,9 @@ export const temporaryFolder = FileSystem.FileSystem.use((fs) =>
 /** A path in a new folder; nothing is there yet. */
 export const temporaryFile = Effect.map(temporaryFolder, (folder) => `${folder}/test.db`)
 
-/** A disk whose log syncs take no time: in virtual time nothing may wait for the real one. */
+/** Log syncs off the event loop that do nothing, at once: in virtual time nothing may wait for a real disk. */
 export const quickDisk: Layer.Layer<never> = Layer.succeed(Fdatasync, () => Effect.void)
 
-/** A database in a folder of its own, on a quick disk. */
+/** `Database.layer` on a file in a folder of its own and on a quick disk, with these options; closed, it is removed. */
 export const temporaryDatabase = (options: Partial<DatabaseOptions> = {}) =>
   Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, ...options }))).pipe(Layer.provide(quickDisk))
