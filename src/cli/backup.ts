@@ -1,10 +1,10 @@
 /** `seawall backup`: one checked copy of a database, whoever has it open. */
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command } from "effect/unstable/cli"
-import { Backup } from "../sqlite/Backup.ts"
-import { nameOf } from "../sqlite/BackupFiles.ts"
+import { Backup } from "../sqlite/copies/Backup.ts"
+import { nameOf } from "../sqlite/copies/BackupFiles.ts"
 import { locate } from "../sqlite/DatabasePath.ts"
-import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
+import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 

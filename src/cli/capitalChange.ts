@@ -8,7 +8,7 @@
 import { Console, Effect, Layer, Option, Result } from "effect"
 import { Flag } from "effect/unstable/cli"
 import { SqlClient } from "effect/unstable/sql"
-import * as AtRest from "../sqlite/AtRest.ts"
+import * as AtRest from "../sqlite/outside/AtRest.ts"
 import { Database } from "../sqlite/Database.ts"
 import { type Capital, type CapitalChange, type CapitalPlan, read, startingValueKey } from "../state/Capital.ts"
 import { CapitalError } from "../state/CapitalEvent.ts"

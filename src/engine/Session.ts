@@ -9,9 +9,9 @@
  */
 import { Cause, Effect, Layer, Option } from "effect"
 import type { SqlClient } from "effect/unstable/sql"
-import * as Backup from "../sqlite/Backup.ts"
+import * as Backup from "../sqlite/copies/Backup.ts"
 import { Database } from "../sqlite/Database.ts"
-import * as Integrity from "../sqlite/Integrity.ts"
+import * as Integrity from "../sqlite/copies/Integrity.ts"
 import type { UnsafeSqliteError } from "../sqlite/SqliteVersion.ts"
 import { StateManager } from "../state/StateManager.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"

@@ -3,8 +3,8 @@
  * back to. The only examinations that open it with SQLite, read-only, and after everything that is read as bytes.
  */
 import { Clock, DateTime, Effect, Option, Path, Result } from "effect"
-import * as Integrity from "../sqlite/Integrity.ts"
-import * as ReadOnly from "../sqlite/ReadOnly.ts"
+import * as Integrity from "../sqlite/copies/Integrity.ts"
+import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { endStatement, openSessions } from "../state/OpenSessions.ts"
 import { NotExamined, type Seen } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen, owners } from "./Facts.ts"

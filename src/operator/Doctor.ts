@@ -7,7 +7,7 @@
  * that cannot be made is a notice, and the others go on.
  */
 import { Array as Arr, Effect, Order } from "effect"
-import * as BackupFiles from "../sqlite/BackupFiles.ts"
+import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import * as ContentExaminations from "./ContentExaminations.ts"
 import * as Examination from "./Examination.ts"
 import * as Facts from "./Facts.ts"

@@ -6,12 +6,12 @@
  * Only for a process that holds no SQLite connection to the database (see `FileBytes`).
  */
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
-import * as DatabaseHeader from "../sqlite/DatabaseHeader.ts"
-import * as FileBytes from "../sqlite/FileBytes.ts"
-import * as LogFile from "../sqlite/LogFile.ts"
-import * as LogIndex from "../sqlite/LogIndex.ts"
+import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
+import * as FileBytes from "../sqlite/outside/FileBytes.ts"
+import * as LogFile from "../sqlite/outside/LogFile.ts"
+import * as LogIndex from "../sqlite/outside/LogIndex.ts"
 import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
-import { type Opener, openers } from "../sqlite/Openers.ts"
+import { type Opener, openers } from "../sqlite/outside/Openers.ts"
 
 export interface Owner extends Opener {
   /** Its command line; none when it cannot be seen. */

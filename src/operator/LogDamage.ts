@@ -5,8 +5,8 @@
  * salts. Proof is an index that knows frames which the log does not have. https://www.sqlite.org/fileformat2.html#walformat
  */
 import { Option, Result } from "effect"
-import { empty, type LogFile } from "../sqlite/LogFile.ts"
-import type { LogIndex } from "../sqlite/LogIndex.ts"
+import { empty, type LogFile } from "../sqlite/outside/LogFile.ts"
+import type { LogIndex } from "../sqlite/outside/LogIndex.ts"
 import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
 import { type Evidence, type Finding } from "./Finding.ts"
 import { command, count, quoted } from "./Wording.ts"

@@ -1,6 +1,6 @@
 /** What the database file, its log and the log's index say as bytes. Nothing here opens the database with SQLite. */
 import { Effect, Option, Result } from "effect"
-import * as LogIndex from "../sqlite/LogIndex.ts"
+import * as LogIndex from "../sqlite/outside/LogIndex.ts"
 import * as SqliteVersion from "../sqlite/SqliteVersion.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
 import { type Facts, isOpen, validIndex } from "./Facts.ts"

@@ -3,8 +3,8 @@
  * settings of another program's connection it does not show, so what only those could tell is said to be unknown.
  */
 import { Effect, type FileSystem, Option, Schedule } from "effect"
-import * as LogIndex from "../sqlite/LogIndex.ts"
-import { type Opener, openers } from "../sqlite/Openers.ts"
+import * as LogIndex from "../sqlite/outside/LogIndex.ts"
+import { type Opener, openers } from "../sqlite/outside/Openers.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
 import { type Facts, type Owner, validIndex } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"

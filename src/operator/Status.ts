@@ -4,7 +4,7 @@
  * Sizes are in bytes and frames, times in ISO 8601 (UTC). What is null is not known, or is not there. `Look` fills it.
  */
 import { Option, Schema } from "effect"
-import { LogEndReason } from "../sqlite/LogFile.ts"
+import { LogEndReason } from "../sqlite/outside/LogFile.ts"
 import { WalLock } from "../sqlite/LockTable.ts"
 
 const Nullable = Schema.OptionFromNullOr

@@ -3,9 +3,9 @@ import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Result } from "effect"
 import { SqlClient } from "effect/unstable/sql"
-import * as AtRest from "../../src/sqlite/AtRest.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { list } from "../support/files.ts"
+import * as AtRest from "../../../src/sqlite/outside/AtRest.ts"
+import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { list } from "../../support/files.ts"
 
 const make = (file: string) => {
   const database = new DatabaseSync(file)

@@ -7,7 +7,7 @@
  */
 import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
-import { connectedIn } from "./LockTable.ts"
+import { connectedIn } from "../LockTable.ts"
 
 const sizeOf = (file: string) => fs.statSync(file, { throwIfNoEntry: false })?.size
 

@@ -6,8 +6,8 @@
  * yet, may be invisible, so an empty answer is "unknown", never "nobody". https://www.sqlite.org/walformat.html#wal_locks
  */
 import { Effect, FileSystem, Option } from "effect"
-import { connectedIn, locksIn, type WalLock } from "./LockTable.ts"
-import { openedBy } from "./Sidecars.ts"
+import { connectedIn, locksIn, type WalLock } from "../LockTable.ts"
+import { openedBy } from "../Sidecars.ts"
 
 export interface Opener {
   readonly pid: number

@@ -9,8 +9,8 @@
  */
 import * as Effect from "effect/Effect"
 import { DatabaseSync } from "node:sqlite"
-import { nativeMessage, nativeReason } from "./NativeError.ts"
-import { address } from "./QuietAddress.ts"
+import { nativeMessage, nativeReason } from "../NativeError.ts"
+import { address } from "../outside/QuietAddress.ts"
 
 /** More findings than this say nothing more to whoever must restore a backup. */
 const mostFindings = 20

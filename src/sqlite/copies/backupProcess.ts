@@ -9,8 +9,8 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { backup, DatabaseSync } from "node:sqlite"
-import { nativeMessage, nativeReason } from "./NativeError.ts"
-import { address } from "./QuietAddress.ts"
+import { nativeMessage, nativeReason } from "../NativeError.ts"
+import { address } from "../outside/QuietAddress.ts"
 
 /** Pages between two lines: 40 MB at the default page size. */
 const rate = 10_000

@@ -11,7 +11,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Layer, Option, Path, Result, Runtime, Schedule, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/unstable/process"
 import * as BackupFiles from "./BackupFiles.ts"
-import { NativeReason } from "./NativeError.ts"
+import { NativeReason } from "../NativeError.ts"
 
 /** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
 export class IntegrityError extends Schema.TaggedError<IntegrityError>()("IntegrityError", {

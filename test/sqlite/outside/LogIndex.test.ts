@@ -3,10 +3,10 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Result } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
-import * as LogFile from "../../src/sqlite/LogFile.ts"
-import * as LogIndex from "../../src/sqlite/LogIndex.ts"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { leftBehind } from "../support/LeftFiles.ts"
+import * as LogFile from "../../../src/sqlite/outside/LogFile.ts"
+import * as LogIndex from "../../../src/sqlite/outside/LogIndex.ts"
+import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { leftBehind } from "../../support/LeftFiles.ts"
 
 const read = (file: string) => LogIndex.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 

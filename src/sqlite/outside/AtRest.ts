@@ -11,9 +11,9 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Context, Effect, FileSystem, Layer, Path, Schema } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient } from "effect/unstable/sql"
-import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
-import { locate } from "./DatabasePath.ts"
-import * as Sidecars from "./Sidecars.ts"
+import { DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
+import { locate } from "../DatabasePath.ts"
+import * as Sidecars from "../Sidecars.ts"
 
 /** A database that somebody has open, or that was not closed. */
 export class NotAtRestError extends Schema.TaggedError<NotAtRestError>()("NotAtRestError", {

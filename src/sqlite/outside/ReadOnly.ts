@@ -11,7 +11,7 @@ import { Context, Effect, Layer, Path } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient } from "effect/unstable/sql"
 import * as AtRest from "./AtRest.ts"
-import { type DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
+import { type DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
 
 export type Situation = "Open" | "AtRest" | "LogLeft"
 

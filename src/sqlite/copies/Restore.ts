@@ -9,9 +9,9 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
-import * as FileSync from "./FileSync.ts"
+import * as FileSync from "../FileSync.ts"
 import * as Integrity from "./Integrity.ts"
-import { openers } from "./Openers.ts"
+import { openers } from "../outside/Openers.ts"
 
 /** A database that was not replaced: it is as it was, or, after `NameTaken`, under the names that the message says. */
 export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreError", {

@@ -3,10 +3,10 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Result } from "effect"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
-import * as Integrity from "../../src/sqlite/Integrity.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { list } from "../support/files.ts"
+import { Database } from "../../../src/sqlite/Database.ts"
+import * as Integrity from "../../../src/sqlite/copies/Integrity.ts"
+import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { list } from "../../support/files.ts"
 
 const fs = Effect.provide(FileSystem.FileSystem, NodeFileSystem.layer)
 

@@ -2,11 +2,11 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Result, Schema } from "effect"
 import * as fs from "node:fs"
-import * as DatabaseHeader from "../../src/sqlite/DatabaseHeader.ts"
-import * as LogFile from "../../src/sqlite/LogFile.ts"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { copyOf, leftBehind, recovered } from "../support/LeftFiles.ts"
-import { randomOf } from "../support/random.ts"
+import * as DatabaseHeader from "../../../src/sqlite/outside/DatabaseHeader.ts"
+import * as LogFile from "../../../src/sqlite/outside/LogFile.ts"
+import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { copyOf, leftBehind, recovered } from "../../support/LeftFiles.ts"
+import { randomOf } from "../../support/random.ts"
 
 const read = (file: string) => LogFile.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 

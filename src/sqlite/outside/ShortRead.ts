@@ -13,9 +13,9 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Context, Effect, FileSystem, Layer, Path } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient } from "effect/unstable/sql"
-import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
-import { locate } from "./DatabasePath.ts"
-import * as Sidecars from "./Sidecars.ts"
+import { DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
+import { locate } from "../DatabasePath.ts"
+import * as Sidecars from "../Sidecars.ts"
 
 const make = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem

@@ -2,9 +2,9 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Option, PlatformError } from "effect"
 import * as fs from "node:fs"
-import * as DatabaseHeader from "../../src/sqlite/DatabaseHeader.ts"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { leftBehind } from "../support/LeftFiles.ts"
+import * as DatabaseHeader from "../../../src/sqlite/outside/DatabaseHeader.ts"
+import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { leftBehind } from "../../support/LeftFiles.ts"
 
 const read = (file: string) => DatabaseHeader.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 

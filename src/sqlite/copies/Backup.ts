@@ -9,12 +9,12 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Context, Duration, Effect, FileSystem, Layer, Path, Ref, Schedule, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/unstable/process"
-import * as Shutdown from "../shutdown/Shutdown.ts"
+import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { type BackupKind, nameOf, prune } from "./BackupFiles.ts"
-import { Database } from "./Database.ts"
-import * as FileSync from "./FileSync.ts"
+import { Database } from "../Database.ts"
+import * as FileSync from "../FileSync.ts"
 import * as Integrity from "./Integrity.ts"
-import { NativeReason } from "./NativeError.ts"
+import { NativeReason } from "../NativeError.ts"
 
 /**
  * A backup that was not made: the database, the disk, the folder, or a copy that did not pass its check. Of `run` also
