@@ -9,6 +9,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, FileSystem, Layer } from "effect"
 import { SqlClient } from "effect/unstable/sql"
+import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { Database } from "./Database.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
 import * as Exposure from "./Exposure.ts"
@@ -48,11 +49,7 @@ const make = Effect.gen(function* () {
     quiesce: Effect.void,
     exposure,
     seesCommits: false,
-    autocheckpoint: Effect.fnUntraced(function* (pages) {
-      const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")
-      yield* sql.unsafe(`PRAGMA wal_autocheckpoint = ${pages}`)
-      return before[0]?.wal_autocheckpoint ?? 0
-    }),
+    autocheckpoint: Autocheckpoint.set(sql),
     cutGently: Effect.void,
     syncFile: FileSync.sync(file),
     others: withFiles(openedBy(file)),

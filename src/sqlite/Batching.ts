@@ -3,7 +3,8 @@
  * there is no fiber either.
  *
  * Bounded: a batch takes at most `capacity` items, what is more waits its turn in the order of asking. Whoever offers
- * waits until its item was handled, so that no more can be waiting than there are callers.
+ * waits until its item was handled, so that no more are waiting than there are callers, but for those who gave up; `keep`
+ * takes these out.
  */
 import { Deferred, Effect } from "effect"
 
@@ -14,6 +15,8 @@ export interface Batching<A> {
   readonly size: () => number
   /** Takes nothing more, and succeeds once everything that was taken has been handled. */
   readonly close: Effect.Effect<void>
+  /** Takes out what is waiting and does not pass. Not an effect, as `offer`. */
+  readonly keep: (passes: (item: A) => boolean) => void
   /** Takes out what has not been handled. */
   readonly takeBack: Effect.Effect<ReadonlyArray<A>>
 }
@@ -62,6 +65,9 @@ export const make = Effect.fnUntraced(function* <A, R>(
       return true
     },
     size: () => waiting.length,
+    keep: (passes) => {
+      waiting = waiting.filter(passes)
+    },
     takeBack: Effect.sync(() => waiting.splice(0)),
     close: Effect.suspend(() => {
       closed = true

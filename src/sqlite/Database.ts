@@ -14,6 +14,7 @@ import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Ref
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
 import { locate } from "./DatabasePath.ts"
 import type { Durability, DurabilityError } from "./Durability.ts"
@@ -107,7 +108,10 @@ export class Database extends Context.Service<Database, DatabaseService>()("seaw
   static readonly layer = (
     options: DatabaseOptions,
   ): Layer.Layer<Database | SqlClient.SqlClient | Writer.Writer, DatabaseOpenError> =>
-    Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
+    // What it asks of SQLite itself are numbers, whatever the program around it wants of its own statements.
+    Layer.effectContext(Effect.provideService(make(options), SqlClient.SafeIntegers, false)).pipe(
+      Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]),
+    )
 
   /** The same with options from the configuration: `layerConfig({ file: Config.String("DATABASE") })`. */
   static readonly layerConfig = (
@@ -118,6 +122,10 @@ export class Database extends Context.Service<Database, DatabaseService>()("seaw
 
 const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const { file, durability = "durable", busyTimeout = "1 second", cacheSizeKib = 2000, readOnly = false } = options
+  if (!Number.isSafeInteger(cacheSizeKib) || cacheSizeKib <= 0) {
+    const detail = `expected cacheSizeKib to be a whole number above 0, got ${cacheSizeKib}`
+    return yield* new DatabaseOpenError({ file, reason: "PragmaRefused", detail })
+  }
   yield* locate(options)
   const typed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     self.pipe(
@@ -175,11 +183,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   })
   const { gate, holder, sql } = client
   const { quiesce, writer } = yield* Writer.make({ client, durability, logSync })
-  const rested = yield* Ref.make(false)
-  const quiesceOnce = Effect.gen(function* () {
-    if (yield* Ref.getAndSet(rested, true)) return
-    yield* Shutdown.step("drain writes", quiesce)
-  })
+  const quiesceOnce = Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce)))
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
   const limit = yield* Ref.make(journalSizeLimit)
@@ -206,17 +210,14 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
         Effect.orElseSucceed(() => 0),
       )
       const wanted = Math.max(journalSizeLimit, size - cutAtOnce)
-      if ((yield* Ref.getAndSet(limit, wanted)) === wanted) return
+      if ((yield* Ref.get(limit)) === wanted) return
       yield* sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`)
+      yield* Ref.set(limit, wanted)
     }),
     version: String(version[0]?.[0]),
     exposure,
     seesCommits: true,
-    autocheckpoint: Effect.fnUntraced(function* (pages) {
-      const before = yield* sql.unsafe<{ wal_autocheckpoint: number }>("PRAGMA wal_autocheckpoint")
-      yield* sql.unsafe(`PRAGMA wal_autocheckpoint = ${pages}`)
-      return before[0]?.wal_autocheckpoint ?? 0
-    }),
+    autocheckpoint: Autocheckpoint.set(sql),
   })
   return Context.make(Database, database).pipe(
     Context.add(SqlClient.SqlClient, sql),

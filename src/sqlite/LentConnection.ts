@@ -9,9 +9,18 @@ import { nativeMessage } from "./NativeError.ts"
 
 type Connection = SqlConnection.Connection
 
-/** Statements that cannot commit anything. What is not listed counts as a commit: too many is harmless, too few is not. */
-const readsOnly =
-  /^\s*(?:select|explain|begin|savepoint|rollback|pragma\s+(?!(?:\w+\.)?(?:user_version|application_id)\s*[=(]))/i
+/**
+ * Statements that cannot commit anything: among the PRAGMAs those that ask, and those that set the connection alone. What is
+ * not listed counts as a commit: too many is harmless, too few is not.
+ */
+const readsOnly = new RegExp(
+  String.raw`^\s*(?:select|explain|begin|savepoint|rollback|pragma\s+(?:\w+\.)?(?:${[
+    String.raw`(?!optimize|incremental_vacuum)\w+\s*;?\s*$`,
+    String.raw`(?:wal_checkpoint|wal_autocheckpoint|journal_size_limit|busy_timeout|synchronous|cache_size|foreign_keys)\b`,
+    String.raw`(?:integrity_check|quick_check|(?:table|index|foreign_key)_\w+)\b`,
+  ].join("|")}))`,
+  "i",
+)
 
 export const controls = { begin: "BEGIN IMMEDIATE", commit: "COMMIT", rollback: "ROLLBACK" } as const
 

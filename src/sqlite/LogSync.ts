@@ -56,7 +56,7 @@ export const make = Effect.fnUntraced(function* (
     try: () => fs.openSync(log, "r+"),
     catch: (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }),
   })
-  const failed = Deferred.makeUnsafe<DurabilityError>()
+  let failed = Deferred.makeUnsafe<DurabilityError>()
   let refusal: DurabilityError | undefined
   let isSyncing = false
 
@@ -117,9 +117,10 @@ export const make = Effect.fnUntraced(function* (
       return waiting.offer(waiter) ? Deferred.await(waiter) : Effect.fail(closed(file))
     }),
     refusal: () => refusal,
-    failed: Deferred.await(failed),
+    failed: Effect.suspend(() => Deferred.await(failed)),
     resume: () => {
       refusal = undefined
+      failed = Deferred.makeUnsafe()
     },
   }
 })

@@ -8,37 +8,14 @@
  * What this does not do: retry. A COMMIT that fails (a full disk) fails its batch, and the next one is tried as ever.
  * https://www.sqlite.org/lang_transaction.html
  */
-import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Metric, Schema } from "effect"
-import type { SqlError } from "effect/unstable/sql"
+import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Metric } from "effect"
+import { SqlClient } from "effect/unstable/sql"
 import * as Batching from "./Batching.ts"
-import type { Durability, DurabilityError } from "./Durability.ts"
+import type { Durability } from "./Durability.ts"
 import type { LogSync } from "./LogSync.ts"
 import { nativeReason } from "./NativeError.ts"
 import { isInsideTransaction, type Row, type SafeClient, Unsynced } from "./SafeClient.ts"
-
-/** A write that was not taken. */
-export class WriterError extends Schema.TaggedError<WriterError>()("WriterError", {
-  /**
-   * - `Closed`: the program is shutting down, and the log is about to be emptied.
-   * - `InsideTransaction`: asked for by a fiber inside a transaction, which would wait for itself. Use `sql` there.
-   * - `NotAWrite`: a statement that begins, ends or configures something, which would change the batch of others.
-   */
-  reason: Schema.Literals(["Closed", "InsideTransaction", "NotAWrite"]),
-}) {
-  override get message() {
-    switch (this.reason) {
-      case "Closed":
-        return "the write was not taken: the database is closing"
-      case "InsideTransaction":
-        return "the write was not taken: this fiber is inside a transaction; use the SqlClient there"
-      case "NotAWrite":
-        return "the write was not taken: transactions, PRAGMA, ATTACH and VACUUM are for the SqlClient"
-    }
-  }
-}
-
-/** Why a write failed: the statement or the commit, the sync (then it may be there anyway), or it was not taken. */
-export type WriteFailure = SqlError.SqlError | DurabilityError | WriterError
+import { type WriteFailure, WriterError } from "./WriterError.ts"
 
 /** Comes with `Database.layer`. When acknowledged, a write is as durable as that promises (`Durability`). */
 export class Writer extends Context.Service<
@@ -61,7 +38,9 @@ export class Writer extends Context.Service<
 /** So many writes are one batch at most: about 5 ms of work. The callers of all others wait, in the order of asking. */
 const capacity = 1024
 
-const forbidden = /^\s*(?:begin|commit|end|rollback|savepoint|release|pragma|attach|detach|vacuum)\b/i
+/** Behind white space and comments, as SQLite reads it. */
+const forbidden =
+  /^(?:\s|--[^\n]*\n|\/\*[^]*?\*\/)*(?:begin|commit|end|rollback|savepoint|release|pragma|attach|detach|vacuum)\b/i
 
 const batchSize = Metric.histogram("seawall_write_batch_size", {
   description: "Writes in one transaction",
@@ -89,6 +68,8 @@ interface Write {
 interface Statement {
   readonly text: string
   readonly params: ReadonlyArray<unknown>
+  /** Whether its caller wants whole numbers as `bigint`. */
+  readonly bigints: boolean
 }
 
 /** Writes that are committed, and what each of them will be told, in the same order. */
@@ -137,8 +118,11 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
   /** Whether the transaction is still open, which only SQLite knows. */
   const isOpen = Effect.match(execute("BEGIN", []), { onFailure: () => true, onSuccess: () => false })
 
+  const asAsked = <A, E>({ bigints }: Statement, self: Effect.Effect<A, E>) =>
+    bigints ? Effect.provideService(self, SqlClient.SafeIntegers, true) : self
+
   const run = ({ work }: Write): Effect.Effect<unknown, unknown> =>
-    Effect.isEffect(work) ? part(work) : execute(work.text, work.params)
+    Effect.isEffect(work) ? part(work) : asAsked(work, execute(work.text, work.params))
 
   /** Each write in turn; the failure of one is its answer, unless SQLite has rolled everything back. */
   const together = (writes: ReadonlyArray<Write>) =>
@@ -161,11 +145,11 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     })
 
   /** One statement is a transaction by itself. */
-  const alone = (write: Write, { params, text }: Statement) =>
-    Effect.map(Effect.exit(client.commit(text, params, { unsynced })), (exit): Committed => ({
-      writes: [write],
-      answers: [exit],
-    }))
+  const alone = (write: Write, statement: Statement) =>
+    Effect.map(
+      Effect.exit(asAsked(statement, client.commit(statement.text, statement.params, { unsynced }))),
+      (exit): Committed => ({ writes: [write], answers: [exit] }),
+    )
 
   const commit = (writes: ReadonlyArray<Write>): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -207,6 +191,9 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     }),
   )
 
+  /** How many gave up since those who did were last taken out. */
+  let gaveUp = 0
+
   /** The hot path: one callback, and no more objects than it needs. */
   const submit = <A, E, R = never>(
     work: (context: Context.Context<R>) => Write["work"],
@@ -222,6 +209,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       if (!writing.offer(write)) return resume(closed)
       return Effect.sync(() => {
         write.cancelled = true
+        gaveUp += 1
+        if (gaveUp < capacity) return
+        gaveUp = 0
+        writing.keep(({ cancelled }) => !cancelled)
       })
     })
 
@@ -232,7 +223,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
   return {
     quiesce,
     writer: Writer.of({
-      execute: (text, params = []) => (forbidden.test(text) ? notAWrite : submit(() => ({ text, params }))),
+      execute: (text, params = []) =>
+        forbidden.test(text)
+          ? notAWrite
+          : submit((context) => ({ text, params, bigints: Context.get(context, SqlClient.SafeIntegers) })),
       transaction: <A, E, R>(self: Effect.Effect<A, E, R>) =>
         submit<A, E, R>((context) => Effect.provideContext(self, context)),
     }),

@@ -59,10 +59,10 @@ const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
   const protocol = RpcClient.layerProtocolWorker({ size: 1, concurrency: mostRequests }).pipe(
     Layer.provide(NodeWorker.layer(spawn)),
   )
-  const context = yield* Layer.buildWithScope(protocol, scope)
-  const client: Client = yield* RpcClient.make(CheckpointRpcs).pipe(
-    Effect.provideContext(context),
+  const client: Client = yield* Layer.buildWithScope(protocol, scope).pipe(
+    Effect.flatMap((context) => Effect.provideContext(RpcClient.make(CheckpointRpcs), context)),
     Scope.provide(scope),
+    Effect.onError(() => Scope.close(scope, Exit.void)),
   )
   return { number, client, scope } satisfies Thread
 })
@@ -70,7 +70,8 @@ const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
 export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService => {
   const turn = Semaphore.makeUnsafe(1)
   const starting = Semaphore.makeUnsafe(1)
-  const users = Ref.makeUnsafe(0)
+  /** The files of all that are attached. */
+  const files = Ref.makeUnsafe<ReadonlyArray<string>>([])
   const starts = Ref.makeUnsafe(0)
   const thread = Ref.makeUnsafe(Option.none<Thread>())
   /** The file whose checkpoint is not answered yet. */
@@ -101,7 +102,10 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
       worker.once("exit", (code) => fork(lost(number, new Error(`the thread has ended with code ${code}`))))
       return worker
     }
-    yield* Ref.set(thread, Option.some(yield* open(number, spawn)))
+    const started = yield* open(number, spawn)
+    yield* Ref.set(thread, Option.some(started))
+    const opening = Effect.forEach(yield* Ref.get(files), (file) => Effect.ignore(started.client.Open({ file })))
+    yield* Effect.forkDetach(opening, { startImmediately: true })
   }).pipe(starting.withPermit)
 
   /** Runs on in a fiber of its own when the caller gives up, so that an answer that comes late is still noticed. */
@@ -159,19 +163,21 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
 
   const attach = Effect.fnUntraced(function* (file: string) {
     yield* Effect.acquireRelease(
-      Ref.update(users, (n) => n + 1),
+      Ref.update(files, (all) => [...all, file]),
       () =>
-        Ref.updateAndGet(users, (n) => n - 1).pipe(
-          Effect.flatMap((left) => (left === 0 ? end : closeConnection(file))),
+        Ref.updateAndGet(files, (all) => all.toSpliced(all.indexOf(file), 1)).pipe(
+          Effect.flatMap((left) => {
+            if (left.length === 0) return end
+            return left.includes(file) ? Effect.void : closeConnection(file)
+          }),
           Effect.ignoreCause({ log: "Error", message: "close checkpoint thread failed" }),
         ),
     )
-    yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
+    const running = yield* Ref.get(thread)
     // At once, while the file is surely the one that the program has open.
-    const opened = Effect.flatMap(Ref.get(thread), (it) =>
-      Option.isSome(it) ? it.value.client.Open({ file }) : Effect.void,
-    )
-    yield* Effect.forkScoped(Effect.ignore(opened), { startImmediately: true })
+    yield* Option.isNone(running)
+      ? Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
+      : Effect.forkScoped(Effect.ignore(running.value.client.Open({ file })), { startImmediately: true })
     return { withTurn: turn.withPermit, run: (mode: CheckpointMode) => run(file, mode), exists } satisfies Attached
   })
   return { attach }

@@ -71,34 +71,43 @@ export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: 
 /** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. */
 export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
   hasNoop(version)
-    ? Effect.option(Checkpoint.observe(Effect.map(sql.unsafe("PRAGMA wal_checkpoint(NOOP)"), (rows) => rows[0])))
+    ? sql.unsafe("PRAGMA wal_checkpoint(NOOP)").pipe(
+        Effect.map((rows) => rows[0]),
+        Checkpoint.observe,
+        Effect.option,
+        Effect.provideService(SqlClient.SafeIntegers, false),
+      )
     : Effect.succeedNone
 
 /** Checkpoints on the connection of this client. */
 export const runOn = (sql: SqlClient.SqlClient) =>
-  Effect.fn("Checkpointer.run")(function* (mode: Checkpoint.CheckpointMode) {
-    if (yield* insideTransaction(sql)) return yield* Checkpoint.notTried(mode, "LockedInTransaction")
-    const connection = yield* Effect.mapError(
-      sql.reserve,
-      (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),
-    )
-    const execute = (text: string) => Effect.map(connection.execute(text, [], undefined), (rows): unknown => rows[0])
-    const statements = {
-      checkpoint: execute(`PRAGMA wal_checkpoint(${mode})`),
-      writerBusy: execute("BEGIN IMMEDIATE").pipe(
-        Effect.andThen(execute("ROLLBACK")),
-        Effect.as(false),
-        Effect.catchIf(
-          (error) => nativeReason(error) === "Busy",
-          () => Effect.succeed(true),
+  Effect.fn("Checkpointer.run")(
+    function* (mode: Checkpoint.CheckpointMode) {
+      if (yield* insideTransaction(sql)) return yield* Checkpoint.notTried(mode, "LockedInTransaction")
+      const connection = yield* Effect.mapError(
+        sql.reserve,
+        (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),
+      )
+      const execute = (text: string) => Effect.map(connection.execute(text, [], undefined), (rows): unknown => rows[0])
+      const statements = {
+        checkpoint: execute(`PRAGMA wal_checkpoint(${mode})`),
+        writerBusy: execute("BEGIN IMMEDIATE").pipe(
+          Effect.andThen(execute("ROLLBACK")),
+          Effect.as(false),
+          Effect.catchIf(
+            (error) => nativeReason(error) === "Busy",
+            () => Effect.succeed(true),
+          ),
         ),
-      ),
-    }
-    // TRUNCATE waits for readers and writers as long as the busy timeout says, and the event loop with it: never wait.
-    return yield* mode === "TRUNCATE"
-      ? withoutBusyTimeout(execute, mode, Checkpoint.run(mode, statements))
-      : Checkpoint.run(mode, statements)
-  }, Effect.scoped)
+      }
+      // TRUNCATE waits for readers and writers as long as the busy timeout says, and the event loop with it: never wait.
+      return yield* mode === "TRUNCATE"
+        ? withoutBusyTimeout(execute, mode, Checkpoint.run(mode, statements))
+        : Checkpoint.run(mode, statements)
+    },
+    Effect.scoped,
+    Effect.provideService(SqlClient.SafeIntegers, false),
+  )
 
 type Execute = (text: string) => Effect.Effect<unknown, SqlError.SqlError>
 

@@ -5,10 +5,17 @@
  * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
  * Whoever runs one does it `withTurn`: two checkpoints of a guard never overlap.
  */
-import { Clock, Effect, Metric, Option, Ref, Semaphore } from "effect"
+import { Clock, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
-import { Checkpoint, type CheckpointMode, type CheckpointOutcome, isInTheWay, type WalFrames } from "./Checkpoint.ts"
+import {
+  Checkpoint,
+  type CheckpointError,
+  type CheckpointMode,
+  type CheckpointOutcome,
+  isInTheWay,
+  type WalFrames,
+} from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow } from "./LatencyWindow.ts"
 import { type FinishedCheckpoint, mostFinished, type Observed, type Why } from "./Observed.ts"
@@ -48,7 +55,8 @@ export const make = Effect.gen(function* () {
   const last = yield* Ref.make(Option.none<Checkpoint>())
   const foreign = yield* Ref.make(false)
   const isStandingIn = yield* Ref.make(false)
-  const autocheckpoint = yield* Ref.make(0)
+  /** What the guard found `wal_autocheckpoint` to be, in pages; none while no guard runs. */
+  const autocheckpoint = yield* Ref.make(Option.none<number>())
   const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
   const seen = yield* Ref.make(Option.none<WalFrames>())
@@ -113,9 +121,10 @@ export const make = Effect.gen(function* () {
    * its own, because whoever runs a checkpoint may hold the permit that this needs.
    */
   const letStandIn = Effect.fnUntraced(function* (isNeeded: boolean) {
-    if ((yield* Ref.getAndSet(isStandingIn, isNeeded)) === isNeeded) return
+    const found = yield* Ref.get(autocheckpoint)
+    if (Option.isNone(found) || (yield* Ref.getAndSet(isStandingIn, isNeeded)) === isNeeded) return
     yield* database
-      .autocheckpoint(isNeeded ? yield* Ref.get(autocheckpoint) : 0)
+      .autocheckpoint(isNeeded ? found.value : 0)
       .pipe(Effect.ignoreCause({ log: "Error", message: "wal_autocheckpoint failed" }), Effect.forkDetach)
   })
 
@@ -155,8 +164,17 @@ export const make = Effect.gen(function* () {
     ended: turn.withPermit(Effect.void),
     run,
     failed,
-    /** The setting of `wal_autocheckpoint` that the guard found, in pages. */
-    autocheckpoint,
+    /** One with writers held back. None when the connection does not come free. Ends with it, even if it outlasts the gate. */
+    runGated: Effect.fnUntraced(function* (why: Why) {
+      const ended = yield* Deferred.make<Checkpoint, CheckpointError>()
+      const end = yield* database.gate(Deferred.into(run("PASSIVE", why), ended))
+      return end._tag === "NotClosed" ? Option.none() : Option.some(yield* Deferred.await(ended))
+    }),
+    /** Autocheckpoint was so, and is off: while a checkpointer hangs it stands in. */
+    autocheckpointOff: (found: number) =>
+      Effect.andThen(Ref.set(autocheckpoint, Option.some(found)), Ref.set(isStandingIn, false)),
+    /** What autocheckpoint is to be again; from now on nothing stands in for a checkpointer. */
+    autocheckpointFound: Ref.getAndSet(autocheckpoint, Option.none()),
     look,
     lookForOthers,
     last: Ref.get(last),

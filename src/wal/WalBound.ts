@@ -7,7 +7,7 @@
  * for these few milliseconds, the event loop does not. FULL and RESTART, which block writers inside SQLite, are never used.
  * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
  */
-import { Cause, Deferred, Duration, Effect, Option, Ref } from "effect"
+import { Cause, Duration, Effect, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
@@ -28,6 +28,9 @@ const residueGrowth = 2
 
 /** In one go; then the next look at the log decides. Eight passes that do not halve it make the residue a whole log. */
 const mostPasses = 12
+
+/** How long cutting the file may wait for its turn on the connection, as long as the gate waits for its own. */
+const cutBound = Duration.seconds(1)
 
 /** Between two attempts while a reader pins the log: doubles from the first to the last. */
 const firstBackoff = Duration.millis(50)
@@ -67,22 +70,11 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
 
   /** The flush of a residue, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
   const flush = Effect.gen(function* () {
-    yield* database.cutGently
-    const ended = yield* Deferred.make<void>()
-    const end = yield* database.gate(
-      checkpoint.run("PASSIVE", "size").pipe(Effect.ensuring(Deferred.succeed(ended, undefined))),
-    )
-    switch (end._tag) {
-      case "NotClosed":
-        return yield* heldUp
-      case "Overdue":
-        return yield* Deferred.await(ended)
-      case "Done": {
-        yield* checkpoint.notHeldUp
-        const done = yield* end.exit
-        return yield* done.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
-      }
-    }
+    const cut = yield* Effect.interruptible(Effect.timeoutOption(database.cutGently, cutBound))
+    const done = Option.isNone(cut) ? Option.none() : yield* checkpoint.runGated("size")
+    if (Option.isNone(done)) return yield* heldUp
+    yield* checkpoint.notHeldUp
+    yield* done.value.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
   }).pipe(Effect.uninterruptible)
 
   const shorten = Effect.gen(function* () {

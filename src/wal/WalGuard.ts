@@ -94,8 +94,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const passive = checkpoint.run("PASSIVE", "interval")
   /** After a sync of the log failed, nothing is trusted but a copy of all of it, made while nobody writes. */
   const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {
-    const end = yield* database.gate(passive)
-    if (end._tag !== "Done" || (yield* end.exit).outcome !== "Complete") return
+    // Inline it has the connection to itself anyway, and would wait under the gate for its keeper.
+    const done = (yield* checkpointer.concurrent) ? yield* checkpoint.runGated("interval") : Option.some(yield* passive)
+    if (Option.isNone(done) || done.value.outcome !== "Complete") return
     yield* Effect.andThen(database.syncFile, resume)
     yield* Effect.logWarning("database takes writes again")
   })
@@ -125,8 +126,8 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     if (Duration.isZero(every)) return
     if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
     guarded.add(database)
-    const found = yield* Effect.tapError(database.autocheckpoint(0), () => Effect.sync(() => guarded.delete(database)))
-    yield* Ref.set(checkpoint.autocheckpoint, found)
+    const found = yield* Effect.onError(database.autocheckpoint(0), () => Effect.sync(() => guarded.delete(database)))
+    yield* checkpoint.autocheckpointOff(found)
     const ticking = yield* startTicking(every, Effect.void)
     yield* Ref.set(running, Option.some({ ticking, watching: yield* startWatching }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint started"), {
@@ -139,7 +140,8 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const release = Effect.gen(function* () {
     guarded.delete(database)
     yield* Ref.set(running, Option.none())
-    yield* database.autocheckpoint(yield* Ref.get(checkpoint.autocheckpoint))
+    const found = yield* checkpoint.autocheckpointFound
+    if (Option.isSome(found)) yield* database.autocheckpoint(found.value)
   })
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {

@@ -1,6 +1,6 @@
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option } from "effect"
+import { Effect, Exit, Layer, Option, Scope, String } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
@@ -9,6 +9,7 @@ import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import { list, sizeOf } from "../support/files.ts"
 import { events, LogCapture } from "../../src/testing/LogCapture.ts"
 
@@ -66,12 +67,43 @@ describe("a guard over a client that a program has already", () => {
   it.effect("makes durable what was committed, at whatever level the connection commits", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
+      let syncs = 0
+      const counting = Layer.succeed(Fdatasync, () => Effect.sync(() => syncs++))
       yield* Effect.gen(function* () {
         const database = yield* Database
         yield* table
-        expect([database.durability, database.file]).toEqual(["full", file])
+        expect([database.durability, database.file, syncs]).toEqual(["full", file, 0])
         yield* database.durable
-      }).pipe(Effect.provide(guarded(file)))
+        expect(syncs).toBe(1)
+      }).pipe(
+        Effect.provide(
+          AdoptedDatabase.layer().pipe(
+            Layer.provideMerge(SqliteClient.layer({ filename: file })),
+            Layer.provide(counting),
+          ),
+        ),
+      )
+    }),
+  )
+
+  it.effect("gives autocheckpoint back as it found it, also under a client that renames its columns", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const scope = yield* Scope.make()
+      const client = SqliteClient.layer({ filename: file, transformResultNames: String.snakeToCamel })
+      yield* Effect.gen(function* () {
+        expect(yield* autocheckpoint).toBe(1000)
+        yield* WalGuard.layer({ interval: "60 seconds" }).pipe(
+          Layer.provideMerge(LatencyWindow.layer()),
+          Layer.provideMerge(Checkpointer.layerInline()),
+          Layer.provideMerge(AdoptedDatabase.layer()),
+          Layer.provide(quickDisk),
+          Layer.buildWithScope(scope),
+        )
+        expect(yield* autocheckpoint).toBe(0)
+        yield* Scope.close(scope, Exit.void)
+        expect(yield* autocheckpoint).toBe(1000)
+      }).pipe(Effect.provide(client))
     }),
   )
 
@@ -84,6 +116,10 @@ describe("a guard over a client that a program has already", () => {
         Effect.flip,
       )
       expect(error).toMatchObject({ _tag: "DatabaseOpenError", reason: "NotWal", file })
+      const mode = SqlClient.SqlClient.use((sql) => sql`PRAGMA journal_mode`.values)
+      expect(yield* Effect.provide(mode, SqliteClient.layer({ filename: file, disableWAL: true }))).toEqual([
+        ["delete"],
+      ])
     }),
   )
 })

@@ -238,14 +238,41 @@ describe("exposure", () => {
     Effect.gen(function* () {
       const { exposure, sql } = yield* Database
       yield* sql`SELECT 1`
-      yield* sql`PRAGMA page_count`
+      for (const pragma of [
+        "page_count",
+        "user_version",
+        "cache_size = 100",
+        "table_info(t)",
+        "wal_checkpoint(PASSIVE)",
+      ]) {
+        yield* sql.unsafe(`PRAGMA ${pragma}`)
+      }
       yield* sql`SELECT 1`.pipe(Effect.andThen(Effect.fail("roll back")), sql.withTransaction, Effect.ignore)
       expect(exposure.commits()).toBe(0)
-      yield* sql`PRAGMA user_version = 3`
-      expect(exposure.commits()).toBe(1)
+      const commits = [
+        "user_version = 3",
+        "optimize",
+        "main.incremental_vacuum",
+        "application_id(7)",
+        "schema_version=9",
+      ]
+      for (const [before, pragma] of commits.entries()) {
+        yield* sql.unsafe(`PRAGMA ${pragma}`)
+        expect([pragma, exposure.commits()]).toEqual([pragma, before + 1])
+      }
     }).pipe(Effect.provide(temporaryDatabase({ durability: "normal" }))),
   )
 })
+
+it.effect("a page cache of no size is refused, and no file is made", () =>
+  Effect.gen(function* () {
+    const folder = yield* temporaryFolder
+    const layer = Database.layer({ file: `${folder}/test.db`, cacheSizeKib: -5 })
+    const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
+    expect(error.message).toContain("cacheSizeKib to be a whole number above 0, got -5")
+    expect(yield* list(folder)).toEqual([])
+  }),
+)
 
 describe("closing", () => {
   it.effect("is a step of the shutdown", () =>

@@ -6,7 +6,8 @@ import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
 import { DurabilityError } from "../../src/sqlite/Durability.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
-import { Writer, WriterError } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sqlite/Writer.ts"
+import { WriterError } from "../../src/sqlite/WriterError.ts"
 import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
@@ -237,6 +238,48 @@ describe("a caller", () => {
     ),
   )
 
+  it.effect("that gives up leaves nothing to wait for, however many do while the connection is held", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { sql } = yield* Database
+        const inside = yield* Deferred.make<void>()
+        const over = yield* Deferred.make<void>()
+        const holding = yield* Deferred.succeed(inside, undefined).pipe(
+          Effect.andThen(Deferred.await(over)),
+          sql.withTransaction,
+          Effect.forkChild,
+        )
+        yield* Deferred.await(inside)
+        const first = yield* fork(insert(1)) // takes its batch, and waits for the connection
+        for (let round = 0; round < 3; round++) {
+          const many = yield* Effect.forEach(Array.from({ length: 1024 }), () => Effect.forkChild(insert(2)))
+          yield* settle
+          yield* Fiber.interruptAll(many)
+        }
+        const last = yield* fork(insert(3))
+        yield* Deferred.succeed(over, undefined)
+        yield* Fiber.joinAll([holding, first, last])
+        const depth = (yield* Metric.snapshot).find(({ id }) => id === "seawall_write_queue_depth")
+        expect(depth?.type === "Gauge" && Number(depth.state.value)).toBeLessThan(1024)
+        expect(yield* rows).toEqual([1, 3])
+      }),
+    ).pipe(countingBatches),
+  )
+
+  it.effect("gets whole numbers as it asks for them, whatever its neighbours in the batch ask for", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const asked = Writer.use((writer) => writer.execute("INSERT INTO t (a) VALUES (9007199254740993) RETURNING a"))
+        const exactly = Effect.provideService(asked, SqlClient.SafeIntegers, true)
+        const [alone] = yield* exactly
+        expect(alone).toEqual({ a: 9007199254740993n })
+        yield* Writer.use((writer) => writer.execute("DELETE FROM t"))
+        const small = Writer.use((writer) => writer.execute("INSERT INTO t (a) VALUES (1) RETURNING a"))
+        expect(yield* together(small, exactly)).toEqual([[{ a: 1 }], [{ a: 9007199254740993n }]])
+      }),
+    ),
+  )
+
   it.effect("that is interrupted after that may have written", () =>
     onDisk(
       Effect.gen(function* () {
@@ -259,7 +302,16 @@ describe("a caller", () => {
     ),
   )
 
-  for (const text of ["BEGIN", " commit", "PRAGMA synchronous = OFF", "VACUUM", "ROLLBACK", "savepoint a"]) {
+  for (const text of [
+    "BEGIN",
+    " commit",
+    "PRAGMA synchronous = OFF",
+    "VACUUM",
+    "ROLLBACK",
+    "savepoint a",
+    "/* so */ BEGIN",
+    "-- so\n /**/ COMMIT",
+  ]) {
     it.effect(`cannot run ${text.trim()} in the batch of others`, () =>
       onDatabase(
         Effect.gen(function* () {

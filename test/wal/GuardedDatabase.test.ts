@@ -49,6 +49,17 @@ describe("a guarded database in one layer", () => {
     }),
   )
 
+  it.effect("is guarded also in a program that wants whole numbers as bigint", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* Effect.gen(function* () {
+        yield* write(1)
+        yield* TestClock.adjust("60 seconds")
+        expect(Option.getOrThrow(yield* WalGuard.use((guard) => guard.last)).outcome).toBe("Complete")
+      }).pipe(Effect.provide(inline(file)), Effect.provideService(SqlClient.SafeIntegers, true))
+    }),
+  )
+
   it.effect("takes its options from the configuration", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile

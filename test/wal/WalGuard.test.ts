@@ -1,8 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Config, ConfigProvider, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import type { SqlClient } from "effect/unstable/sql"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
@@ -10,12 +12,19 @@ import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.
 import { scriptedDatabase, ScriptedDisk } from "../support/ScriptedDisk.ts"
 import { Recording, type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
 
+/** In virtual time nothing may wait for what is real: the sync of the file, and a look at who holds locks. */
+const withoutDisk = <A, E>(database: Layer.Layer<A | Database, E>) =>
+  Layer.effect(
+    Database,
+    Effect.map(Database, (real) => ({ ...real, syncFile: Effect.void, lockHolders: Effect.succeed([]) })),
+  ).pipe(Layer.provideMerge(database))
+
 /** A guard on a scripted checkpointer; its log and its recording are seen by the test. */
 const guarded = (options: WalGuardOptions, script?: Script) =>
   WalGuard.layer(options).pipe(
     Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(scripted(script)),
-    Layer.provideMerge(temporaryDatabase()),
+    Layer.provideMerge(withoutDisk(temporaryDatabase())),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
   )
@@ -423,22 +432,24 @@ describe("the order of the end", () => {
 
 describe("after a sync of the log that failed", () => {
   /** A database whose first sync fails; what would wait for the real disk does not. */
-  const failing = (afterFailedSync: "refuse" | "resume", script: Script) => {
-    const database = Layer.effect(
-      Database,
-      Effect.map(Database, (real) => ({ ...real, syncFile: Effect.void, lockHolders: Effect.succeed([]) })),
-    ).pipe(Layer.provideMerge(scriptedDatabase({ durability: "normal", afterFailedSync })))
+  const failing = (
+    afterFailedSync: "refuse" | "resume",
+    checkpointer: Layer.Layer<Checkpointer, never, SqlClient.SqlClient>,
+  ) => {
+    const database = withoutDisk(scriptedDatabase({ durability: "normal", afterFailedSync }))
     return WalGuard.layer({ interval: "60 seconds", maxFrames: 0 }).pipe(
       Layer.provideMerge(LatencyWindow.layer()),
-      Layer.provideMerge(scripted(script)),
+      Layer.provideMerge(checkpointer),
       Layer.provideMerge(database),
       Layer.provideMerge(LogCapture.layer),
     )
   }
   const write = Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
+  let tables = 0
+  const commit = Database.use(({ sql }) => sql.unsafe(`CREATE TABLE t${++tables} (a)`))
   const fails = Effect.gen(function* () {
     const { durable } = yield* Database
-    yield* write
+    yield* commit
     const waiting = yield* Effect.forkChild(Effect.exit(durable), { startImmediately: true })
     yield* ScriptedDisk.use(({ fail }) => fail)
     expect(Exit.isFailure(yield* Fiber.join(waiting))).toBe(true)
@@ -455,7 +466,28 @@ describe("after a sync of the log that failed", () => {
       yield* TestClock.adjust("60 seconds")
       expect(yield* isRefused).toBe(false)
       expect((yield* logged("database takes writes again")).map(({ level }) => level)).toEqual(["Warn"])
-    }).pipe(Effect.provide(failing("resume", blockedAtFirst))),
+    }).pipe(Effect.provide(failing("resume", scripted(blockedAtFirst)))),
+  )
+
+  it.effect("the same with checkpoints inline, which have the connection to themselves", () =>
+    Effect.gen(function* () {
+      yield* fails
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* isRefused).toBe(false)
+    }).pipe(Effect.provide(failing("resume", Checkpointer.layerInline()))),
+  )
+
+  it.effect("a second failure is told again after the first was mended", () =>
+    Effect.gen(function* () {
+      const { durabilityLost } = yield* Database
+      yield* fails
+      yield* durabilityLost
+      yield* TestClock.adjust("60 seconds")
+      const again = yield* Effect.forkChild(durabilityLost, { startImmediately: true })
+      expect(again.pollUnsafe()).toBeUndefined()
+      yield* fails
+      yield* Fiber.join(again)
+    }).pipe(Effect.provide(failing("resume", scripted()))),
   )
 
   it.effect("nothing is written until the program restarts, without it", () =>
@@ -463,7 +495,47 @@ describe("after a sync of the log that failed", () => {
       yield* fails
       yield* TestClock.adjust("10 minutes")
       expect(yield* isRefused).toBe(true)
-    }).pipe(Effect.provide(failing("refuse", () => ({})))),
+    }).pipe(Effect.provide(failing("refuse", scripted()))),
+  )
+})
+
+describe("SQLite's own autocheckpoint", () => {
+  const pages = Database.use(({ sql }) => Effect.map(sql`PRAGMA wal_autocheckpoint`.values, ([row]) => row?.[0]))
+  const busy: Script = () => ({ row: { busy: 1, log: -1, checkpointed: -1 } })
+
+  it.effect("stands in for a checkpointer that is busy, and stays on when the guard stops meanwhile", () =>
+    Effect.gen(function* () {
+      const guard = yield* WalGuard
+      expect(yield* pages).toBe(0)
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* pages).toBe(1000)
+      yield* guard.setInterval(0)
+      expect(yield* pages).toBe(1000)
+      yield* guard.setInterval("60 seconds")
+      expect(yield* pages).toBe(0)
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* pages).toBe(1000)
+    }).pipe(Effect.provide(guarded({ ...minute, maxFrames: 0 }, busy))),
+  )
+
+  it.effect("is turned off by a start that comes after one that was given up", () =>
+    Effect.gen(function* () {
+      const guard = yield* WalGuard
+      const { sql } = yield* Database
+      yield* guard.setInterval(0)
+      const inside = yield* Deferred.make<void>()
+      const holding = yield* Effect.forkChild(
+        sql.withTransaction(Effect.andThen(Deferred.succeed(inside, undefined), Effect.never)),
+      )
+      yield* Deferred.await(inside)
+      const starting = yield* Effect.forkChild(guard.setInterval("60 seconds"), { startImmediately: true })
+      yield* Fiber.interrupt(starting)
+      yield* Fiber.interrupt(holding)
+      expect(yield* pages).toBe(1000)
+      yield* guard.setInterval("60 seconds")
+      expect(yield* pages).toBe(0)
+      expect(yield* logged("wal_checkpoint already started")).toEqual([])
+    }).pipe(Effect.provide(guarded({ ...minute, maxFrames: 0 }))),
   )
 })
 
