@@ -10,6 +10,8 @@ import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
+import { scriptedDisk } from "../support/ScriptedDisk.ts"
+import { databaseContract } from "./databaseContract.ts"
 import { list, sizeOf } from "../support/files.ts"
 import { events, LogCapture } from "../../src/testing/LogCapture.ts"
 
@@ -29,6 +31,18 @@ const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (ze
 const autocheckpoint = SqlClient.SqlClient.use((sql) =>
   Effect.map(sql`PRAGMA wal_autocheckpoint`.values, ([row]) => row?.[0]),
 )
+
+/** A client whose connection commits at `normal`, as a program may have set it. */
+const adopted = Layer.unwrap(
+  Effect.map(temporaryFile, (file) =>
+    AdoptedDatabase.layer().pipe(
+      Layer.provideMerge(Layer.effectDiscard(SqlClient.SqlClient.use((sql) => sql`PRAGMA synchronous = NORMAL`))),
+      Layer.provideMerge(SqliteClient.layer({ filename: file })),
+    ),
+  ),
+).pipe(Layer.provideMerge(scriptedDisk))
+
+databaseContract("over somebody else's connection", adopted)
 
 describe("a guard over a client that a program has already", () => {
   it.effect("checkpoints by interval, and leaves one clean file", () =>

@@ -7,6 +7,8 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
 import { temporaryDatabase, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { list } from "../support/files.ts"
+import { scriptedDatabase } from "../support/ScriptedDisk.ts"
+import { databaseContract } from "./databaseContract.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const pragma = (name: string) =>
@@ -31,6 +33,8 @@ const sqlite = (file: string) =>
     Effect.sync(() => new DatabaseSync(file)),
     (database) => Effect.sync(() => database.close()),
   )
+
+databaseContract("of its own", scriptedDatabase({ durability: "normal" }))
 
 describe("an open database", () => {
   it.effect("is in WAL mode, syncs each commit, bounds its log file, and leaves autocheckpoint alone", () =>

@@ -18,7 +18,8 @@ export class ScriptedDisk extends Context.Service<
 /** Enough turns of the event loop for everything that can go on to have gone on. */
 export const settle = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
 
-const disk = Layer.effectContext(
+/** The disk alone. */
+export const scriptedDisk = Layer.effectContext(
   Effect.sync(() => {
     const inFlight: Array<Deferred.Deferred<void, string>> = []
     let started = 0
@@ -48,4 +49,6 @@ const disk = Layer.effectContext(
 
 /** A database in a folder of its own, on such a disk. */
 export const scriptedDatabase = (options: Partial<DatabaseOptions> = {}) =>
-  Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, ...options }))).pipe(Layer.provideMerge(disk))
+  Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, ...options }))).pipe(
+    Layer.provideMerge(scriptedDisk),
+  )
