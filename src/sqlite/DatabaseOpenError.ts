@@ -84,6 +84,6 @@ const byNativeReason: Readonly<Record<NativeReason, OpenReason>> = {
   Unknown: "Unknown",
 }
 
-/** Any failure or defect of the driver while it opens, as the typed error. */
+/** Any failure or defect of the driver while it opens, as the typed error. @internal */
 export const fromNative = (file: string, cause: unknown): DatabaseOpenError =>
   new DatabaseOpenError({ file, reason: byNativeReason[nativeReason(cause)], detail: nativeMessage(cause), cause })

@@ -87,14 +87,14 @@ class TransactionLost extends Data.TaggedError("TransactionLost")<{
 const tell = ({ answers, writes }: Committed) => writes.forEach(({ answer }, index) => answer(answers[index]!))
 const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach(({ answer }) => answer(exit))
 
-/** What a `Database` makes its writer of. */
+/** What a `Database` makes its writer of. @internal */
 export interface WriterOptions {
   readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
   readonly durability: Durability
 }
 
-/** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. */
+/** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
 export const make = Effect.fnUntraced(function* ({ client, durability, logSync }: WriterOptions) {
   const { execute, part, sql } = client
   const unsynced = durability === "durable"

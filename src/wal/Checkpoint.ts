@@ -35,7 +35,7 @@ export const CheckpointOutcome = Schema.Literals([
 ])
 export type CheckpointOutcome = typeof CheckpointOutcome.Type
 
-/** Whether a lock that somebody else holds is what an outcome is about. */
+/** Whether a lock that somebody else holds is what an outcome is about. @internal */
 export const isInTheWay = (outcome: CheckpointOutcome, lock: WalLock): boolean => {
   switch (outcome) {
     case "ReaderBlocked":
@@ -86,7 +86,7 @@ export class CheckpointError extends Schema.TaggedError<CheckpointError>()("Chec
   }
 }
 
-/** Reads an outcome off a row. A blocked TRUNCATE that copied everything was held up by a reader or a writer: ask which. */
+/** Reads an outcome off a row. A blocked TRUNCATE that copied everything was held up by a reader or a writer: ask which. @internal */
 export const outcomeOf = (row: CheckpointRow, writerBusy: boolean): CheckpointOutcome => {
   if (row.log < 0) return row.busy === 1 ? "CheckpointerBusy" : "NotWal"
   if (row.checkpointed < row.log) return "ReaderBlocked"
@@ -112,6 +112,7 @@ const gauges = Effect.fnUntraced(function* (log: number, checkpointed: number) {
   yield* Metric.update(backlog, log - checkpointed)
 })
 
+/** @internal */
 export const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
   Metric.update(Metric.withAttributes(total, { mode, outcome }), 1)
 
@@ -124,6 +125,7 @@ export interface WalFrames {
 /**
  * Looks at the log without moving anything: `row` must come from `PRAGMA wal_checkpoint(NOOP)`, which exists since
  * SQLite 3.51.0; an older one would silently run a PASSIVE instead.
+ * @internal
  */
 export const observe = Effect.fnUntraced(function* <E>(row: Effect.Effect<unknown, E>) {
   const { log, checkpointed } = yield* Effect.flatMap(row, Schema.decodeUnknownEffect(CheckpointRow))
@@ -131,6 +133,7 @@ export const observe = Effect.fnUntraced(function* <E>(row: Effect.Effect<unknow
   return { log, checkpointed } satisfies WalFrames
 })
 
+/** @internal */
 export interface CheckpointStatements<E> {
   /** Issues `PRAGMA wal_checkpoint(mode)` and returns its row as it came. */
   readonly checkpoint: Effect.Effect<unknown, E>
@@ -138,7 +141,7 @@ export interface CheckpointStatements<E> {
   readonly writerBusy: Effect.Effect<boolean, E>
 }
 
-/** Runs, times, decodes and counts one checkpoint on whatever connection the statements belong to. */
+/** Runs, times, decodes and counts one checkpoint on whatever connection the statements belong to. @internal */
 export const run = Effect.fn("Checkpoint.run")(function* <E>(
   mode: CheckpointMode,
   statements: CheckpointStatements<E>,
@@ -180,7 +183,7 @@ const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMil
     elapsedMillis,
   })
 
-/** Counts a checkpoint that ended. What ran on a thread counted in that thread's metrics, which nobody reads. */
+/** Counts a checkpoint that ended. What ran on a thread counted in that thread's metrics, which nobody reads. @internal */
 export const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
   yield* count(checkpoint.mode, checkpoint.outcome)
   yield* Metric.update(durationSeconds, Duration.toSeconds(Duration.millis(checkpoint.elapsedMillis)))
@@ -188,6 +191,6 @@ export const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
   return checkpoint
 })
 
-/** The answer to a checkpoint that was not tried, because it could only have waited. */
+/** The answer to a checkpoint that was not tried, because it could only have waited. @internal */
 export const notTried = (mode: CheckpointMode, outcome: "LockedInTransaction" | "CheckpointerBusy") =>
   counted(unanswered(mode, outcome, 0))

@@ -55,7 +55,7 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
     Effect.orElseSucceed(() => "unknown"),
   )
 
-/** One connection cannot meet the WAL-reset bug by itself; together with another process it can. */
+/** One connection cannot meet the WAL-reset bug by itself; together with another process it can. @internal */
 export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: string) {
   if (verdict(version) !== "Unsafe") return
   const others = yield* openedBy(file)
@@ -68,7 +68,7 @@ export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: 
   })
 }, Effect.provide(NodeFileSystem.layer))
 
-/** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. */
+/** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. @internal */
 export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
   hasNoop(version)
     ? sql.unsafe("PRAGMA wal_checkpoint(NOOP)").pipe(
@@ -79,7 +79,7 @@ export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
       )
     : Effect.succeedNone
 
-/** Checkpoints on the connection of this client. */
+/** Checkpoints on the connection of this client. @internal */
 export const runOn = (sql: SqlClient.SqlClient) =>
   Effect.fn("Checkpointer.run")(
     function* (mode: Checkpoint.CheckpointMode) {

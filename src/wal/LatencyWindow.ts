@@ -18,6 +18,7 @@ export class LatencyWindow extends Context.Service<LatencyWindow, Ref.Ref<Readon
   static readonly layer = () => Layer.effect(LatencyWindow, Ref.make<ReadonlyArray<number>>([]))
 }
 
+/** @internal */
 export const append =
   (millis: number) =>
   (window: ReadonlyArray<number>): ReadonlyArray<number> =>

@@ -23,7 +23,7 @@ import * as WalBound from "./WalBound.ts"
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
 
-/** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. */
+/** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. @internal */
 export const stopBound = Duration.seconds(5)
 
 export interface WalGuardOptions {

@@ -56,6 +56,7 @@ export class Backup extends Context.Service<
     Layer.effect(Backup, make(options)).pipe(Layer.provide(NodeServices.layer))
 }
 
+/** @internal */
 export const defaultKeep = 10
 
 /** How often a backup that takes long says how far it is. */
