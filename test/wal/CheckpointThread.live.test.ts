@@ -1,6 +1,7 @@
 /** Several databases on one checkpoint thread: the real one, or one that answers when the test says so. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { Worker } from "node:worker_threads"
 import { logged, LogCapture, steps } from "../../src/testing/LogCapture.ts"
@@ -33,6 +34,19 @@ const counting = () =>
     { eval: true },
   )
 
+/** Opens and closes, and never answers a checkpoint. */
+const hanging = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     parentPort.on("message", ([kind, { id, tag } = {}]) => {
+       if (kind === 1) process.exit()
+       if (tag === "Run") return
+       parentPort.postMessage([1, { _tag: "Exit", requestId: id, exit: { _tag: "Success", value: null } }])
+     })
+     parentPort.postMessage([0])`,
+    { eval: true },
+  )
+
 /** Databases that share a thread, each in a scope of its own. */
 const sharing = Effect.fnUntraced(function* (spawn: () => Worker) {
   const workers: Array<Worker> = []
@@ -54,7 +68,7 @@ const sharing = Effect.fnUntraced(function* (spawn: () => Worker) {
     const sql = Context.get(context, SqlClient.SqlClient)
     yield* sql`CREATE TABLE t (a)`
     const { run, withTurn } = Context.get(context, Checkpointer)
-    return { sql, passive: withTurn(run("PASSIVE")), close: Scope.close(scope, Exit.void) }
+    return { sql, passive: Effect.provideContext(withTurn(run("PASSIVE")), log), close: Scope.close(scope, Exit.void) }
   }, Effect.provideContext(log))
   return {
     folder,
@@ -110,6 +124,23 @@ describe("databases of one process", () => {
       expect(done.map(({ logFrames, outcome }) => [outcome, logFrames])).toEqual(
         databases.map(() => ["Complete", 1]), // asked for one at a time
       )
+    }),
+  )
+
+  it.effect("are told that the checkpointer is busy when the checkpoint of another hangs", () =>
+    Effect.gen(function* () {
+      const { log, open } = yield* sharing(hanging)
+      const [a, b] = [yield* open("a.db"), yield* open("b.db")]
+      const first = yield* Effect.forkChild(a.passive, { startImmediately: true })
+      const second = yield* Effect.forkChild(b.passive, { startImmediately: true })
+      yield* TestClock.adjust("29 seconds")
+      expect([first.pollUnsafe(), second.pollUnsafe()]).toEqual([undefined, undefined])
+      yield* TestClock.adjust("1 second")
+      expect([(yield* Fiber.join(first)).outcome, (yield* Fiber.join(second)).outcome]).toEqual([
+        "CheckpointerBusy",
+        "CheckpointerBusy",
+      ])
+      expect(yield* log(logged("checkpoint thread hangs"))).toHaveLength(1)
     }),
   )
 
