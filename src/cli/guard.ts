@@ -57,7 +57,7 @@ type Input = Command.Command.Config.Infer<typeof flags>
 /** How often it is looked whether a database is still the file that was opened. */
 const lookInterval = "1 second"
 
-/** The header is read before this process has a connection, because closing a file drops its locks. */
+/** The header is read before this process has a connection to any of them, because closing a file drops its locks. */
 const warnOfLastWriter = Effect.fnUntraced(function* (file: string) {
   const header = yield* DatabaseHeader.read(file)
   const writer = Option.flatMap(header, ({ writtenBy }) => writtenBy)
@@ -82,25 +82,43 @@ const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrame
     writers: "elsewhere",
   })
 
-/** What is at this path now; none when nothing is. */
+/** What is at this path now; none when nothing is. Fails when it cannot be looked at. */
 const identity = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
-  return yield* Effect.option(Effect.map(fs.stat(file), ({ dev, ino }) => `${dev}:${Option.getOrElse(ino, () => 0)}`))
+  return yield* fs.stat(file).pipe(
+    Effect.map(({ dev, ino }) => Option.some(`${dev}:${Option.getOrElse(ino, () => 0)}`)),
+    Effect.catchIf(
+      ({ reason }) => reason._tag === "NotFound",
+      () => Effect.succeedNone,
+    ),
+  )
+})
+
+/** Each file once, by whatever names it was given: a second connection's end would drop the locks of the first. */
+const distinct = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
+  const names = new Map<string, string>()
+  for (const file of new Set(files)) {
+    const id = Option.getOrElse(yield* Effect.orElseSucceed(identity(file), Option.none), () => file)
+    const known = names.get(id)
+    if (known === undefined) names.set(id, file)
+    else yield* Effect.annotateLogs(Effect.logInfo("database named twice"), { database: file, guarded_as: known })
+  }
+  return [...names.values()]
 })
 
 /** Opens a database and guards it; succeeds with what watches over its file. */
 const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: Scope.Scope) {
-  yield* warnOfLastWriter(file)
   const shutdown = yield* Shutdown.Shutdown
   const scope = yield* Scope.make()
   let isReplaced = false
   yield* Scope.addFinalizerExit(all, (exit) =>
     isReplaced ? shutdown.leaveBehind(`a connection to what was ${file}`) : Scope.close(scope, exit),
   )
-  const opened = yield* identity(file)
+  const unknown = Option.none<string>()
+  const opened = yield* Effect.orElseSucceed(identity(file), () => unknown)
   const context = yield* Layer.buildWithScope(chain(file, input), scope)
   const look = Effect.gen(function* () {
-    const now = yield* identity(file)
+    const now = yield* Effect.orElseSucceed(identity(file), () => opened) // for a moment, as on a busy disk
     if (isReplaced || Option.getOrNull(now) === Option.getOrNull(opened)) return
     isReplaced = true
     yield* Effect.annotateLogs(Effect.logError("database replaced"), {
@@ -129,7 +147,9 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   /** In logs and in metrics it is said which database they are about. */
   const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
     self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
-  const guarded = yield* Effect.forEach(new Set(input.databases), (file) =>
+  const files = yield* distinct(input.databases)
+  yield* Effect.forEach(files, (file) => named(file, warnOfLastWriter(file)), { discard: true })
+  const guarded = yield* Effect.forEach(files, (file) =>
     Effect.map(named(file, guardOne(file, input, all)), ({ look, watched }) => ({ look: named(file, look), watched })),
   )
   yield* Watch.start(input, { databases: guarded.map(({ watched }) => watched), engine: Option.none() })
@@ -154,7 +174,8 @@ Stop it with Ctrl+C, SIGTERM or SIGHUP. The log is then emptied, if nobody else 
 
 Exit codes:
   0   stopped by a signal
-  1   failure: a database that cannot be opened or is not in WAL mode, or a step of the close that failed`,
+  1   failure: a database that cannot be opened or is not in WAL mode, or a step of the close that failed
+  137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite, or a database was replaced ("database replaced"), whose connection must not be closed`,
   ),
   Command.withExamples([
     { command: "seawall guard app.db", description: "One database" },

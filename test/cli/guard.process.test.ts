@@ -119,6 +119,29 @@ describe("seawall guard", () => {
     expect(rowsIn("test.db")).toBe(rows)
   })
 
+  it("guards a file once, whatever names it has, and keeps its lock on it", { timeout: 60_000 }, async () => {
+    create("test.db")
+    fs.symlinkSync("test.db", at("link.db"))
+    const guarding = guard("test.db", "./test.db", "link.db", "--interval-seconds", "0.1")
+    await guarding.says("wal_checkpoint started")
+    await guarding.says('"mode":"PASSIVE"')
+    const inode = String(fs.statSync(at("test.db")).ino)
+    const locked = () =>
+      fs
+        .readFileSync("/proc/locks", "utf8")
+        .split("\n")
+        .some((line) => line.includes(`:${inode} `))
+    if (process.platform === "linux") expect(locked()).toBe(true)
+    guarding.kill("SIGTERM")
+    const ended = await guarding.ended
+    expect(ended.code).toBe(0)
+    expect(lines(ended, "wal_checkpoint started")).toHaveLength(1)
+    expect(lines(ended, "database named twice").map(({ annotations }) => annotations?.["guarded_as"])).toEqual([
+      "test.db",
+      "test.db",
+    ])
+  })
+
   it("guards several databases, each with its name in the log", { timeout: 60_000 }, async () => {
     create("a.db")
     create("b.db")
