@@ -36,7 +36,7 @@ export const restore = Command.make(
 
 Exit codes:
   0   restored
-  1   refused or failed: nothing was changed
+  1   refused or failed: nothing was changed, or the message says under which name the database is now
   65  the backup is damaged: nothing was changed`,
   ),
   Command.withExamples([

@@ -8,11 +8,10 @@
  * (device and inode), and never closed while the process lives: closing any descriptor of a file drops every lock that
  * the process holds on it. https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
-import { Effect, FileSystem, Path, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import * as fs from "node:fs"
-import { open } from "node:fs/promises"
 
-/** A file or a folder that could not be synced: what was written to it may be lost in a power cut. */
+/** A file that could not be synced: what was written to it may be lost in a power cut. */
 export class FileSyncError extends Schema.TaggedError<FileSyncError>()("FileSyncError", {
   file: Schema.String,
   cause: Schema.Defect(),
@@ -34,16 +33,6 @@ const descriptorOf = (file: string): number => {
   return opened
 }
 
-/** Makes the names in a folder durable, after a rename. Nothing of SQLite is touched, so this descriptor may be closed. */
-export const syncFolder = (folder: string): Effect.Effect<void, FileSyncError> => {
-  const failed = (cause: unknown) => new FileSyncError({ file: folder, cause })
-  return Effect.acquireUseRelease(
-    Effect.tryPromise({ try: () => open(folder, "r"), catch: failed }),
-    (handle) => Effect.tryPromise({ try: () => handle.sync(), catch: failed }),
-    (handle) => Effect.promise(() => handle.close()),
-  )
-}
-
 /** Everything written to the file before this starts is on disk when it succeeds. */
 export const sync = (file: string): Effect.Effect<void, FileSyncError> =>
   Effect.try({ try: () => descriptorOf(file), catch: (cause) => new FileSyncError({ file, cause }) }).pipe(
@@ -55,19 +44,3 @@ export const sync = (file: string): Effect.Effect<void, FileSyncError> =>
       }),
     ),
   )
-
-/**
- * Gives a file that was written aside its name, durably. Never replaces what has that name: a link fails where a rename
- * would replace. A file system without links gets a rename, after a look.
- */
-export const giveName = Effect.fnUntraced(function* (aside: string, name: string) {
-  const files = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  yield* files.link(aside, name).pipe(
-    Effect.andThen(files.remove(aside)),
-    Effect.catch((error) =>
-      Effect.flatMap(files.exists(name), (taken) => (taken ? Effect.fail(error) : files.rename(aside, name))),
-    ),
-  )
-  yield* syncFolder(path.dirname(path.resolve(name)))
-})

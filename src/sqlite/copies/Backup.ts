@@ -10,16 +10,13 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Context, Duration, Effect, FileSystem, Layer, Path, Ref, Schedule, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/unstable/process"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
-import { type BackupKind, nameOf, prune } from "./BackupFiles.ts"
+import { nameOf, prune } from "./BackupFiles.ts"
 import { Database } from "../Database.ts"
-import * as FileSync from "../FileSync.ts"
+import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
 import { NativeReason } from "../NativeError.ts"
 
-/**
- * A backup that was not made: the database, the disk, the folder, or a copy that did not pass its check. Of `run` also
- * when it was made, and an old one could not be removed.
- */
+/** A backup that was not made: the database, the disk, the folder, or a copy that did not pass its check. */
 export class BackupError extends Schema.TaggedError<BackupError>()("BackupError", {
   /** The name that it was to have. */
   file: Schema.String,
@@ -44,7 +41,7 @@ export class Backup extends Context.Service<
   {
     /**
      * Makes one now beside the database (`bak`: before a session, `post`: after its clean end), removes what is too old
-     * of its kind and what an interrupted one left, and returns its path.
+     * of its kind (a WARNING when that cannot be) and what an interrupted one of it left, and returns its path.
      */
     readonly run: (kind: "bak" | "post") => Effect.Effect<string, BackupError>
     /** Makes one now with this name; fails when something has it already, which is left as it is. Removes nothing. */
@@ -111,14 +108,19 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
   const services = yield* Effect.context<NodeServices.NodeServices>()
   const fs = yield* FileSystem.FileSystem
 
-  /** Under another name until it has passed its check. */
+  /** Under another name until it has passed its check; nobody's file of that name is written over. */
   const copyTo = Effect.fn("Backup.copyTo")(function* (name: string) {
     const start = yield* Clock.currentTimeMillis
     const aside = `${name}.partial`
+    yield* Effect.mapError(Effect.scoped(fs.open(aside, { flag: "wx" })), (cause) =>
+      cause.reason._tag === "AlreadyExists"
+        ? new BackupError({ file: name, cause: `remove ${aside} first, which is there already` })
+        : cause,
+    )
     yield* Effect.gen(function* () {
       yield* copy(file, aside)
       yield* Integrity.check(aside)
-      yield* FileSync.giveName(aside, name)
+      yield* giveName(aside, name)
     }).pipe(Effect.ensuring(Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left)))))
     const { size } = yield* fs.stat(name)
     yield* Effect.annotateLogs(Effect.logInfo("backup"), {
@@ -139,11 +141,13 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
     )
   }, Effect.provideContext(services))
 
-  const run = Effect.fn("Backup.run")(function* (kind: BackupKind) {
+  const run = Effect.fn("Backup.run")(function* (kind: "bak" | "post") {
     const name = nameOf(file, kind, yield* Clock.currentTimeMillis)
     return yield* typed(
       name,
-      Effect.tap(copyTo(name), () => prune(file, kind, Math.max(1, keep))),
+      Effect.tap(copyTo(name), () =>
+        Effect.ignore(prune(file, kind, Math.max(1, keep)), { log: "Warn", message: "old backups left" }),
+      ),
     )
   }, Effect.provideContext(services))
 

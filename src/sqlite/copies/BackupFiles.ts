@@ -11,7 +11,7 @@ import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
 export type BackupKind = "bak" | "post" | "manual"
 
 const pattern = /^(.*)\.(bak|post|manual)\.(\d{8}T\d{9}Z)$/
-const partial = /^(.*)\.(?:bak|post|manual)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
+const partial = /^(.*)\.(bak|post)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
 
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
@@ -31,12 +31,18 @@ export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind
   return newestFirst(stamped).map(({ name }) => path.join(path.dirname(file), name))
 })
 
-/** Removes all but the newest of a kind, and what an interrupted backup left. */
-export const prune = Effect.fnUntraced(function* (file: string, kind: BackupKind, keep: number) {
+/**
+ * Removes all but the newest of a kind, and what an interrupted backup of that kind left. Not what is written for somebody
+ * who asked for it (`manual`): it may be on its way just now.
+ */
+export const prune = Effect.fnUntraced(function* (file: string, kind: "bak" | "post", keep: number) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const unfinished = (yield* fs.readDirectory(path.dirname(file)))
-    .filter((name) => partial.exec(name)?.[1] === path.basename(file))
+    .filter((name) => {
+      const [, base, found] = partial.exec(name) ?? []
+      return base === path.basename(file) && found === kind
+    })
     .map((name) => path.join(path.dirname(file), name))
   const old = (yield* list(file, kind)).slice(keep)
   yield* Effect.forEach([...old, ...unfinished], (name) => fs.remove(name), { discard: true })

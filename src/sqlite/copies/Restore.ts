@@ -6,17 +6,26 @@
  * somebody has taken a name meanwhile. The database's log, index and journal move with it: none of them is the backup's.
  * Does not look into the database that it replaces, which may be damaged.
  */
-import * as NodeServices from "@effect/platform-node/NodeServices"
+import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
-import * as FileSync from "../FileSync.ts"
+import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
 import { openers } from "../outside/Openers.ts"
 
-/** A database that was not replaced: it is as it was, or, after `NameTaken`, under the names that the message says. */
+/** A database that was not replaced: it is as it was, or, after the last two reasons, under the names that the message says. */
 export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreError", {
   file: Schema.String,
-  reason: Schema.Literals(["NoBackup", "NotWhole", "SameFile", "InUse", "NoFolder", "Failed", "NameTaken"]),
+  reason: Schema.Literals([
+    "NoBackup",
+    "NotWhole",
+    "SameFile",
+    "InUse",
+    "NoFolder",
+    "Failed",
+    "NameTaken",
+    "NotPutBack",
+  ]),
   detail: Schema.String,
 }) {
   override get message() {
@@ -36,6 +45,8 @@ export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreErr
         return `${this.file} was not restored: ${this.detail}. ${unchanged}`
       case "NameTaken":
         return `${this.file} was not restored: somebody made a file of that name meanwhile, which is left alone; what was there before is ${this.detail}`
+      case "NotPutBack":
+        return `${this.file} was not restored, and could not be put back; rename it yourself: ${this.detail}`
     }
   }
 }
@@ -102,7 +113,7 @@ export const restore = Effect.fn("Restore.restore")(function* (
     yield* Effect.scoped(Effect.flatMap(fs.open(aside, { flag: "r+" }), (copy) => copy.sync))
     yield* notInUse // it took a while
     const moved = yield* Effect.uninterruptible(
-      Effect.tap(move(target, keptAs), () => FileSync.giveName(aside, target)).pipe(
+      Effect.tap(move(target, keptAs), () => giveName(aside, target)).pipe(
         Effect.onError(() => Effect.ignore(move(keptAs, target))),
       ),
     )
@@ -110,10 +121,15 @@ export const restore = Effect.fn("Restore.restore")(function* (
   }).pipe(
     Effect.catch((error) =>
       Effect.flatMap(left, (names) => {
-        if (names.length > 0) return refuse("NameTaken", names.join(", "))
-        return Effect.fail(error instanceof RestoreError ? error : failed(error))
+        if (names.length === 0) return Effect.fail(error instanceof RestoreError ? error : failed(error))
+        const isTaken = names.some((name) => name === keptAs) ? exists(target) : Effect.succeed(false)
+        return Effect.flatMap(isTaken, (taken) =>
+          taken
+            ? refuse("NameTaken", names.join(", "))
+            : refuse("NotPutBack", `it is ${names.join(", ")} now (${error.message})`),
+        )
       }),
     ),
     Effect.ensuring(Effect.ignore(fs.remove(aside))),
   )
-}, Effect.provide(NodeServices.layer))
+})

@@ -69,10 +69,28 @@ describe("a backup", () => {
     }),
   )
 
+  it.live("writes over nobody's file, also not under the name that it has while it is written", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      fs.writeFileSync(`${folder}/copy.partial`, "somebody's")
+      yield* Effect.gen(function* () {
+        yield* table
+        const error = yield* Effect.flip(Backup.use(({ runTo }) => runTo(`${folder}/copy`)))
+        expect(error.message).toContain(`remove ${folder}/copy.partial first`)
+        expect(fs.readFileSync(`${folder}/copy.partial`, "utf8")).toBe("somebody's")
+        fs.rmSync(`${folder}/copy.partial`)
+        yield* Backup.use(({ runTo }) => runTo(`${folder}/copy`))
+      }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
+      expect(yield* list(folder)).toEqual(["copy", "test.db"])
+    }),
+  )
+
   it.live("goes when there are newer ones of its kind, and what an interrupted one left goes with it", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       fs.writeFileSync(`${folder}/test.db.bak.20200101T000000000Z.partial`, "left")
+      const underWay = `${folder}/test.db.manual.20200101T000000000Z.partial`
+      fs.writeFileSync(underWay, "what somebody's seawall backup writes just now")
       fs.writeFileSync(`${folder}/other.db.bak.20200101T000000000Z`, "somebody else's")
       yield* Effect.gen(function* () {
         yield* table
@@ -83,7 +101,7 @@ describe("a backup", () => {
         }
         const left = (yield* list(folder)).filter((name) => !/^test\.db(-wal|-shm)?$/.test(name))
         const made = names.slice(1).map((name) => name.replace("/./", "/"))
-        const expected = [...made, `${folder}/other.db.bak.20200101T000000000Z`]
+        const expected = [...made, underWay, `${folder}/other.db.bak.20200101T000000000Z`]
         expect(left.map((name) => `${folder}/${name}`).toSorted()).toEqual(expected.toSorted())
       }).pipe(Effect.provide(withBackups(`${folder}/./test.db`, 2)))
     }),
