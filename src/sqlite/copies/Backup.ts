@@ -112,16 +112,16 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
   const copyTo = Effect.fn("Backup.copyTo")(function* (name: string) {
     const start = yield* Clock.currentTimeMillis
     const aside = `${name}.partial`
-    yield* Effect.mapError(Effect.scoped(fs.open(aside, { flag: "wx" })), (cause) =>
+    const create = Effect.mapError(Effect.scoped(fs.open(aside, { flag: "wx" })), (cause) =>
       cause.reason._tag === "AlreadyExists"
         ? new BackupError({ file: name, cause: `remove ${aside} first, which is there already` })
         : cause,
     )
-    yield* Effect.gen(function* () {
-      yield* copy(file, aside)
-      yield* Integrity.check(aside)
-      yield* giveName(aside, name)
-    }).pipe(Effect.ensuring(Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left)))))
+    yield* Effect.acquireUseRelease(
+      create,
+      () => copy(file, aside).pipe(Effect.andThen(Integrity.check(aside)), Effect.andThen(giveName(aside, name))),
+      () => Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left))),
+    )
     const { size } = yield* fs.stat(name)
     yield* Effect.annotateLogs(Effect.logInfo("backup"), {
       file: name,

@@ -44,7 +44,7 @@ describe("a restore", () => {
       const error = yield* Effect.flip(restore(`${folder}/backup`, file))
       expect(error).toMatchObject({ _tag: "RestoreError", reason: "NameTaken" })
       expect(fs.readFileSync(file, "utf8")).toBe("somebody's")
-      const [kept = ""] = (yield* list(folder)).filter((name) => name.startsWith("test.db.replaced."))
+      const kept = (yield* list(folder)).find((name) => name.startsWith("test.db.replaced.")) ?? ""
       expect(error.message).toContain(kept)
       expect(fs.readFileSync(`${folder}/${kept}`)).toEqual(before)
       expect(yield* list(folder)).toHaveLength(3)
@@ -74,7 +74,7 @@ describe("a restore", () => {
       }))
       const error = yield* Effect.flip(restore(`${folder}/backup`, file))
       expect(error).toMatchObject({ _tag: "RestoreError", reason: "NotPutBack" })
-      const [kept = ""] = (yield* list(folder)).filter((name) => name.startsWith("test.db.replaced."))
+      const kept = (yield* list(folder)).find((name) => name.startsWith("test.db.replaced.")) ?? ""
       expect(error.message).toContain(kept)
       expect(fs.readFileSync(`${folder}/${kept}`)).toEqual(before)
     }),
