@@ -5,7 +5,7 @@
  * the session row -> `engine_status = HALTED`. Everything below (guard, database) closes after that.
  * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
  */
-import { Cause, Context, Duration, Effect, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { StateManager } from "../state/StateManager.ts"
 import type { StateError } from "../state/StateError.ts"
@@ -55,7 +55,6 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
 
   const last = yield* Effect.orElseSucceed(state.lastSession, Option.none)
   const lastHaltReason = Option.flatMap(last, ({ haltReason }) => haltReason)
-  const sessionId = yield* state.openSession({ parentSessionId: options.parentSessionId })
 
   // Registered in the reverse of the order in which they run.
   const finalizer = (name: string, step: (reason: string) => Effect.Effect<void, StateError>) =>
@@ -64,34 +63,48 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
         Shutdown.step(name, step(Option.getOrElse(reason, () => "unexpected_halt"))),
       ).pipe(Effect.ignoreCause({ log: "Error", message: `${name} failed` })),
     )
-  yield* finalizer("engine_status HALTED", () => state.set("engine_status", "HALTED"))
-  yield* finalizer("close session", (haltReason) =>
-    Effect.flatMap(program.worth, (worth) => state.closeSession({ sessionId, haltReason, worth })),
-  )
-  yield* Effect.addFinalizer((exit) =>
+  const closing = Effect.fnUntraced(function* (session: Effect.Effect<number, StateError>) {
+    yield* finalizer("engine_status HALTED", () => state.set("engine_status", "HALTED"))
+    yield* finalizer("close session", (haltReason) =>
+      Effect.gen(function* () {
+        yield* state.closeSession({ sessionId: yield* session, haltReason, worth: yield* program.worth })
+      }),
+    )
+    yield* Effect.addFinalizer((exit) =>
+      Effect.gen(function* () {
+        const requested = yield* halt.requested
+        const failure = (yield* Ref.get(running)) ? "unhandled_exception" : "startup_failure"
+        const explicit = explicitReason(requested, exit, failure)
+        yield* Shutdown.step(
+          "halt.reason",
+          Effect.gen(function* () {
+            const stored = Option.isSome(explicit) ? Option.none() : yield* state.get("halt.reason")
+            const reason = HaltReason.resolve(explicit, stored)
+            yield* halt.settle(reason)
+            const detail = Option.match(requested, { onNone: () => "", onSome: (request) => request.detail })
+            yield* state.setMany({
+              "halt.reason": reason,
+              ...(Option.isSome(explicit) ? { "halt.detail": detail } : {}),
+            })
+            yield* Effect.annotateLogs(Effect.logInfo("engine halted"), {
+              session_id: Option.getOrNull(yield* Effect.option(session)),
+              halt_reason: reason,
+              ticks: yield* Ref.get(ticks),
+            })
+          }),
+        )
+      }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
+    )
+  })
+
+  const sessionId = yield* Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const requested = yield* halt.requested
-      const failure = (yield* Ref.get(running)) ? "unhandled_exception" : "startup_failure"
-      const explicit = explicitReason(requested, exit, failure)
-      yield* Shutdown.step(
-        "halt.reason",
-        Effect.gen(function* () {
-          const stored = Option.isSome(explicit) ? Option.none() : yield* state.get("halt.reason")
-          const reason = HaltReason.resolve(explicit, stored)
-          yield* halt.settle(reason)
-          const detail = Option.match(requested, { onNone: () => "", onSome: (request) => request.detail })
-          yield* state.setMany({
-            "halt.reason": reason,
-            ...(Option.isSome(explicit) ? { "halt.detail": detail } : {}),
-          })
-          yield* Effect.annotateLogs(Effect.logInfo("engine halted"), {
-            session_id: sessionId,
-            halt_reason: reason,
-            ticks: yield* Ref.get(ticks),
-          })
-        }),
-      )
-    }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
+      const opening = yield* Effect.forkDetach(state.openSession({ parentSessionId: options.parentSessionId }))
+      const opened = yield* Effect.exit(restore(Fiber.join(opening)))
+      // Whoever is interrupted here no longer waits, but the row may be on its way: it is closed like any other.
+      if (Exit.isSuccess(opened) || Exit.hasInterrupts(opened)) yield* closing(Fiber.join(opening))
+      return yield* opened
+    }),
   )
 
   const tick = Effect.gen(function* () {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Option, Ref, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
@@ -9,6 +9,7 @@ import * as Preflight from "../../src/engine/Preflight.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
+import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
@@ -20,6 +21,7 @@ const options: EngineOptions = { tickInterval: "4 seconds", duration: 0, parentS
 const started = Effect.fnUntraced(function* (
   tick: (n: number) => Effect.Effect<TickResult, unknown>,
   overrides: Partial<EngineOptions> = {},
+  disk: Layer.Layer<never> = quickDisk,
 ) {
   const count = yield* Ref.make(0)
   const program = Layer.succeed(EngineProgram, {
@@ -36,7 +38,7 @@ const started = Effect.fnUntraced(function* (
   // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
   const below = yield* Preflight.layer({ config, parentSessionId: Option.none() }).pipe(
     Layer.provideMerge(StateManager.layer()),
-    Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
+    Layer.provideMerge(Layer.provide(Database.layer({ file }), disk)),
     Layer.provideMerge(Halt.layer),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
@@ -243,6 +245,53 @@ describe("an engine", () => {
         ["halt.detail", ""],
         ["halt.reason", "startup_failure"],
       ])
+    }),
+  )
+
+  /** An engine whose start is interrupted while the row of its session is on its way to the disk. */
+  const interrupting = Effect.gen(function* () {
+    const isSlow = yield* Ref.make(false)
+    const syncing = yield* Deferred.make<void>()
+    const synced = yield* Deferred.make<void>()
+    const slowDisk = Layer.succeed(Fdatasync, () =>
+      Effect.gen(function* () {
+        if (!(yield* Ref.get(isSlow))) return
+        yield* Deferred.succeed(syncing, undefined)
+        yield* Deferred.await(synced)
+      }),
+    )
+    const engine = yield* started(quiet, {}, slowDisk)
+    yield* Ref.set(isSlow, true)
+    const starting = yield* Effect.forkChild(engine.start, { startImmediately: true })
+    yield* Deferred.await(syncing)
+    // What a start has acquired is released as soon as it is interrupted.
+    const ending = yield* Effect.forkChild(Fiber.interrupt(starting), { startImmediately: true })
+    return { engine, ending, endSync: Deferred.succeed(synced, undefined) }
+  })
+
+  it.effect("interrupted while its session is stored closes that session all the same", () =>
+    Effect.gen(function* () {
+      const { endSync, ending, engine } = yield* interrupting
+      yield* endSync
+      yield* Fiber.join(ending)
+      const { endedAt, haltReason, sessionId } = yield* engine.session
+      expect([sessionId, Option.isSome(endedAt), haltReason]).toEqual([1, true, Option.some("interrupted_other")])
+      expect(yield* engine.inside(steps)).toEqual(shutdown.filter((step) => step !== "stop ticking"))
+      expect(yield* engine.stored("engine_status")).toBe("HALTED")
+      expect(yield* engine.inside(events)).not.toContain("engine running")
+      yield* engine.close()
+    }),
+  )
+
+  it.effect("interrupted while a disk that hangs stores its session ends within the budget", () =>
+    Effect.gen(function* () {
+      const { endSync, ending, engine } = yield* interrupting
+      yield* TestClock.adjust("9 seconds")
+      expect(ending.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 second")
+      expect(ending.pollUnsafe()).toBeDefined()
+      yield* endSync
+      yield* engine.close()
     }),
   )
 })
