@@ -142,7 +142,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOptions) {
     yield* Effect.annotateLogs(Effect.logWarning("dashboard off"), {
       port: options.port,
       error: problemOf(serving.failure),
-      advice: "it goes on without; choose another port with --dashboard-port, or 0 for none",
+      advice: "it goes on without; choose another port (--dashboard-port on the command line)",
     })
     return { url: Option.none() }
   }

@@ -7,9 +7,10 @@
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
-import { Effect, Exit, Option, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Scope } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/unstable/http"
 import { PrometheusMetrics } from "effect/unstable/observability"
+import type { EventEmitter } from "node:events"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Listeners } from "./Listeners.ts"
@@ -64,6 +65,9 @@ export const hostnameOf = (host: string): string =>
 /** What a page of somebody else embeds or loads; following a link from there is allowed. */
 const isOfAnotherSite = (headers: Readonly<Record<string, string | undefined>>) =>
   ["cross-site", "same-site"].includes(headers["sec-fetch-site"] ?? "") && headers["sec-fetch-mode"] !== "navigate"
+
+const unknownName =
+  "this name is not served here; give it to the dashboard as one of its names (--dashboard-name on the command line)"
 
 const text = (status: number, body: string) => HttpServerResponse.text(`${body}\n`, { status, headers: always })
 
@@ -125,7 +129,7 @@ const handler = (options: ServerOptions) => {
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     if (!names.has(hostnameOf(request.headers["host"] ?? ""))) {
-      return text(403, "this name is not served here; see --dashboard-host and --dashboard-name")
+      return text(403, unknownName)
     }
     if (isOfAnotherSite(request.headers)) return text(403, "pages of other sites may not ask")
     if (request.method !== "GET" && request.method !== "HEAD") {
@@ -139,6 +143,27 @@ const handler = (options: ServerOptions) => {
   })
 }
 
+/** Without a free descriptor every connection that is asked for fails, thousands a second: one line says so. */
+const atMostOneLineIn = Duration.toNanosUnsafe("1 minute")
+
+/**
+ * What a server fails with while it listens (a connection that it could not accept, as without a free descriptor) is a
+ * WARNING, at most one a minute, and nothing else. Nobody else hears it, and unheard it would end the process.
+ */
+export const goOnListening = Effect.fnUntraced(function* (server: EventEmitter) {
+  const clock = yield* Clock.Clock
+  const run = Effect.runForkWith(yield* Effect.context())
+  let failures = 0
+  let silentUntil: bigint | undefined
+  server.on("error", (error: Error) => {
+    failures++
+    const now = clock.monotonicTimeNanosUnsafe()
+    if (silentUntil !== undefined && now < silentUntil) return
+    silentUntil = now + atMostOneLineIn
+    run(Effect.annotateLogs(Effect.logWarning("dashboard cannot accept"), { error: error.message, failures }))
+  })
+})
+
 /** Serves until it is closed. Fails when it cannot listen. */
 export const make = Effect.fnUntraced(function* (options: ServerOptions) {
   const { host, listeners, port } = options
@@ -151,8 +176,7 @@ export const make = Effect.fnUntraced(function* (options: ServerOptions) {
     Scope.provide(scope),
   )
   yield* Effect.onError(serving, (cause) => Scope.close(scope, Exit.failCause(cause)))
-  // Nobody else listens to it, and then it would end the process.
-  server.on("error", () => server.close())
+  yield* goOnListening(server)
 
   const ended = Effect.callback<void>((resume) => {
     listeners.close()

@@ -224,7 +224,7 @@ describe("who may ask", () => {
           const { body, status } = yield* ask(url, path, { headers: { host } })
           expect([status, body]).toEqual([
             403,
-            "this name is not served here; see --dashboard-host and --dashboard-name\n",
+            "this name is not served here; give it to the dashboard as one of its names (--dashboard-name on the command line)\n",
           ])
         }
       }),
@@ -347,7 +347,7 @@ describe("the stream", () => {
         {
           port,
           error: "the port is taken by another program",
-          advice: "it goes on without; choose another port with --dashboard-port, or 0 for none",
+          advice: "it goes on without; choose another port (--dashboard-port on the command line)",
         },
       ])
       yield* second.close
