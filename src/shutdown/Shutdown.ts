@@ -12,13 +12,13 @@ export type StepEnd = "done" | "failed" | "overdue"
 
 export interface ShutdownService {
   /**
-   * Starts the budget, or shortens one that runs already; it is never extended. It must be finite: an infinite one
-   * counts as none at all. The first step starts the budget of the layer when nobody did.
+   * Starts this budget, or shortens the one that runs already to it; none is ever extended. Without one it starts that of
+   * the layer when none runs yet, as the first step does. An infinite one has no deadline.
    */
   readonly begin: (budget?: Duration.Input) => Effect.Effect<void>
-  /** What is left of the budget, never negative. */
+  /** What is left of the budget, never negative; infinite as the budget is. */
   readonly remaining: Effect.Effect<Duration.Duration>
-  /** The part of the budget that is left: 1 before it has started, 0 when it is over. */
+  /** The part of the budget that is left: 1 before it has started and of an infinite one, 0 when it is over. */
   readonly remainingPart: Effect.Effect<number>
   /** Records that a closing step did not succeed. */
   readonly recordFailure: (step: string) => Effect.Effect<void>
@@ -36,36 +36,47 @@ export const defaultBudget = Duration.seconds(10)
 /** 4 s: Windows kills a process about 5 s after its console window was closed, which Node reports as SIGHUP. */
 export const hangupBudget = Duration.seconds(4)
 
+/** A budget that runs. */
+interface Running {
+  readonly whole: Duration.Duration
+  /** On the monotonic clock; none when it is infinite. */
+  readonly deadline: Option.Option<bigint>
+}
+
+const isEarlier = (one: Running["deadline"], other: Running["deadline"]) =>
+  Option.isSome(one) && (Option.isNone(other) || one.value < other.value)
+
 const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
   Effect.gen(function* () {
-    const deadline = yield* Ref.make(Option.none<bigint>())
-    const whole = yield* Ref.make(Duration.toMillis(budget))
+    const running = yield* Ref.make(Option.none<Running>())
     const failures = yield* Ref.make<ReadonlyArray<string>>([])
     const leftBehind = yield* Ref.make<ReadonlyArray<string>>([])
 
-    const begin = (input: Duration.Input = budget) =>
+    const begin = (input?: Duration.Input) =>
       Effect.gen(function* () {
-        const length = Duration.fromInputUnsafe(input)
-        const wanted = (yield* Clock.monotonicTimeNanos) + Option.getOrElse(Duration.toNanos(length), () => 0n)
-        const current = yield* Ref.get(deadline)
-        if (Option.isSome(current) && current.value < wanted) return
-        yield* Ref.set(deadline, Option.some(wanted))
-        yield* Ref.set(whole, Duration.toMillis(length))
+        const current = yield* Ref.get(running)
+        if (input === undefined && Option.isSome(current)) return
+        const whole = input === undefined ? budget : Duration.fromInputUnsafe(input)
+        const now = yield* Clock.monotonicTimeNanos
+        const deadline = Option.map(Duration.toNanos(whole), (nanos) => now + nanos)
+        if (Option.isSome(current) && !isEarlier(deadline, current.value.deadline)) return
+        yield* Ref.set(running, Option.some({ whole, deadline }))
       })
 
-    const remaining = Effect.gen(function* () {
-      const end = yield* Ref.get(deadline)
-      if (Option.isNone(end)) return budget
-      const left = end.value - (yield* Clock.monotonicTimeNanos)
-      return Duration.nanos(left > 0n ? left : 0n)
+    const left = Effect.fnUntraced(function* ({ deadline }: Running) {
+      if (Option.isNone(deadline)) return Duration.infinity
+      const nanos = deadline.value - (yield* Clock.monotonicTimeNanos)
+      return Duration.nanos(nanos > 0n ? nanos : 0n)
     })
 
     return {
       begin,
-      remaining,
+      remaining: Effect.flatMap(Ref.get(running), Option.match({ onNone: () => Effect.succeed(budget), onSome: left })),
       remainingPart: Effect.gen(function* () {
-        const millis = yield* Ref.get(whole)
-        return millis === 0 ? 0 : Duration.toMillis(yield* remaining) / millis
+        const current = yield* Ref.get(running)
+        if (Option.isNone(current) || Option.isNone(current.value.deadline)) return 1
+        const millis = Duration.toMillis(current.value.whole)
+        return millis === 0 ? 0 : Duration.toMillis(yield* left(current.value)) / millis
       }),
       recordFailure: (step) => Ref.update(failures, (all) => [...all, step]),
       failures: Ref.get(failures),
@@ -91,8 +102,8 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
 })
 
 /**
- * One budget (default 10 s, see `defaultBudget`; finite) for every step that closes above this layer. It runs from the
- * first step, or from `begin`.
+ * One budget (default 10 s, see `defaultBudget`) for every step that closes above this layer. It runs from the first step,
+ * or from `begin`. With an infinite one each step is waited for as long as it takes.
  */
 export const layer = (budget: Duration.Input = defaultBudget): Layer.Layer<never> =>
   Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))

@@ -112,6 +112,65 @@ describe("the budget", () => {
     }).pipe(Effect.provide(withBudget)),
   )
 
+  it.effect("is not shortened to that of the layer by a step, when a longer one runs", () =>
+    Effect.gen(function* () {
+      const shutdown = yield* Shutdown.Shutdown
+      yield* shutdown.begin("1 hour")
+      yield* Shutdown.step("first", Effect.void)
+      expect(yield* remaining).toBe(3600)
+    }).pipe(Effect.provide(withBudget)),
+  )
+
+  const endless = Layer.merge(Shutdown.layer(Duration.infinity), LogCapture.layer)
+  const longStep = (atMost?: Duration.Input) =>
+    Effect.forkChild(Shutdown.step("long", Effect.sleep("1 day"), atMost === undefined ? {} : { atMost }), {
+      startImmediately: true,
+    })
+
+  it.effect("may be infinite: a step then has as long as it takes", () =>
+    Effect.gen(function* () {
+      const shutdown = yield* Shutdown.Shutdown
+      const closing = yield* longStep()
+      yield* TestClock.adjust("1 day")
+      expect(yield* Fiber.join(closing)).toBe("done")
+      expect([yield* remaining, yield* shutdown.remainingPart]).toEqual([Infinity, 1])
+      expect(yield* shutdown.failures).toEqual([])
+    }).pipe(Effect.provide(endless)),
+  )
+
+  it.effect("that is infinite leaves each step its own bound", () =>
+    Effect.gen(function* () {
+      const closing = yield* longStep("5 seconds")
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* Fiber.join(closing)).toBe("overdue")
+      expect(yield* remaining).toBe(Infinity)
+    }).pipe(Effect.provide(endless)),
+  )
+
+  it.effect("that is infinite can be begun in place of the layer's, and shortened", () =>
+    Effect.gen(function* () {
+      const shutdown = yield* Shutdown.Shutdown
+      yield* shutdown.begin(Duration.infinity)
+      const closing = yield* longStep()
+      yield* TestClock.adjust("1 hour")
+      expect(closing.pollUnsafe()).toBeUndefined()
+      yield* shutdown.begin(Shutdown.hangupBudget)
+      expect([yield* remaining, yield* shutdown.remainingPart]).toEqual([4, 1])
+      yield* TestClock.adjust("1 second")
+      expect([yield* remaining, yield* shutdown.remainingPart]).toEqual([3, 3 / 4])
+      yield* Fiber.interrupt(closing)
+    }).pipe(Effect.provide(withBudget)),
+  )
+
+  it.effect("that runs is not extended by an infinite one", () =>
+    Effect.gen(function* () {
+      const shutdown = yield* Shutdown.Shutdown
+      yield* shutdown.begin()
+      yield* shutdown.begin(Duration.infinity)
+      expect(yield* remaining).toBe(10)
+    }).pipe(Effect.provide(withBudget)),
+  )
+
   it.effect("is each step's own without the layer", () =>
     Effect.gen(function* () {
       const closing = yield* Effect.forkChild(
