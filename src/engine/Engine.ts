@@ -7,6 +7,7 @@
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
 import { StateManager } from "../state/StateManager.ts"
 import type { StateError } from "../state/StateError.ts"
 import { EngineProgram } from "./EngineProgram.ts"
@@ -64,7 +65,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
       ).pipe(Effect.ignoreCause({ log: "Error", message: `${name} failed` })),
     )
   const closing = Effect.fnUntraced(function* (session: Effect.Effect<number, StateError>) {
-    yield* finalizer("engine_status HALTED", () => state.set("engine_status", "HALTED"))
+    yield* finalizer("engine_status HALTED", () => state.set(engineStatusKey, "HALTED"))
     yield* finalizer("close session", (haltReason) =>
       Effect.gen(function* () {
         yield* state.closeSession({ sessionId: yield* session, haltReason, worth: yield* program.worth })
@@ -78,13 +79,13 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
         yield* Shutdown.step(
           "halt.reason",
           Effect.gen(function* () {
-            const stored = Option.isSome(explicit) ? Option.none() : yield* state.get("halt.reason")
+            const stored = Option.isSome(explicit) ? Option.none() : yield* state.get(haltReasonKey)
             const reason = HaltReason.resolve(explicit, stored)
             yield* halt.settle(reason)
             const detail = Option.match(requested, { onNone: () => "", onSome: (request) => request.detail })
             yield* state.setMany({
-              "halt.reason": reason,
-              ...(Option.isSome(explicit) ? { "halt.detail": detail } : {}),
+              [haltReasonKey]: reason,
+              ...(Option.isSome(explicit) ? { [haltDetailKey]: detail } : {}),
             })
             yield* Effect.annotateLogs(Effect.logInfo("engine halted"), {
               session_id: Option.getOrNull(yield* Effect.option(session)),
@@ -113,7 +114,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     yield* Metric.update(tickCount, 1)
     if (Option.isNone(result)) return false
     const { reason, detail } = result.value
-    yield* state.setMany({ "halt.reason": reason, "halt.detail": detail })
+    yield* state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: detail })
     yield* halt.request({ reason: Option.none(), detail })
     return true
   })
@@ -129,7 +130,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     ),
   )
 
-  yield* state.set("engine_status", "RUNNING")
+  yield* state.set(engineStatusKey, "RUNNING")
   yield* Ref.set(running, true)
   yield* Effect.annotateLogs(Effect.logInfo("engine running"), {
     session_id: sessionId,

@@ -5,6 +5,7 @@
  * start fails or is interrupted above this layer, before the engine ran, the reason is stored when this layer closes.
  */
 import { Effect, Layer, Option, Runtime, Schema } from "effect"
+import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
 import { StateManager } from "../state/StateManager.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
@@ -52,7 +53,7 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
     Effect.gen(function* () {
       const state = yield* StateManager
       const halt = yield* Halt
-      if (Option.isNone(parentSessionId)) yield* state.clear("halt.reason", "halt.detail")
+      if (Option.isNone(parentSessionId)) yield* state.clear(haltReasonKey, haltDetailKey)
 
       yield* Effect.addFinalizer((exit) =>
         Effect.gen(function* () {
@@ -62,7 +63,7 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
           yield* halt.settle(reason)
           yield* Shutdown.step(
             "halt.reason",
-            state.setMany({ "halt.reason": reason, "halt.detail": "", engine_status: "HALTED" }),
+            state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: "", [engineStatusKey]: "HALTED" }),
           )
         }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
       )
@@ -70,9 +71,9 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
       const problems = violations(config)
       if (problems.length === 0) return
       yield* state.setMany({
-        "halt.reason": "config_mismatch",
-        "halt.detail": problems.join("; "),
-        engine_status: "HALTED",
+        [haltReasonKey]: "config_mismatch",
+        [haltDetailKey]: problems.join("; "),
+        [engineStatusKey]: "HALTED",
       })
       yield* halt.settle("config_mismatch")
       return yield* new PreflightError({ problems })

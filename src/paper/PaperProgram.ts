@@ -8,7 +8,7 @@
 import { Effect, Layer, Option, Ref } from "effect"
 import type { EngineConfig } from "../engine/EngineConfig.ts"
 import { EngineProgram, type Figure, haltWith } from "../engine/EngineProgram.ts"
-import { startingValueKey } from "../state/Capital.ts"
+import { startingValueKey } from "../state/StateKeys.ts"
 import { StateManager, type Worth } from "../state/StateManager.ts"
 import { Feed } from "./Feed.ts"
 import * as MarketMaker from "./MarketMaker.ts"

@@ -8,9 +8,8 @@
 import { Array as Arr, DateTime, Effect, Option, Result, Schema } from "effect"
 import type { SqlClient, SqlError } from "effect/unstable/sql"
 import { type CapitalError, type CapitalEvent, type CapitalMovement, must, validate } from "./CapitalEvent.ts"
-
-/** The state key of the worth that profit is counted from. */
-export const startingValueKey = "paper.pnl_starting_value_rlusd"
+import * as Columns from "./Columns.ts"
+import { startingValueKey } from "./StateKeys.ts"
 
 const initialBasisNote = "synthetic_initial_basis"
 
@@ -32,22 +31,19 @@ const Values = Schema.Array(Schema.Struct({ value: Schema.String }))
 export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   const rows = <A>(schema: Schema.Decoder<ReadonlyArray<A>>, query: string, params: ReadonlyArray<unknown> = []) =>
     Effect.flatMap(sql.unsafe(query, params), Schema.decodeUnknownEffect(schema))
-  const has = Effect.fnUntraced(function* (table: string, ...columns: ReadonlyArray<string>) {
-    const found = yield* rows(Names, "SELECT lower(name) AS name FROM pragma_table_info(?)", [table])
-    return columns.every((column) => found.some(({ name }) => name === column))
-  })
+  const { has } = yield* Columns.read(sql, "capital_events", "engine_state")
 
-  const sum = (yield* has("capital_events", "basis_delta_rlusd"))
+  const sum = has("capital_events", "basis_delta_rlusd")
     ? yield* rows(NetBasis, "SELECT total(basis_delta_rlusd) AS netBasis FROM capital_events")
     : []
-  const initial = (yield* has("capital_events", "event_type", "source_note"))
+  const initial = has("capital_events", "event_type", "source_note")
     ? yield* rows(
         Names,
         "SELECT source_note AS name FROM capital_events WHERE event_type = 'basis_commit' AND source_note = ? LIMIT 1",
         [initialBasisNote],
       )
     : []
-  const values = (yield* has("engine_state", "key", "value"))
+  const values = has("engine_state", "key", "value")
     ? yield* rows(
         Values,
         "SELECT CAST(value AS TEXT) AS value FROM engine_state WHERE key = ? AND COALESCE(value, '') <> ''",

@@ -4,6 +4,7 @@
  */
 import { Effect, Option, Schema } from "effect"
 import { SqlClient } from "effect/unstable/sql"
+import * as Columns from "./Columns.ts"
 import { stateError } from "./StateError.ts"
 
 const OpenSession = Schema.Struct({
@@ -19,14 +20,12 @@ export type OpenSession = typeof OpenSession.Type
 const most = 100
 
 const columns = ["session_id", "parent_session_id", "started_at", "ended_at", "halt_reason"]
-const ColumnName = Schema.Array(Schema.Struct({ name: Schema.String }))
 
 /** The last 100 of them, in the order of their numbers. A table of the same name with other columns is somebody else's. */
 export const openSessions = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const rows = yield* sql.unsafe("SELECT lower(name) AS name FROM pragma_table_info('sessions')")
-  const names = new Set((yield* Schema.decodeUnknownEffect(ColumnName)(rows)).map(({ name }) => name))
-  if (!columns.every((column) => names.has(column))) return Option.none()
+  const { has } = yield* Columns.read(sql, "sessions")
+  if (!has("sessions", ...columns)) return Option.none()
   const open = yield* sql.unsafe(`SELECT session_id AS sessionId, started_at AS startedAt,
     session_id = (SELECT max(session_id) FROM sessions) AS isNewest
     FROM sessions WHERE ended_at IS NULL ORDER BY session_id DESC LIMIT ${most}`)

@@ -4,6 +4,8 @@
  */
 import { Array as Arr, Effect, Option, Schema } from "effect"
 import { SqlClient } from "effect/unstable/sql"
+import * as Columns from "./Columns.ts"
+import { engineStatusKey, haltDetailKey, haltReasonKey } from "./StateKeys.ts"
 import { Session } from "./StateManager.ts"
 
 export interface StoredState {
@@ -14,24 +16,17 @@ export interface StoredState {
   readonly lastSession: Option.Option<Session>
 }
 
-/** Only real tables: what a view costs is not known beforehand. */
-const layout = `SELECT lower(t.name) AS "table", lower(c.name) AS "column", c.pk AS pk
-  FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
-  WHERE t.type = 'table' AND lower(t.name) IN ('engine_state', 'sessions')`
-
-const keys = ["engine_status", "halt.reason", "halt.detail"] as const
+const keys = [engineStatusKey, haltReasonKey, haltDetailKey] as const
 
 const values = `SELECT key AS key, CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state
   WHERE key IN (${keys.map((key) => `'${key}'`).join(", ")})`
 
-const Layout = Schema.Array(Schema.Struct({ table: Schema.String, column: Schema.String, pk: Schema.Int }))
 const Values = Schema.Array(Schema.Struct({ key: Schema.String, value: Schema.String }))
 
 const read = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const columns = yield* Schema.decodeUnknownEffect(Layout)(yield* sql.unsafe(layout))
-  const has = (table: string, column: string) => columns.some((it) => it.table === table && it.column === column)
-  if (!has("engine_state", "key") || !has("engine_state", "value")) return Option.none()
+  const { has, isKeyedBy } = yield* Columns.read(sql, "engine_state", "sessions")
+  if (!has("engine_state", "key", "value")) return Option.none()
   const rows = yield* Schema.decodeUnknownEffect(Values)(yield* sql.unsafe(values))
   const valueOf = (key: (typeof keys)[number]) =>
     Option.filter(
@@ -45,8 +40,7 @@ const read = Effect.gen(function* () {
   /** An older table may lack some. */
   const column = (name: string, as: string) => (has("sessions", name) ? `${name} AS ${as}` : `NULL AS ${as}`)
   // By its key the last one is found at once, however many there are.
-  const isKeyed = columns.some((it) => it.table === "sessions" && it.column === "session_id" && it.pk === 1)
-  const sessions = isKeyed
+  const sessions = isKeyedBy("sessions", "session_id")
     ? yield* sql.unsafe(`SELECT session_id AS sessionId, ${column("parent_session_id", "parentSessionId")},
         COALESCE(${has("sessions", "started_at") ? "started_at" : "NULL"}, '') AS startedAt,
         ${column("ended_at", "endedAt")}, ${column("halt_reason", "haltReason")},
@@ -54,9 +48,9 @@ const read = Effect.gen(function* () {
         FROM sessions ORDER BY session_id DESC LIMIT 1`)
     : []
   return Option.some<StoredState>({
-    engineStatus: valueOf("engine_status"),
-    haltReason: valueOf("halt.reason"),
-    haltDetail: valueOf("halt.detail"),
+    engineStatus: valueOf(engineStatusKey),
+    haltReason: valueOf(haltReasonKey),
+    haltDetail: valueOf(haltDetailKey),
     lastSession: Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(Session))(sessions)),
   })
 })

@@ -2,10 +2,9 @@
  * The schema, as numbered steps. Each one may meet a file that an older program made, so it creates what is absent and
  * adds missing columns (SQLite ignores their letter case). A step that was released is never changed; what is new gets the next number.
  */
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import { SqlClient } from "effect/unstable/sql"
-
-const ColumnName = Schema.Array(Schema.Struct({ name: Schema.String }))
+import * as Columns from "./Columns.ts"
 
 /** `columns` maps a name to its definition; the first is the primary key, which ALTER TABLE could not add. */
 const table = Effect.fnUntraced(function* (name: string, columns: Readonly<Record<string, string>>) {
@@ -14,10 +13,9 @@ const table = Effect.fnUntraced(function* (name: string, columns: Readonly<Recor
   const definitions = all.map(([column, definition]) => `${column} ${definition}`)
   yield* sql.unsafe(`CREATE TABLE IF NOT EXISTS ${name} (${definitions.join(", ")})`)
 
-  const rows = yield* sql`SELECT name FROM pragma_table_info(${name})`
-  const present = new Set((yield* Schema.decodeUnknownEffect(ColumnName)(rows)).map((row) => row.name.toLowerCase()))
+  const { has } = yield* Columns.read(sql, name)
   for (const [column, definition] of all) {
-    if (!present.has(column.toLowerCase())) yield* sql.unsafe(`ALTER TABLE ${name} ADD COLUMN ${column} ${definition}`)
+    if (!has(name, column)) yield* sql.unsafe(`ALTER TABLE ${name} ADD COLUMN ${column} ${definition}`)
   }
 })
 

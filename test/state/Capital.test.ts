@@ -7,6 +7,7 @@ import { Database } from "../../src/sqlite/Database.ts"
 import * as Capital from "../../src/state/Capital.ts"
 import { CapitalError, type CapitalMovement, classifyWithdrawal, validate } from "../../src/state/CapitalEvent.ts"
 import { StateError } from "../../src/state/StateError.ts"
+import { startingValueKey } from "../../src/state/StateKeys.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
@@ -184,7 +185,7 @@ const rows = (query: string) =>
   )
 
 const events = rows("SELECT event_type, asset, amount, basis_delta_rlusd AS delta FROM capital_events ORDER BY id")
-const startingValue = StateManager.use((state) => state.get(Capital.startingValueKey))
+const startingValue = StateManager.use((state) => state.get(startingValueKey))
 
 describe("capital on SQLite", () => {
   it.effect("an event is stored as it is, with its time", () =>
@@ -252,7 +253,7 @@ describe("capital on SQLite", () => {
   it.effect("an injection is a deposit, and raises what profit is counted from by the same worth", () =>
     Effect.gen(function* () {
       const state = yield* StateManager
-      yield* state.set(Capital.startingValueKey, "2000.5")
+      yield* state.set(startingValueKey, "2000.5")
       const change = yield* state.injectCapital({ asset: "XRP", amount: 100, priceRlusd: 0.5, sourceNote: "cold" })
       expect(yield* events).toEqual([{ event_type: "deposit", asset: "XRP", amount: 100, delta: 50 }])
       expect(yield* startingValue).toEqual(Option.some("2050.5"))
@@ -265,7 +266,7 @@ describe("capital on SQLite", () => {
   it.effect("an injection where nothing was counted yet counts from 0", () =>
     Effect.gen(function* () {
       const state = yield* StateManager
-      yield* state.clear(Capital.startingValueKey)
+      yield* state.clear(startingValueKey)
       yield* state.injectCapital({ amount: 250, sourceNote: "bank" })
       yield* state.injectCapital({ amount: 50, sourceNote: "bank" })
       expect(yield* startingValue).toEqual(Option.some("300"))
@@ -276,9 +277,9 @@ describe("capital on SQLite", () => {
     it.effect(`an injection on a starting value of "${text}" is refused, and neither is changed`, () =>
       Effect.gen(function* () {
         const state = yield* StateManager
-        yield* state.set(Capital.startingValueKey, text)
+        yield* state.set(startingValueKey, text)
         const error = yield* failureOf(state.injectCapital({ amount: 1.7e308, sourceNote: "bank" }))
-        expect(error).toMatchObject({ _tag: "CapitalError", field: Capital.startingValueKey })
+        expect(error).toMatchObject({ _tag: "CapitalError", field: startingValueKey })
         expect(yield* events).toEqual([])
         expect(yield* startingValue).toEqual(Option.some(text))
       }).pipe(Effect.provide(onSqlite())),
@@ -289,7 +290,7 @@ describe("capital on SQLite", () => {
     it.effect(`an injection whose write to ${table} fails leaves neither, and the next one is whole`, () =>
       Effect.gen(function* () {
         const state = yield* StateManager
-        yield* state.set(Capital.startingValueKey, "1000")
+        yield* state.set(startingValueKey, "1000")
         for (const event of ["INSERT", "UPDATE"]) {
           yield* rows(
             `CREATE TRIGGER refuse_${event} BEFORE ${event} ON ${table} BEGIN SELECT RAISE(ABORT, 'forced'); END`,
