@@ -5,7 +5,7 @@
  * `read` takes any database, also one of an older program or of none: what is absent counts as nothing. The writes take
  * a schema that is up to date, and a transaction around them, which is the `StateManager`'s.
  */
-import { Array as Arr, DateTime, Effect, Option, Result, Schema } from "effect"
+import { DateTime, Effect, Option, Result, Schema } from "effect"
 import type { SqlClient, SqlError } from "effect/unstable/sql"
 import { type CapitalError, type CapitalEvent, type CapitalMovement, must, validate } from "./CapitalEvent.ts"
 import * as Columns from "./Columns.ts"
@@ -23,38 +23,30 @@ export interface Capital {
   readonly hasInitialBasis: boolean
 }
 
-const Names = Schema.Array(Schema.Struct({ name: Schema.String }))
-const NetBasis = Schema.Array(Schema.Struct({ netBasis: Schema.Finite }))
-const Values = Schema.Array(Schema.Struct({ value: Schema.String }))
+const Rows = Schema.NonEmptyArray(
+  Schema.Struct({
+    netBasisRlusd: Schema.Finite,
+    startingValue: Schema.OptionFromNullOr(Schema.String),
+    hasInitialBasis: Schema.BooleanFromBit,
+  }),
+)
 
-/** Reads only. */
+/** Reads only. One statement tells all of it, so that no write comes between one figure and another. */
 export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
-  const rows = <A>(schema: Schema.Decoder<ReadonlyArray<A>>, query: string, params: ReadonlyArray<unknown> = []) =>
-    Effect.flatMap(sql.unsafe(query, params), Schema.decodeUnknownEffect(schema))
   const { has } = yield* Columns.read(sql, "capital_events", "engine_state")
-
-  const sum = has("capital_events", "basis_delta_rlusd")
-    ? yield* rows(NetBasis, "SELECT total(basis_delta_rlusd) AS netBasis FROM capital_events")
-    : []
-  const initial = has("capital_events", "event_type", "source_note")
-    ? yield* rows(
-        Names,
-        "SELECT source_note AS name FROM capital_events WHERE event_type = 'basis_commit' AND source_note = ? LIMIT 1",
-        [initialBasisNote],
-      )
-    : []
-  const values = has("engine_state", "key", "value")
-    ? yield* rows(
-        Values,
-        "SELECT CAST(value AS TEXT) AS value FROM engine_state WHERE key = ? AND COALESCE(value, '') <> ''",
-        [startingValueKey],
-      )
-    : []
-  return {
-    netBasisRlusd: sum[0]?.netBasis ?? 0,
-    startingValue: Option.map(Arr.head(values), ({ value }) => value),
-    hasInitialBasis: initial.length > 0,
-  } satisfies Capital
+  const netBasis = has("capital_events", "basis_delta_rlusd")
+    ? sql`(SELECT total(basis_delta_rlusd) FROM capital_events)`
+    : sql`0`
+  const startingValue = has("engine_state", "key", "value")
+    ? sql`(SELECT nullif(CAST(value AS TEXT), '') FROM engine_state WHERE key = ${startingValueKey})`
+    : sql`NULL`
+  const initialBasis = has("capital_events", "event_type", "source_note")
+    ? sql`EXISTS (SELECT 1 FROM capital_events WHERE event_type = 'basis_commit' AND source_note = ${initialBasisNote})`
+    : sql`0`
+  const rows = yield* sql`SELECT ${netBasis} AS "netBasisRlusd", ${startingValue} AS "startingValue",
+    ${initialBasis} AS "hasInitialBasis"`
+  const [capital] = yield* Schema.decodeUnknownEffect(Rows)(rows)
+  return capital satisfies Capital
 })
 
 /** What an intent does: the event that it stores, none when there is nothing to do, and where the capital stood and stands. */

@@ -27,7 +27,7 @@ type Result<A> = Effect.Effect<A, StateError | CapitalError>
 
 /** What breaks a rule is a `CapitalError`, and stores nothing; whatever else goes wrong is a `StateError`. */
 export interface CapitalIntents {
-  /** Where the capital stands; read in several statements, so that a write may come between. */
+  /** Where the capital stands, at one moment. */
   readonly capital: Effect.Effect<Capital.Capital, StateError>
   /** The sum of what all capital events changed. */
   readonly netBasisRlusd: Effect.Effect<number, StateError>

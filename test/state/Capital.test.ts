@@ -2,7 +2,7 @@ import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Metric, Option, Result, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient, Statement } from "effect/unstable/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Capital from "../../src/state/Capital.ts"
 import { CapitalError, type CapitalMovement, classifyWithdrawal, validate } from "../../src/state/CapitalEvent.ts"
@@ -354,6 +354,19 @@ describe("capital on SQLite", () => {
       const state = yield* StateManager
       yield* state.recordCapitalEvent({ ...rlusdIn, sourceNote: "synthetic_initial_basis" })
       expect(Option.isSome((yield* state.writeInitialBasis({ amount: 1000 })).event)).toBe(true)
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("is read at one moment: what somebody writes meanwhile is in all figures or in none", () =>
+    Effect.gen(function* () {
+      const state = yield* StateManager
+      const inject = Effect.orDie(state.injectCapital({ amount: 1, sourceNote: "bank" }))
+      /** Before each statement somebody else injects, and all of that is done when the statement begins. */
+      const busy: Statement.Transformer = (statement) =>
+        Effect.as(Effect.provideService(inject, Statement.CurrentTransformer, undefined), statement)
+      const seen = yield* Effect.provideService(state.capital, Statement.CurrentTransformer, busy)
+      expect(seen.netBasisRlusd).toBeGreaterThan(0)
+      expect(seen.startingValue).toEqual(Option.some(String(seen.netBasisRlusd)))
     }).pipe(Effect.provide(onSqlite())),
   )
 
