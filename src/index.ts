@@ -15,13 +15,7 @@ export * as GuardedDatabase from "./wal/GuardedDatabase.ts"
 export * as ThreadCheckpointer from "./wal/ThreadCheckpointer.ts"
 export { UnsafeSqliteError } from "./sqlite/SqliteVersion.ts"
 export { WalGuard, type WalGuardOptions } from "./wal/WalGuard.ts"
-export {
-  type PaperFill,
-  type PaperTick,
-  Session as SessionRow,
-  StateManager,
-  type Worth,
-} from "./state/StateManager.ts"
+export { type PaperFill, type PaperTick, SessionRow, StateManager, type Worth } from "./state/StateManager.ts"
 export type { Capital, CapitalChange, Deposit } from "./state/Capital.ts"
 export {
   CapitalError,
@@ -46,5 +40,5 @@ export { look, type LookError, OpenHereError } from "./operator/Look.ts"
 export { following, type OpenedBy, Status, StatusJson } from "./operator/Status.ts"
 export { Dashboard, type DashboardOptions } from "./dashboard/Dashboard.ts"
 export { LiveLog } from "./dashboard/LiveLog.ts"
-export type { Watched } from "./dashboard/Status.ts"
+export type { Watched } from "./dashboard/WatchedDatabase.ts"
 export * as Shutdown from "./shutdown/Shutdown.ts"

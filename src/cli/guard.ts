@@ -8,7 +8,7 @@
  */
 import { Context, Duration, Effect, FileSystem, Layer, Metric, Option, Schedule, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/unstable/cli"
-import type { Watched } from "../dashboard/Status.ts"
+import type { Watched } from "../dashboard/WatchedDatabase.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"

@@ -15,7 +15,7 @@ import { LiveLog } from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, Snapshot } from "./Snapshot.ts"
-import * as Status from "./Status.ts"
+import * as WatchedDatabase from "./WatchedDatabase.ts"
 
 /** 8501: what the dashboards that operators of trading engines know listen on. */
 export const defaultPort = 8501
@@ -33,7 +33,7 @@ export interface DashboardOptions {
   /** Names by which browsers may ask, beside the host's own and those of the loopback; any other gets 403. */
   readonly names: ReadonlyArray<string>
   /** What is watched; no two of one name. */
-  readonly databases: ReadonlyArray<Status.Watched>
+  readonly databases: ReadonlyArray<WatchedDatabase.Watched>
   /** Asked every second, and by requests in between: from memory. None where no engine runs. */
   readonly engine: Option.Option<Effect.Effect<EngineStatus>>
 }
@@ -63,7 +63,7 @@ const startTime = Metric.gauge("seawall_start_time_seconds", {
 
 const make = Effect.fnUntraced(function* (options: DashboardOptions) {
   const liveLog = yield* LiveLog
-  const databases = options.databases.map(Status.make)
+  const databases = options.databases.map(WatchedDatabase.make)
   const history = History.make(databases.length)
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos

@@ -16,7 +16,7 @@ import { migrations } from "./migrations.ts"
 import { stateError, StateError } from "./StateError.ts"
 
 /** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
-export class Session extends Schema.Class<Session>("seawall/state/Session")({
+export class SessionRow extends Schema.Class<SessionRow>("seawall/state/SessionRow")({
   sessionId: Schema.Int,
   parentSessionId: Schema.OptionFromNullOr(Schema.Int),
   /** ISO 8601, UTC. */
@@ -87,7 +87,7 @@ export class StateManager extends Context.Service<
       readonly worth: Option.Option<Worth>
     }) => Result<void>
     /** The session with the highest number. */
-    readonly lastSession: Result<Option.Option<Session>>
+    readonly lastSession: Result<Option.Option<SessionRow>>
     /** Stores snapshot, fills and state of one paper tick, in one transaction. */
     readonly recordTick: (tick: PaperTick) => Result<void>
   }
@@ -175,7 +175,7 @@ const make = Effect.gen(function* () {
 
     lastSession: Effect.gen(function* () {
       const rows = yield* sql.unsafe(lastSession)
-      return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(Session))(rows))
+      return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(rows))
     }).pipe(Effect.withSpan("StateManager.lastSession"), stateError("lastSession")),
 
     recordTick: Effect.fn("StateManager.recordTick")(function* (tick) {

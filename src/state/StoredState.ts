@@ -6,14 +6,14 @@ import { Array as Arr, Effect, Option, Schema } from "effect"
 import { SqlClient } from "effect/unstable/sql"
 import * as Columns from "./Columns.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "./StateKeys.ts"
-import { Session } from "./StateManager.ts"
+import { SessionRow } from "./StateManager.ts"
 
 export interface StoredState {
   readonly engineStatus: Option.Option<string>
   readonly haltReason: Option.Option<string>
   readonly haltDetail: Option.Option<string>
   /** The session with the highest number. */
-  readonly lastSession: Option.Option<Session>
+  readonly lastSession: Option.Option<SessionRow>
 }
 
 const keys = [engineStatusKey, haltReasonKey, haltDetailKey] as const
@@ -51,7 +51,7 @@ const read = Effect.gen(function* () {
     engineStatus: valueOf(engineStatusKey),
     haltReason: valueOf(haltReasonKey),
     haltDetail: valueOf(haltDetailKey),
-    lastSession: Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(Session))(sessions)),
+    lastSession: Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(sessions)),
   })
 })
 

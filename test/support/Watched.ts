@@ -1,6 +1,6 @@
 /** A database that is watched and does whatever the test says: what its guard knows is a variable. */
 import { Duration, Effect, Option } from "effect"
-import type { Watched } from "../../src/dashboard/Status.ts"
+import type { Watched } from "../../src/dashboard/WatchedDatabase.ts"
 import type { Incident } from "../../src/wal/BlockedWatch.ts"
 import type { FinishedCheckpoint, Observed } from "../../src/wal/Observed.ts"
 

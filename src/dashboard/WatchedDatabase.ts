@@ -44,7 +44,7 @@ const latencyOf = (finished: Observed["finished"]): DatabaseStatus["latency"] =>
   ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
 })
 
-export interface Status {
+export interface WatchedDatabase {
   readonly name: string
   readonly now: Effect.Effect<DatabaseStatus>
   /** The checkpoints that ended after this one, oldest first, as far as they are remembered. */
@@ -53,7 +53,7 @@ export interface Status {
   readonly measure: (status: DatabaseStatus) => Effect.Effect<void>
 }
 
-export const make = ({ attributes, exposure, guard, name, replaced }: Watched): Status => {
+export const make = ({ attributes, exposure, guard, name, replaced }: Watched): WatchedDatabase => {
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {
