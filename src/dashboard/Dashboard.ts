@@ -6,7 +6,8 @@
  * Lets go in this order: stop asking -> a last word to the pages -> end their streams, free the port. All of that before
  * what it watches closes; it has no share in how the program ends.
  */
-import { Clock, Context, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
+import { Sse } from "effect/unstable/encoding"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
@@ -53,8 +54,8 @@ export class Dashboard extends Context.Service<
 
 const tickInterval = "1 second"
 
-/** What a browser waits before it comes back, in milliseconds. */
-const retry = Buffer.from("retry: 1000\n\n")
+/** What a browser waits before it comes back. */
+const retry = Buffer.from(Sse.encoder.write(new Sse.Retry({ duration: Duration.seconds(1), lastEventId: undefined })))
 
 const info = Metric.gauge("seawall_info", { description: "Always 1; its labels say what runs" })
 const startTime = Metric.gauge("seawall_start_time_seconds", {

@@ -4,6 +4,7 @@
  * Nothing here waits for a page. What one has not taken yet is kept for it up to a bound, then its connection is cut; a
  * browser that lives comes back by itself, and is told what it missed. https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
+import { Sse } from "effect/unstable/encoding"
 import type { ServerResponse } from "node:http"
 
 /** 1 MiB a page and what is sent next, beside what the system buffers: many minutes of ticks. */
@@ -45,6 +46,6 @@ export const make = (): Listeners => {
   }
 }
 
-/** One event. What is in `data` stands on one line, as JSON does. */
+/** One event, encoded for all who listen. What is in `data` stands on one line, as JSON does. */
 export const event = (name: string, data: unknown, id?: string): Uint8Array =>
-  Buffer.from(`${id === undefined ? "" : `id: ${id}\n`}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
+  Buffer.from(Sse.encoder.write({ _tag: "Event", event: name, data: JSON.stringify(data), id }))
