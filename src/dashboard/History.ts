@@ -6,7 +6,7 @@
  */
 
 /** Two hours, one a second. */
-export const mostSamples = 7200
+const mostSamples = 7200
 
 /** Of all databases together. */
 const mostSamplesInAll = 720_000

@@ -23,10 +23,10 @@ export interface LogLine {
 }
 
 /** Half an hour of a quiet session, some seconds of a bad one. */
-export const mostLines = 500
+const mostLines = 500
 
 /** 256 Ki: what a page is sent at once when it connects. */
-export const mostCharacters = 256 * 1024
+const mostCharacters = 256 * 1024
 
 /** Longest text of an event, a field and a cause; and how many fields a line can have. */
 const longest = { event: 200, field: 500, cause: 4000, fields: 32 } as const

@@ -11,7 +11,7 @@ import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
 
 /** A file of the page that is not there: the installation is not whole. */
-export class PageError extends Schema.TaggedError<PageError>()("PageError", { cause: Schema.Defect() }) {
+class PageError extends Schema.TaggedError<PageError>()("PageError", { cause: Schema.Defect() }) {
   override get message() {
     return `cannot put the page together, install Seawall anew: ${String(this.cause)}`
   }

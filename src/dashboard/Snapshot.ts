@@ -25,7 +25,7 @@ export const CheckpointPoint = Schema.Struct({
 export type CheckpointPoint = typeof CheckpointPoint.Type
 
 /** Checkpoints that cannot finish, and who is in the way. */
-export const Blocked = Schema.Struct({
+const Blocked = Schema.Struct({
   outcome: CheckpointOutcome,
   /** Runs in a row that could not finish. */
   runs: Count,
@@ -38,7 +38,7 @@ export const Blocked = Schema.Struct({
 })
 
 /** Of the checkpoints that are remembered, at most 512. */
-export const Latency = Schema.Struct({
+const Latency = Schema.Struct({
   n: Count,
   p50_ms: Schema.NullOr(Finite),
   p95_ms: Schema.NullOr(Finite),

@@ -12,8 +12,8 @@ export const Asset = Schema.Literals(["XRP", "RLUSD"])
 export type Asset = typeof Asset.Type
 
 /** Put in, taken out, or the basis set right without money moving. */
-export const CapitalEventType = Schema.Literals(["deposit", "withdrawal", "basis_commit"])
-export type CapitalEventType = typeof CapitalEventType.Type
+const CapitalEventType = Schema.Literals(["deposit", "withdrawal", "basis_commit"])
+type CapitalEventType = typeof CapitalEventType.Type
 
 /** A movement of capital that breaks a rule. Nothing of it is stored. */
 export class CapitalError extends Schema.TaggedError<CapitalError>()("CapitalError", {
