@@ -19,7 +19,7 @@ export { type PaperFill, type PaperTick, SessionRow, StateManager, type Worth } 
 export type { Capital, CapitalChange, Deposit } from "./state/Capital.ts"
 export {
   CapitalError,
-  CapitalEvent,
+  type CapitalEvent,
   type CapitalMovement,
   type ClassifiedWithdrawal,
   classifyWithdrawal,

@@ -45,7 +45,7 @@ export interface CapitalMovement {
 }
 
 /** A movement that keeps every rule. */
-export class CapitalEvent extends Schema.Class<CapitalEvent>("seawall/state/CapitalEvent")({
+class CapitalEvent extends Schema.Class<CapitalEvent>("seawall/state/CapitalEvent")({
   asset: Asset,
   eventType: CapitalEventType,
   amount: Schema.Finite,
@@ -53,6 +53,7 @@ export class CapitalEvent extends Schema.Class<CapitalEvent>("seawall/state/Capi
   basisDeltaRlusd: Schema.Finite,
   sourceNote: Schema.String,
 }) {}
+export type { CapitalEvent } // its constructor goes round the rules
 
 /** A rule of a field. */
 export const must = (
