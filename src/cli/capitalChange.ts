@@ -8,8 +8,9 @@
 import { Console, Effect, Layer, Option, Result } from "effect"
 import { Flag } from "effect/unstable/cli"
 import { SqlClient } from "effect/unstable/sql"
-import * as AtRest from "../sqlite/outside/AtRest.ts"
 import { Database } from "../sqlite/Database.ts"
+import { ensureNotOpen } from "../sqlite/outside/Openers.ts"
+import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { type Capital, type CapitalChange, type CapitalPlan, read } from "../state/Capital.ts"
 import { CapitalError } from "../state/CapitalEvent.ts"
 import { stateError, type StateError } from "../state/StateError.ts"
@@ -44,7 +45,7 @@ export const parseNumber = (field: string, text: string): Result.Result<number, 
     ? Result.succeed(Number(text))
     : Result.fail(new CapitalError({ field, expected: "a number", got: JSON.stringify(text) }))
 
-export interface CapitalCommand {
+interface CapitalCommand {
   readonly command: string
   readonly file: string
   readonly confirm: boolean
@@ -60,17 +61,17 @@ const shown = ({ file, plan }: CapitalCommand) =>
     const work = yield* Effect.fromResult(plan)
     const sql = yield* SqlClient.SqlClient
     return yield* Effect.fromResult(work(yield* stateError("capital")(read(sql))))
-  }).pipe(Effect.provide(AtRest.layer(file)))
+  }).pipe(Effect.provide(ReadOnly.layer(file, "AtRest")))
 
 /** Looked at twice: opening a database that somebody has open is no harmless act, and who opens it meanwhile counts too. */
 const made = Effect.fnUntraced(function* ({ change, file }: CapitalCommand) {
   // There is nothing that could go on while the disk syncs.
   const chain = Layer.provide(StateManager.layer(), Database.layer({ file, create: false, durability: "full" }))
-  yield* AtRest.ensureNotOpen(file)
+  yield* ensureNotOpen(file)
   return yield* Effect.provide(
     Effect.gen(function* () {
       const state = yield* StateManager
-      yield* AtRest.ensureNotOpen(file)
+      yield* ensureNotOpen(file)
       return yield* change(state)
     }),
     chain,

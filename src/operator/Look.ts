@@ -11,15 +11,14 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { DateTime, Effect, FileSystem, Option, Schema } from "effect"
 import type { SqlClient } from "effect/unstable/sql"
 import type { Layer } from "effect"
-import * as AtRest from "../sqlite/outside/AtRest.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
 import * as LogFile from "../sqlite/outside/LogFile.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
 import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
-import { type Opener, openers } from "../sqlite/outside/Openers.ts"
-import * as ShortRead from "../sqlite/outside/ShortRead.ts"
+import { NotAtRestError, type Opener, openers } from "../sqlite/outside/Openers.ts"
+import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
 import { Status } from "./Status.ts"
 
@@ -111,7 +110,7 @@ type Engine =
 const notRead = (reason: string, isPassing = false): Engine => ({ state: "not_read", reason, isPassing })
 
 const whyNot = (error: unknown) => {
-  if (error instanceof AtRest.NotAtRestError) {
+  if (error instanceof NotAtRestError) {
     return error.reason === "Open"
       ? "somebody opened the database during this look; look again"
       : `${error.what.join(", ")} was left by a process that was ended, and belongs to the database; whatever opens it for writing next takes it over`
@@ -135,7 +134,7 @@ const readThrough = <E>(connection: Layer.Layer<SqlClient.SqlClient, E>) =>
     Effect.catch((error) => Effect.succeed(notRead(whyNot(error), nativeReason(error) === "ReadOnly"))),
   )
 
-interface Situation {
+interface Seen {
   readonly target: string
   readonly journalMode: "wal" | "rollback"
   readonly isOpen: boolean
@@ -143,8 +142,8 @@ interface Situation {
   readonly logBytes: number
 }
 
-const readEngine = ({ canSeeOpeners, isOpen, journalMode, logBytes, target }: Situation): Effect.Effect<Engine> => {
-  if (!isOpen && logBytes === 0) return readThrough(AtRest.layer(target))
+const readEngine = ({ canSeeOpeners, isOpen, journalMode, logBytes, target }: Seen): Effect.Effect<Engine> => {
+  if (!isOpen && logBytes === 0) return readThrough(ReadOnly.layer(target, "AtRest"))
   if (!isOpen) {
     const left = canSeeOpeners
       ? "the log was left by a process that did not close it"
@@ -155,7 +154,7 @@ const readEngine = ({ canSeeOpeners, isOpen, journalMode, logBytes, target }: Si
     return Effect.succeed(notRead("it is not in WAL mode, so a writer would have to wait for the reader"))
   }
   // In the middle of a write of the header SQLite takes the index for damaged, and may not repair it.
-  return Effect.repeat(readThrough(ShortRead.layer(target)), {
+  return Effect.repeat(readThrough(ReadOnly.layer(target, "OpenBriefly")), {
     until: (it) => it.state !== "not_read" || !it.isPassing,
     times: attempts,
   })

@@ -5,7 +5,7 @@
 import { Effect, FileSystem, Option, Path, type Scope } from "effect"
 import { statfs } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import type { Situation } from "../sqlite/outside/ReadOnly.ts"
+import type { Situation } from "../sqlite/outside/Address.ts"
 import { NotExamined } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen } from "./Facts.ts"
 import { command, size } from "./Wording.ts"

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { backup, DatabaseSync } from "node:sqlite"
 import { nativeMessage, nativeReason } from "../NativeError.ts"
-import { address } from "../outside/QuietAddress.ts"
+import { address } from "../outside/Address.ts"
 
 /** Pages between two lines: 40 MB at the default page size. */
 const rate = 10_000
@@ -26,15 +26,15 @@ const say = (line: object) => fs.writeSync(1, `${JSON.stringify(line)}\n`)
 const failure = (cause: unknown) => ({ reason: nativeReason(cause), detail: nativeMessage(cause) })
 
 const copy = Effect.gen(function* () {
-  const { isImmutable, source, unchanged } = yield* Effect.try({
+  const { situation, source, unchanged } = yield* Effect.try({
     try: () => {
       const unchanged = modified()
-      const { isImmutable, isWal, url } = address(file)
+      const { isWal, situation, url } = address(file)
       const opened = new DatabaseSync(url, { readOnly: true, timeout: 5000 })
       // Without a log a snapshot would keep writers out: there the backup starts again when somebody writes.
       if (isWal) opened.exec("BEGIN")
       opened.prepare("SELECT 1 FROM sqlite_schema").all()
-      return { isImmutable, source: opened, unchanged }
+      return { situation, source: opened, unchanged }
     },
     catch: failure,
   })
@@ -47,7 +47,7 @@ const copy = Effect.gen(function* () {
     catch: failure,
   })
   source.close()
-  if (isImmutable && (fs.existsSync(log) || modified() !== unchanged)) {
+  if (situation === "AtRest" && (fs.existsSync(log) || modified() !== unchanged)) {
     return yield* Effect.fail({ reason: "Busy" as const, detail: "somebody opened the database meanwhile; try again" })
   }
 })

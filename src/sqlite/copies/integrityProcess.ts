@@ -3,14 +3,14 @@
  *
  * A process of its own, because a check of a large file takes long and a native call cannot be cut, and because closing
  * a file drops every lock its process holds on it. It writes no file, and as a rule creates none: see `address`.
- * https://www.sqlite.org/pragma.html#pragma_quick_check, https://www.sqlite.org/uri.html#uriimmutable
+ * https://www.sqlite.org/pragma.html#pragma_quick_check
  *
  * Imports single modules: it starts in a fraction of the time that all of Effect takes.
  */
 import * as Effect from "effect/Effect"
 import { DatabaseSync } from "node:sqlite"
 import { nativeMessage, nativeReason } from "../NativeError.ts"
-import { address } from "../outside/QuietAddress.ts"
+import { address } from "../outside/Address.ts"
 
 /** More findings than this say nothing more to whoever must restore a backup. */
 const mostFindings = 20

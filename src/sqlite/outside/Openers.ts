@@ -1,11 +1,12 @@
 /**
  * Who has a database open, seen from a process that has not: the processes with a descriptor on it or a lock on its log,
- * those locks, and since when each of them runs (Linux; nothing elsewhere).
+ * those locks, and since when each of them runs (Linux; nothing elsewhere); and the refusal of what somebody has open.
  *
  * Only `stat` and `/proc` are used. Processes of other PID namespaces, and those of other users that have not used the log
  * yet, may be invisible, so an empty answer is "unknown", never "nobody". https://www.sqlite.org/walformat.html#wal_locks
  */
-import { Effect, FileSystem, Option } from "effect"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { Effect, FileSystem, Option, Schema } from "effect"
 import { connectedIn, locksIn, type WalLock } from "../LockTable.ts"
 import { openedBy } from "../Sidecars.ts"
 
@@ -54,3 +55,30 @@ export const openers = Effect.fnUntraced(function* (file: string) {
     }),
   )
 })
+
+/** A database that somebody has open, or that was not closed. */
+export class NotAtRestError extends Schema.TaggedError<NotAtRestError>()("NotAtRestError", {
+  file: Schema.String,
+  reason: Schema.Literals(["Open", "LogLeft"]),
+  /** The processes that have it open, or the log. */
+  what: Schema.Array(Schema.String),
+}) {
+  override get message() {
+    const what = this.what.join(", ")
+    return this.reason === "Open"
+      ? `${this.file} is open in ${what}; end it first (nothing was changed)`
+      : `${what} holds what is not in ${this.file} yet, because its last user did not close it; what opens the database for writing next takes it over (nothing was changed)`
+  }
+}
+
+/** Fails while another process has the file open, as far as that can be seen. */
+export const ensureNotOpen = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const others = yield* openers(yield* Effect.orElseSucceed(fs.realPath(file), () => file))
+  if (others.length === 0) return
+  return yield* new NotAtRestError({
+    file,
+    reason: "Open",
+    what: others.map(({ command, pid }) => `${command} (pid ${pid})`),
+  })
+}, Effect.provide(NodeFileSystem.layer))

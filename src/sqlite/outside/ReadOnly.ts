@@ -1,39 +1,90 @@
 /**
- * A client that reads a database in whatever state it is, and leaves no trace: no file is written, none is created.
+ * A client that reads a database which this process has not open, and leaves no trace: no file is written and, as a rule,
+ * none is created (`Open` says when one is).
  *
- * The caller has looked who has it open, and chooses. `Open`: through the sidecars of those who have it open. `AtRest`:
- * without a lock (see `AtRest`). `LogLeft`: with an index in memory, in place of the one that was left beside the log;
- * it must exist. https://www.sqlite.org/wal.html#read_only_databases
+ * The caller has looked who has it open, and says in which situation the database is (`Address`); what that situation rests
+ * on is looked at again, right before SQLite opens the file. Nothing may read the files as bytes until it is closed.
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, Effect, Layer, Path } from "effect"
+import { Context, Effect, FileSystem, Layer } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient } from "effect/unstable/sql"
-import * as AtRest from "./AtRest.ts"
-import { type DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
+import { DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
+import { locate } from "../DatabasePath.ts"
+import * as Sidecars from "../Sidecars.ts"
+import { type Situation, urlOf } from "./Address.ts"
+import { ensureNotOpen, NotAtRestError } from "./Openers.ts"
 
-export type Situation = "Open" | "AtRest" | "LogLeft"
+/** How long a statement waits for somebody else, in milliseconds. */
+const busyTimeout: Readonly<Record<Situation, number>> = {
+  // A writer in a database that is not in WAL mode has it for itself while it commits.
+  Open: 1000,
+  // The driver's default; here a promise, so it does not rest on that.
+  OpenBriefly: 0,
+  // There is no lock to wait for.
+  AtRest: 0,
+  // Whoever takes the log over meanwhile has it for itself until that is done.
+  LogLeft: 1000,
+}
 
-/** How long a statement waits for a writer in a database that is not in WAL mode. */
-const busyTimeout = 1000
+/** Without a lock SQLite would not see a writer, and without the log not what was committed last. */
+const ensureAtRest = Effect.fnUntraced(function* (file: string, target: string) {
+  const fs = yield* FileSystem.FileSystem
+  yield* ensureNotOpen(file)
+  const logs = yield* Effect.filter([`${target}-wal`, `${target}-journal`], (log) =>
+    fs.stat(log).pipe(
+      Effect.map(({ size }) => size > 0n),
+      Effect.orElseSucceed(() => false),
+    ),
+  )
+  if (logs.length > 0) return yield* new NotAtRestError({ file, reason: "LogLeft", what: logs })
+})
 
-const make = Effect.fnUntraced(function* (file: string, situation: Exclude<Situation, "AtRest">) {
-  const path = yield* Path.Path
+/** Without its sidecars, a read-only connection would create a `-wal`. */
+const ensureSidecars = Effect.fnUntraced(function* (file: string, target: string) {
+  const sidecars = yield* Sidecars.present(target)
+  if (sidecars.length === 2) return
+  return yield* new DatabaseOpenError({
+    file,
+    reason: "Unknown",
+    detail: "its log has no index to share: nobody uses it yet, or one program has the database for itself",
+  })
+})
+
+const ensure = (file: string, target: string, situation: Situation) => {
+  switch (situation) {
+    case "Open":
+      return Effect.void // whatever is beside it, it is read as everybody else reads
+    case "AtRest":
+      return ensureAtRest(file, target)
+    case "OpenBriefly":
+    case "LogLeft":
+      return ensureSidecars(file, target)
+  }
+}
+
+const make = Effect.fnUntraced(function* (file: string, situation: Situation) {
+  const fs = yield* FileSystem.FileSystem
   const refuse = (cause: unknown) => fromNative(file, cause)
-  const url = yield* Effect.mapError(path.toFileUrl(path.resolve(file)), refuse)
-  if (situation === "LogLeft") url.searchParams.set("readonly_shm", "1")
-  const open = SqliteClient.make({ filename: url.href, readonly: true, disableWAL: true })
+  // By the name that was given, which is the one that errors say.
+  yield* locate({ file, readOnly: true })
+  const target = yield* Effect.mapError(fs.realPath(file), refuse)
+  yield* ensure(file, target, situation)
+  const open = SqliteClient.make({ filename: urlOf(target, situation).href, readonly: true, disableWAL: true })
   const sql = yield* Effect.mapError(Effect.catchDefect(open, Effect.fail), refuse)
-  yield* Effect.mapError(sql.unsafe(`PRAGMA busy_timeout = ${busyTimeout}`), refuse)
+  yield* Effect.mapError(sql.unsafe(`PRAGMA busy_timeout = ${busyTimeout[situation]}`), refuse)
+  // SQLite looks at the file only when it reads something.
   yield* Effect.mapError(sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1"), refuse)
   return Context.make(SqlClient.SqlClient, sql)
 })
 
+/** A client that reads the file for the life of the layer. Only `AtRest` can fail with `NotAtRestError`. */
 export const layer = (
   file: string,
   situation: Situation,
-): Layer.Layer<SqlClient.SqlClient, DatabaseOpenError | AtRest.NotAtRestError> =>
-  situation === "AtRest"
-    ? AtRest.layer(file)
-    : Layer.effectContext(make(file, situation)).pipe(Layer.provide([NodePath.layer, Reactivity.layer]))
+): Layer.Layer<SqlClient.SqlClient, DatabaseOpenError | NotAtRestError> =>
+  Layer.effectContext(make(file, situation)).pipe(
+    Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]),
+  )
