@@ -11,7 +11,7 @@ export const ended = 0
 export const failed = 1
 /** Done, and somebody should look at what was found. */
 export const attention = 2
-export const risk = 3
+const risk = 3
 export const damaged = 65
 
 /** Halt reasons that end a session as it was meant to end. */

@@ -34,7 +34,7 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
     .join("\n")
 }
 
-export interface OneShotOptions {
+interface OneShotOptions {
   /** It may take long: on a terminal, lines at INFO say how far it is. */
   readonly progress?: boolean
 }

@@ -15,7 +15,7 @@ export class StatusLine extends Context.Service<
 >()("seawall/cli/StatusLine") {}
 
 /** What the status line needs of a terminal. */
-export interface Terminal {
+interface Terminal {
   readonly isTTY?: boolean
   readonly columns?: number
   readonly write: (text: string) => unknown

@@ -4,6 +4,7 @@
  */
 import { DateTime, Option } from "effect"
 import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
+import { size } from "../operator/Wording.ts"
 import { table } from "./OneShot.ts"
 
 /** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
@@ -19,13 +20,6 @@ const shortened = (text: string) => (text.length > longestCommand ? `${text.slic
 const count = (n: number) => n.toLocaleString("en-US")
 
 const countOf = (n: number, noun: string) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`
-
-const units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
-
-const size = (bytes: number) => {
-  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
-  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
-}
 
 const seconds = (iso: string) => iso.replace(/\.\d+Z$/, "Z")
 

@@ -19,7 +19,7 @@ export const logFormat = Flag.Literals("log-format", Logging.logFormats).pipe(
   Flag.optional,
 )
 
-export interface UntilHaltOptions<E, R> {
+interface UntilHaltOptions<E, R> {
   readonly logFormat: Option.Option<Logging.LogFormat>
   /** Starts what is to run, in the scope that closes with the halt, and goes on for ever or fails. */
   readonly running: Effect.Effect<never, E, R>

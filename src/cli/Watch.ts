@@ -28,7 +28,7 @@ export const flags = {
   ),
 }
 
-export interface WatchInput {
+interface WatchInput {
   readonly dashboardPort: number
   readonly dashboardHost: string
   readonly dashboardName: ReadonlyArray<string>

@@ -7,11 +7,9 @@ import { count } from "../operator/Wording.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 
-const warned = 2
-
 const exitCode = ({ findings }: Report) => {
   if (findings.some(({ severity }) => severity === "critical")) return ExitCode.damaged
-  return findings.some(({ severity }) => severity === "warning") ? warned : ExitCode.ended
+  return findings.some(({ severity }) => severity === "warning") ? ExitCode.attention : ExitCode.ended
 }
 
 const figures = (evidence: Report["findings"][number]["evidence"]) =>

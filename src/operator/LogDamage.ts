@@ -11,7 +11,7 @@ import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
 import { type Evidence, type Finding } from "./Finding.ts"
 import { command, count, quoted } from "./Wording.ts"
 
-export type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
+type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
   /** The database file alone holds more than what is left of the log, which would overwrite it with older pages. */
   readonly isStale: boolean
 }
@@ -25,7 +25,7 @@ const hex = (salts: Salts) => salts.map((salt) => `0x${salt.toString(16).padStar
 /** Commit marks with this log's salts, from the first frame on that does not count. */
 const dropped = ({ end, following }: LogFile) => following.commits + (end.isCommit ? 1 : 0)
 
-export const figures = (log: LogFile): Evidence => ({
+const figures = (log: LogFile): Evidence => ({
   log_bytes: log.bytes,
   frames: log.frames,
   recoverable_frames: log.recoverableFrames,

@@ -27,7 +27,7 @@ const network: Examination<never> = {
   examine: (facts) => Effect.succeed(judgeNetwork(facts)),
 }
 
-export interface Space {
+interface Space {
   readonly freeBytes: number
   readonly totalBytes: number
 }

@@ -18,7 +18,7 @@ export const count = (n: number, one: string, more = `${one}s`) => `${n} ${n ===
 /** A command line is for one row of a table. */
 const longestName = 60
 
-export interface Named {
+interface Named {
   readonly pid: number
   readonly command: string
   readonly words: ReadonlyArray<string>

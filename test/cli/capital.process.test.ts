@@ -346,14 +346,3 @@ describe.concurrent("what is refused", () => {
     }
   })
 })
-
-describe.concurrent("the help", () => {
-  it("has an example and the exit codes", async ({ at }) => {
-    for (const [command] of both) {
-      const { code, stdout } = await at.seawall(command, "--help")
-      expect(code).toBe(0)
-      expect(stdout).toContain("Exit codes:")
-      expect(stdout).toContain(`seawall ${command} --db engine.db --amount`)
-    }
-  })
-})

@@ -168,13 +168,6 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     },
   )
 
-  it("shows an example and its exit codes in its help", async ({ folder }) => {
-    const { code, stdout } = await run(["doctor", "--help"], { cwd: folder })
-    expect(code).toBe(0)
-    expect(stdout).toContain("seawall doctor app.db")
-    expect(stdout).toMatch(/65 +critical/)
-  })
-
   it.runIf(fs.existsSync("/usr/bin/script"))(
     "says on a terminal how far a long check is, and ends with Ctrl+C",
     async ({ folder }) => {
