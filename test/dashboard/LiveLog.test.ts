@@ -55,7 +55,9 @@ describe("the live log", () => {
       const lines = yield* after(0)
       expect(lines.length).toBeGreaterThan(5)
       expect(JSON.stringify(lines).length).toBeLessThan(300_000)
-      expect(lines.at(-1)?.number).toBe(100)
+      const last = lines.at(-1)
+      expect([last?.number, last?.event.length, last?.cause.length, last?.fields.length]).toEqual([100, 200, 4000, 32])
+      expect(new Set(last?.fields.map(([, value]) => value.length))).toEqual(new Set([500]))
     }).pipe(Effect.provide(LiveLog.layer)),
   )
 

@@ -236,7 +236,7 @@ describe("an engine", () => {
       yield* engine.stop(exit)
       yield* engine.close(exit)
       expect(yield* engine.inside(events)).not.toContain("engine running")
-      expect((yield* engine.inside(steps))[0]).toBe("halt.reason")
+      expect(yield* engine.inside(steps)).toEqual(["halt.reason", "drain writes", "close database"])
       const left = new DatabaseSync(engine.file, { readOnly: true })
       const rows = left.prepare("SELECT key, value FROM engine_state ORDER BY key").all().map(Object.values)
       left.close()

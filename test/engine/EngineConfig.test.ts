@@ -346,9 +346,11 @@ describe("where a setting comes from", () => {
         SEAWALL_PAPER_SEED: "[",
         SEAWALL_RISK_MAX_XRP_EXPOSURE: "[1]",
       }
-      const problems = yield* problemsOf({ env })
-      expect(problems).toHaveLength(3)
-      for (const value of ['got "soon"', 'got "["', "got [1]"]) expect(problems.join("\n")).toContain(value)
+      expect(yield* problemsOf({ env })).toEqual([
+        'engine.tick_interval_seconds (SEAWALL_ENGINE_TICK_INTERVAL_SECONDS): Expected number, got "soon"',
+        'paper.seed (SEAWALL_PAPER_SEED): Expected number, got "["',
+        "risk.max_xrp_exposure (SEAWALL_RISK_MAX_XRP_EXPOSURE): Expected number, got [1]",
+      ])
     }),
   )
 

@@ -172,7 +172,7 @@ describe("a configuration that is refused", () => {
       const { built } = yield* started({ config: broken, parentSessionId: recovery }, Layer.empty)
       if (Exit.isSuccess(built)) throw new Error("expected a failure")
       expect(String(Cause.squash(built.cause))).toContain("no room for details")
-      expect((yield* stored)["halt.reason"]).not.toBe("config_mismatch")
+      expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
     }).pipe(Effect.provide(below())),
   )
 })

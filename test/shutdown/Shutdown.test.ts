@@ -48,7 +48,7 @@ describe("the steps of a shutdown", () => {
         startImmediately: true,
       })
       yield* TestClock.adjust("5 seconds")
-      yield* Fiber.join(closing)
+      expect(yield* Fiber.join(closing)).toBe("overdue")
       expect(yield* Ref.get(interrupted)).toBe(true)
     }).pipe(Effect.provide(withBudget)),
   )
