@@ -3,8 +3,8 @@
  * the database, not its log, not the folder; a database that others have open stays theirs.
  *
  * First what is read as bytes, then what is read with SQLite: in one process it must not be the other way round (see
- * `FileBytes`), so it is only for a process that has no connection to the database; nobody checks that. An examination
- * that cannot be made is a notice, and the others go on.
+ * `FileBytes`), so it refuses in a process that has the database open itself; of a connection that Seawall did not open
+ * it knows on Linux alone, in WAL mode. An examination that cannot be made is a notice, and the others go on.
  */
 import { Array as Arr, Effect, Order } from "effect"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
@@ -13,6 +13,7 @@ import * as Examination from "./Examination.ts"
 import * as Facts from "./Facts.ts"
 import { type Report, Subject, worstFirst } from "./Finding.ts"
 import * as LogExaminations from "./LogExaminations.ts"
+import * as OpenHere from "./OpenHere.ts"
 import * as ProcessExaminations from "./ProcessExaminations.ts"
 import * as Readable from "./Readable.ts"
 import * as SystemExaminations from "./SystemExaminations.ts"
@@ -39,10 +40,12 @@ const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyA
 })
 
 /**
- * Fails when there is no such file, when it is no database (and has no backup), or when this user may not read it. Its
- * integrity check takes as long as reading the whole file, and is a reader of a database that others have open.
+ * Fails when there is no such file, when it is no database (and has no backup), when this user may not read it, or when
+ * this process has it open (`OpenHereError`). Its integrity check takes as long as reading the whole file, and is a reader
+ * of a database that others have open.
  */
 export const examine = Effect.fn("Doctor.examine")(function* (file: string) {
+  yield* OpenHere.refuse(file)
   const gathered = yield* Effect.result(Facts.gather(file))
   const backups = yield* BackupFiles.list(file)
   if (gathered._tag === "Failure") {

@@ -4,8 +4,8 @@
  *
  * In this order, because POSIX drops all of a process's locks on a file when any descriptor for it is closed: the files as
  * bytes, who has them open, and at the very end, when anything is to be read by SQLite, one connection for milliseconds.
- * Refuses in a process that has the database open itself, in WAL mode, as far as `/proc` shows: on other systems than
- * Linux that is for the caller to know.
+ * Refuses in a process that has the database open itself; of a connection that Seawall did not open it knows on Linux
+ * alone, in WAL mode.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { DateTime, Effect, FileSystem, Option, Schema } from "effect"
@@ -20,27 +20,13 @@ import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
 import { NotAtRestError, type Opener, openers } from "../sqlite/outside/Openers.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
+import * as OpenHere from "./OpenHere.ts"
 import { Status } from "./Status.ts"
 
-/** Asked for in a process that has the database open: nothing was touched. */
-export class OpenHereError extends Schema.TaggedError<OpenHereError>()("OpenHereError", { file: Schema.String }) {
-  override get message() {
-    return `this process has ${this.file} open itself, and a look at the files would drop its locks; look from another process`
-  }
-}
+export { OpenHereError } from "./OpenHere.ts"
 
 /** No database, one that cannot be read, or one that is open here. */
-export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHereError
-
-/** Whoever is connected to a log has its index open. */
-const ensureNotOpenHere = Effect.fnUntraced(function* (file: string, target: string) {
-  const fs = yield* FileSystem.FileSystem
-  const descriptors = yield* Effect.orElseSucceed(fs.readDirectory("/proc/self/fd"), () => [])
-  for (const descriptor of descriptors) {
-    const link = yield* Effect.orElseSucceed(fs.readLink(`/proc/self/fd/${descriptor}`), () => "")
-    if (link === `${target}-shm`) return yield* new OpenHereError({ file })
-  }
-})
+export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHere.OpenHereError
 
 interface Log extends Pick<
   Status,
@@ -196,7 +182,7 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const lookedAt = yield* DateTime.now
   const target = yield* Effect.orElseSucceed(fs.realPath(file), () => file)
-  yield* ensureNotOpenHere(file, target)
+  yield* OpenHere.refuse(file)
   const stat = (path: string) => Effect.option(fs.stat(path))
   const sizeOf = (path: string) =>
     Effect.map(stat(path), (found) =>

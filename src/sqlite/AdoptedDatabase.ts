@@ -16,6 +16,7 @@ import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import { lockHolders } from "./LockHolders.ts"
 import * as LogSync from "./LogSync.ts"
+import * as OpenFiles from "./OpenFiles.ts"
 import { openedBy } from "./Sidecars.ts"
 
 const make = Effect.gen(function* () {
@@ -31,6 +32,7 @@ const make = Effect.gen(function* () {
   if (mode !== "wal") {
     return yield* new DatabaseOpenError({ file, reason: "NotWal", detail: `its journal mode is ${String(mode)}` })
   }
+  yield* OpenFiles.register(file)
   const synced = Number(yield* one("PRAGMA synchronous")) >= 2
   // Commits are noted only when they are seen, so a sync never relies on there being none.
   const exposure: Exposure.Exposure = { ...Exposure.make(), isExposed: () => true }

@@ -23,6 +23,7 @@ import * as FileSync from "./FileSync.ts"
 import { lockHolders } from "./LockHolders.ts"
 import type { LockHolder } from "./LockTable.ts"
 import * as LogSync from "./LogSync.ts"
+import * as OpenFiles from "./OpenFiles.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
 import * as Writer from "./Writer.ts"
@@ -136,6 +137,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const fs = yield* FileSystem.FileSystem
   /** SQLite names the log after the file that a symbolic link leads to. */
   const stored = yield* Effect.orElseSucceed(fs.realPath(file), () => file)
+  yield* OpenFiles.register(stored)
   const connection = yield* openConnection(stored, readOnly)
   const driver = yield* typed(
     SqliteClient.make({ filename: file, readonly: readOnly, disableWAL: true }).pipe(

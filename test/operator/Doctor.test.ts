@@ -3,6 +3,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import { Subject } from "../../src/operator/Finding.ts"
+import { Database } from "../../src/sqlite/Database.ts"
+import { LogCapture } from "../../src/testing/LogCapture.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
 import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { owner } from "../support/Owner.ts"
@@ -58,6 +60,32 @@ describe("a healthy database", () => {
       fs.writeFileSync(file, "")
       expect(found(yield* examineUntouched(file))).toEqual([])
     }),
+  )
+})
+
+describe("a database that this process has open", () => {
+  const locks = (file: string) => {
+    const ino = `:${fs.statSync(file).ino} `
+    return fs
+      .readFileSync("/proc/locks", "utf8")
+      .split("\n")
+      .filter((line) => line.includes(ino))
+  }
+
+  it.live("is not examined, and keeps its locks; it is when it was closed", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* Database.use(({ sql }) =>
+        Effect.gen(function* () {
+          yield* sql`CREATE TABLE t (a)`
+          const before = locks(file)
+          expect(before).toHaveLength(process.platform === "linux" ? 1 : 0)
+          expect((yield* Effect.flip(examine(file)))._tag).toBe("OpenHereError")
+          expect(locks(file)).toEqual(before)
+        }),
+      ).pipe(Effect.provide(Database.layer({ file }), { local: true }))
+      expect(found(yield* examine(file))).toEqual([])
+    }).pipe(Effect.provide(LogCapture.layer)),
   )
 })
 

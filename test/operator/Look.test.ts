@@ -273,6 +273,18 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
       Effect.provide(LogCapture.layer),
     ),
   )
+
+  it.live("is refused there without a log too, under every name, and made again when that was closed", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      execute(file, "CREATE TABLE t (a)") // not in WAL mode: no index tells who is connected
+      fs.symlinkSync(file, `${file}.link`)
+      const inside = Effect.all([Effect.flip(look(file)), Effect.flip(look(`${file}.link`))])
+      const errors = yield* Effect.provide(inside, Database.layer({ file, readOnly: true }), { local: true })
+      expect(errors.map(({ _tag }) => _tag)).toEqual(["OpenHereError", "OpenHereError"])
+      expect(found(yield* look(file))).toMatchObject({ journal_mode: "rollback" })
+    }).pipe(Effect.provide(LogCapture.layer)),
+  )
 })
 
 describe("looks one after the other", () => {

@@ -1,0 +1,42 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { SqlClient } from "effect/unstable/sql"
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import * as fs from "node:fs"
+import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
+import { Database } from "../../src/sqlite/Database.ts"
+import * as OpenFiles from "../../src/sqlite/OpenFiles.ts"
+import { LogCapture } from "../../src/testing/LogCapture.ts"
+import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+
+describe("the files that this process has open", () => {
+  it.effect("count under every name, until the last scope that registered one has closed", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const [first, second] = [yield* Scope.make(), yield* Scope.make()]
+      yield* Scope.provide(OpenFiles.register(file), first) // before it is created
+      expect(yield* OpenFiles.isOpen(file)).toBe(false)
+      fs.writeFileSync(file, "")
+      fs.symlinkSync(file, `${file}.link`)
+      fs.writeFileSync(`${file}.other`, "")
+      yield* Scope.provide(OpenFiles.register(`${file}.link`), second)
+      yield* Scope.close(first, Exit.void)
+      expect(yield* OpenFiles.isOpen(file)).toBe(true)
+      expect(yield* OpenFiles.isOpen(`${file}.other`)).toBe(false)
+      yield* Scope.close(second, Exit.void)
+      expect(yield* OpenFiles.isOpen(file)).toBe(false)
+    }),
+  )
+
+  it.live("are those of a `Database` and of one that was adopted, while they are open", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const open = Database.use(() => OpenFiles.isOpen(file))
+      expect(yield* Effect.provide(open, Database.layer({ file }), { local: true })).toBe(true)
+      expect(yield* OpenFiles.isOpen(file)).toBe(false)
+      const adopted = SqlClient.SqlClient.use(() => Effect.provide(open, AdoptedDatabase.layer()))
+      expect(yield* Effect.provide(adopted, SqliteClient.layer({ filename: file }))).toBe(true)
+      expect(yield* OpenFiles.isOpen(file)).toBe(false)
+    }).pipe(Effect.provide([LogCapture.layer, quickDisk])),
+  )
+})
