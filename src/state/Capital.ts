@@ -38,7 +38,7 @@ export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
     ? sql`(SELECT total(basis_delta_rlusd) FROM capital_events)`
     : sql`0`
   const startingValue = has("engine_state", "key", "value")
-    ? sql`(SELECT nullif(CAST(value AS TEXT), '') FROM engine_state WHERE key = ${startingValueKey})`
+    ? sql`(SELECT CAST(value AS TEXT) FROM engine_state WHERE key = ${startingValueKey} AND CAST(value AS TEXT) <> '')`
     : sql`NULL`
   const initialBasis = has("capital_events", "event_type", "source_note")
     ? sql`EXISTS (SELECT 1 FROM capital_events WHERE event_type = 'basis_commit' AND source_note = ${initialBasisNote})`
