@@ -33,7 +33,7 @@ export const flags = {
 
 export const help = `Prints the figures before and after. Without --confirm nothing is changed, and nothing is created beside the file; a log that
 a killed engine left is taken over with --confirm, and refused without.
-Refused while another process has the file open (seen on Linux, for processes that this user may look at).
+Refused while another process has the file open (seen on Linux; of another user's process once it has used the log).
 
 Exit codes:
   0   done; without --confirm: shown

@@ -32,7 +32,7 @@ export const restore = Command.make(
 ).pipe(
   Command.withShortDescription("Put a backup in the place of a database"),
   Command.withDescription(
-    `Put a backup in the place of a database. The backup is checked first (quick_check). What was there is kept beside it, with its log, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. Refused while a process has the database open (seen on Linux, for processes that this user may look at).
+    `Put a backup in the place of a database. The backup is checked first (quick_check). What was there is kept beside it, with its log, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. Refused while a process has the database open (seen on Linux; of another user's process once it has used the log).
 
 Exit codes:
   0   restored

@@ -64,7 +64,7 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
   if (size === 0n) return
   yield* Effect.annotateLogs(Effect.logDebug("integrity_check started"), { file, bytes: Number(size) })
 
-  const verdict = yield* Effect.gen(function* () {
+  const { code, output } = yield* Effect.gen(function* () {
     const child = yield* ChildProcess.make(process.execPath, [yield* path.fromFileUrl(script), path.resolve(file)], {
       stdin: "ignore",
       stderr: "ignore",
@@ -72,9 +72,13 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
     })
     yield* Effect.forkScoped(progress(file, child.pid, size))
     const output = yield* child.stdout.pipe(Stream.decodeText(), Stream.mkString)
-    yield* child.exitCode
-    return yield* Schema.decodeEffect(Schema.fromJsonString(Verdict))(output)
+    return { output, code: yield* child.exitCode }
   }).pipe(Effect.scoped, Effect.mapError(notChecked))
+  if (code !== 0) {
+    const findings = [`the process that checks has ended with exit code ${code}`]
+    return yield* new IntegrityError({ file, reason: "NotChecked", findings })
+  }
+  const verdict = yield* Effect.mapError(Schema.decodeEffect(Schema.fromJsonString(Verdict))(output), notChecked)
 
   if ("findings" in verdict) {
     if (verdict.findings.length === 0) return

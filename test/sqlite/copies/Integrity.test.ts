@@ -101,6 +101,22 @@ describe("the integrity check", () => {
     }),
   )
 
+  it.effect("says so when the process that checks ends early", () =>
+    Effect.gen(function* () {
+      const { file } = yield* sound
+      const options = process.env["NODE_OPTIONS"]
+      process.env["NODE_OPTIONS"] = "--import data:text/javascript,process.exit(3)"
+      const result = yield* Effect.ensuring(
+        check(file),
+        Effect.sync(() => {
+          if (options === undefined) delete process.env["NODE_OPTIONS"]
+          else process.env["NODE_OPTIONS"] = options
+        }),
+      )
+      expect(Result.isFailure(result) && result.failure.message).toContain("has ended with exit code 3")
+    }),
+  )
+
   it.effect("stands below the writing connection: a database that fails it is never opened", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
