@@ -115,10 +115,11 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
     isReplaced ? shutdown.leaveBehind(`a connection to what was ${file}`) : Scope.close(scope, exit),
   )
   const unknown = Option.none<string>()
-  const opened = yield* Effect.orElseSucceed(identity(file), () => unknown)
+  let opened = yield* Effect.orElseSucceed(identity(file), () => unknown)
   const context = yield* Layer.buildWithScope(chain(file, input), scope)
   const look = Effect.gen(function* () {
     const now = yield* Effect.orElseSucceed(identity(file), () => opened) // for a moment, as on a busy disk
+    if (Option.isNone(opened)) opened = now
     if (isReplaced || Option.getOrNull(now) === Option.getOrNull(opened)) return
     isReplaced = true
     yield* Effect.annotateLogs(Effect.logError("database replaced"), {

@@ -18,7 +18,7 @@ export const giveName = Effect.fnUntraced(function* (aside: string, name: string
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   yield* fs.link(aside, name).pipe(
-    Effect.andThen(fs.remove(aside)),
+    Effect.andThen(Effect.ignore(fs.remove(aside))),
     Effect.catch((error) =>
       Effect.flatMap(fs.exists(name), (taken) => (taken ? Effect.fail(error) : fs.rename(aside, name))),
     ),

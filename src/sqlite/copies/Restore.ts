@@ -11,6 +11,7 @@ import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
+import * as OpenFiles from "../OpenFiles.ts"
 import { openers } from "../outside/Openers.ts"
 
 /** A database that was not replaced: it is as it was, or, after the last two reasons, under the names that the message says. */
@@ -76,6 +77,7 @@ export const restore = Effect.fn("Restore.restore")(function* (
   /** What a symbolic link leads to: its log stands beside that. */
   const target = Option.isSome(yield* Effect.option(fs.readLink(file))) ? yield* real(file) : file
   const notInUse = Effect.gen(function* () {
+    if (yield* OpenFiles.isOpen(target)) return yield* refuse("InUse", "this process")
     const users = yield* openers(target)
     if (users.length === 0) return
     return yield* refuse("InUse", users.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "))
