@@ -56,7 +56,9 @@ export const watch = Effect.fnUntraced(function* ({ checkpoint, database, maxFra
       if (isDue) yield* tell(frames, since, now)
       return yield* Ref.set(growing, Option.some({ since, told: told || isDue }))
     }
-    if (Option.isNone(before) || frames.log >= maxFrames) return
+    if (Option.isNone(before)) return
+    // Below twice its bound it has started anew: what was seen before says nothing, unless it was said already.
+    if (frames.log >= (before.value.told ? maxFrames : 2 * maxFrames)) return
     yield* Ref.set(growing, Option.none())
     if (!before.value.told) return
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the log again"), { log_frames: frames.log })

@@ -101,6 +101,19 @@ describe("a log that other processes write", () => {
     }),
   )
 
+  it.effect("that starts anew again and again is within reach, however often it was twice its bound for a second", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        for (let second = 0; second < 20; second++) {
+          yield* Ref.set(log, { log: second % 2 === 0 ? 2500 : 1500, checkpointed: 0 })
+          yield* TestClock.adjust("1 second")
+        }
+        expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
+      }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
+    }),
+  )
+
   it.effect("is emptied at the end when nobody else has the database open", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
