@@ -7,7 +7,7 @@
  * Does not look into the database that it replaces, which may be damaged.
  */
 import type * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
+import { Array as Arr, Clock, Effect, FileSystem, identity, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
@@ -95,28 +95,32 @@ export const restore = Effect.fn("Restore.restore")(function* (
   const stamp = stampOf(yield* Clock.currentTimeMillis)
   const aside = `${target}.restoring.${stamp}`
   const keptAs = `${target}.replaced.${stamp}`
+  /** The database before what stands beside it, so that nobody can open it without. */
   const suffixes = ["", "-wal", "-shm", "-journal"]
-  /** Renames those that are there, and never onto something. */
-  const move = (from: string, to: string) =>
-    Effect.filter(suffixes, (suffix) =>
-      Effect.gen(function* () {
-        if (!(yield* exists(from + suffix)) || (yield* exists(to + suffix))) return false
-        yield* fs.rename(from + suffix, to + suffix)
-        return true
-      }),
-    )
-  const left = Effect.filter(
-    suffixes.map((suffix) => keptAs + suffix),
-    exists,
-  )
+  const thereOf = (name: string) => Effect.filter(suffixes, (suffix) => exists(name + suffix))
+  /** Renames those that are there, and none of them when a name is taken: a log beside another database would be read into it. */
+  const move = Effect.fnUntraced(function* (
+    from: string,
+    to: string,
+    ordered: (all: ReadonlyArray<string>) => ReadonlyArray<string>,
+  ) {
+    const taken = yield* thereOf(to)
+    if (taken.length > 0) return yield* refuse("Failed", `there is a file ${to}${taken[0] ?? ""}`)
+    const moving = ordered(yield* thereOf(from))
+    yield* Effect.forEach(moving, (suffix) => fs.rename(from + suffix, to + suffix), { discard: true })
+    return moving
+  })
+  const left = Effect.map(thereOf(keptAs), (kept) => kept.map((suffix) => keptAs + suffix))
+  const [occupied] = yield* left
+  if (occupied !== undefined) return yield* refuse("Failed", `there is a file ${occupied}`)
 
   return yield* Effect.gen(function* () {
     yield* fs.copyFile(backup, aside)
     yield* Effect.scoped(Effect.flatMap(fs.open(aside, { flag: "r+" }), (copy) => copy.sync))
     yield* notInUse // it took a while
     const moved = yield* Effect.uninterruptible(
-      Effect.tap(move(target, keptAs), () => giveName(aside, target)).pipe(
-        Effect.onError(() => Effect.ignore(move(keptAs, target))),
+      Effect.tap(move(target, keptAs, identity), () => giveName(aside, target)).pipe(
+        Effect.onError(() => Effect.ignore(move(keptAs, target, Arr.reverse))),
       ),
     )
     return { file, kept: moved.map((suffix) => keptAs + suffix) }

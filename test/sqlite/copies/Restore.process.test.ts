@@ -38,6 +38,7 @@ describe("a restore", () => {
   it.live("leaves alone what somebody made meanwhile, and says where the database is", () =>
     Effect.gen(function* () {
       const { before, file, folder } = yield* prepared
+      fs.writeFileSync(`${file}-wal`, "the log of the database that was there")
       const restore = withDisk((disk) => ({
         link: (from, to) => Effect.andThen(disk.writeFileString(to, "somebody's"), disk.link(from, to)),
       }))
@@ -47,13 +48,15 @@ describe("a restore", () => {
       const kept = (yield* list(folder)).find((name) => name.startsWith("test.db.replaced.")) ?? ""
       expect(error.message).toContain(kept)
       expect(fs.readFileSync(`${folder}/${kept}`)).toEqual(before)
-      expect(yield* list(folder)).toHaveLength(3)
+      expect(fs.readFileSync(`${folder}/${kept}-wal`, "utf8")).toBe("the log of the database that was there")
+      expect(yield* list(folder)).toHaveLength(4) // and no log beside what is somebody else's
     }),
   )
 
   it.live("puts everything back when the last step fails", () =>
     Effect.gen(function* () {
       const { before, file, folder } = yield* prepared
+      fs.writeFileSync(`${file}-wal`, "its log")
       const restore = withDisk((disk) => ({
         link: () => broken("link"),
         rename: (from, to) => (from.includes(".restoring.") ? broken("rename") : disk.rename(from, to)),
@@ -61,7 +64,8 @@ describe("a restore", () => {
       const error = yield* Effect.flip(restore(`${folder}/backup`, file))
       expect(error).toMatchObject({ _tag: "RestoreError", reason: "Failed" })
       expect(fs.readFileSync(file)).toEqual(before)
-      expect(yield* list(folder)).toEqual(["backup", "test.db"])
+      expect(fs.readFileSync(`${file}-wal`, "utf8")).toBe("its log")
+      expect(yield* list(folder)).toEqual(["backup", "test.db", "test.db-wal"])
     }),
   )
 
