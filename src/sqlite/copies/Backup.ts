@@ -7,14 +7,16 @@
  * https://www.sqlite.org/backup.html
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Context, Duration, Effect, FileSystem, Layer, Path, Ref, Schedule, Schema, Stream } from "effect"
-import { ChildProcess } from "effect/unstable/process"
+import { Clock, Context, Duration, Effect, FileSystem, Layer, Option, Ref, Schedule, Schema, Stream } from "effect"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
-import { nameOf, prune } from "./BackupFiles.ts"
+import { nameOf, prune, type SessionBackup } from "./BackupFiles.ts"
 import { Database } from "../Database.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
+import * as OwnProcess from "./OwnProcess.ts"
 import { NativeReason } from "../NativeError.ts"
+
+export type { SessionBackup } from "./BackupFiles.ts"
 
 /** A backup that was not made: the database, the disk, the folder, or a copy that did not pass its check. */
 export class BackupError extends Schema.TaggedError<BackupError>()("BackupError", {
@@ -43,7 +45,7 @@ export class Backup extends Context.Service<
      * Makes one now beside the database (`bak`: before a session, `post`: after its clean end), removes what is too old
      * of its kind (a WARNING when that cannot be) and what an interrupted one of it left, and returns its path.
      */
-    readonly run: (kind: "bak" | "post") => Effect.Effect<string, BackupError>
+    readonly run: (kind: SessionBackup) => Effect.Effect<string, BackupError>
     /** Makes one now with this name; fails when something has it already, which is left as it is. Removes nothing. */
     readonly runTo: (name: string) => Effect.Effect<string, BackupError>
   }
@@ -65,20 +67,11 @@ const Line = Schema.Union([
   Schema.Struct({ reason: NativeReason, detail: Schema.String }),
 ])
 
-/** Beside this module there is its process, as `.ts` in the sources and `.js` in a build. */
-const script = new URL(import.meta.url.endsWith(".ts") ? "./backupProcess.ts" : "./backupProcess.js", import.meta.url)
-
 /** Copies `file` into `destination`, and says how far it is. Fails with what the process said, or did not say. */
 const copy = Effect.fnUntraced(function* (file: string, destination: string) {
-  const path = yield* Path.Path
   const start = yield* Clock.currentTimeMillis
   const last = yield* Ref.make<typeof Line.Type>({ copied: 0, pages: 0 })
-  const args = [yield* path.fromFileUrl(script), path.resolve(file), path.resolve(destination)]
-  const child = yield* ChildProcess.make(process.execPath, args, {
-    stdin: "ignore",
-    stderr: "ignore",
-    killSignal: "SIGKILL", // it only reads, and what it has written is removed
-  })
+  const copying = yield* OwnProcess.start("backupProcess", file, destination)
   const running = Effect.gen(function* () {
     const line = yield* Ref.get(last)
     if (!("pages" in line)) return
@@ -89,18 +82,19 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
     })
   })
   yield* Effect.forkScoped(Effect.schedule(running, Schedule.spaced(progressInterval)))
-  yield* child.stdout.pipe(
+  yield* copying.stdout.pipe(
     Stream.decodeText(),
     Stream.splitLines,
-    Stream.mapEffect((line) => Schema.decodeEffect(Schema.fromJsonString(Line))(line)),
-    Stream.runForEach((line) => Ref.set(last, line)),
+    Stream.map((line) => Schema.decodeOption(Schema.fromJsonString(Line))(line)),
+    // Half a line, of a process that was killed, is no news.
+    Stream.runForEach(Option.match({ onNone: () => Effect.void, onSome: (line) => Ref.set(last, line) })),
   )
-  yield* child.exitCode
+  yield* copying.ended
   const end = yield* Ref.get(last)
   if ("done" in end) return
   return yield* new BackupError({
     file: destination,
-    cause: "detail" in end ? end.detail : "the process that copies has ended early",
+    cause: "detail" in end ? end.detail : "the process that copies did not say how it ended",
   })
 }, Effect.scoped)
 
@@ -117,12 +111,16 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
         ? new BackupError({ file: name, cause: `remove ${aside} first, which is there already` })
         : cause,
     )
-    yield* Effect.acquireUseRelease(
+    const { size } = yield* Effect.acquireUseRelease(
       create,
-      () => copy(file, aside).pipe(Effect.andThen(Integrity.check(aside)), Effect.andThen(giveName(aside, name))),
+      () =>
+        copy(file, aside).pipe(
+          Effect.andThen(Integrity.check(aside)),
+          Effect.andThen(fs.stat(aside)),
+          Effect.tap(() => giveName(aside, name)),
+        ),
       () => Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left))),
     )
-    const { size } = yield* fs.stat(name)
     yield* Effect.annotateLogs(Effect.logInfo("backup"), {
       file: name,
       bytes: Number(size),
@@ -141,13 +139,11 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
     )
   }, Effect.provideContext(services))
 
-  const run = Effect.fn("Backup.run")(function* (kind: "bak" | "post") {
+  const run = Effect.fn("Backup.run")(function* (kind: SessionBackup) {
     const name = nameOf(file, kind, yield* Clock.currentTimeMillis)
     return yield* typed(
       name,
-      Effect.tap(copyTo(name), () =>
-        Effect.ignore(prune(file, kind, Math.max(1, keep)), { log: "Warn", message: "old backups left" }),
-      ),
+      Effect.tap(copyTo(name), () => prune(file, kind, Math.max(1, keep))),
     )
   }, Effect.provideContext(services))
 

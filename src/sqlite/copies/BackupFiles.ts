@@ -5,13 +5,17 @@
  * Each is one whole database file, and has passed `quick_check` before it got its name. What is being written has a name
  * that ends in `.partial`, and is no backup.
  */
-import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
+import { Array as Arr, Cause, DateTime, Effect, FileSystem, Option, Order, Path, type PlatformError } from "effect"
+import { openedBy } from "../Sidecars.ts"
 
-/** From before a session, from its clean end, or asked for. */
-export type BackupKind = "bak" | "post" | "manual"
+/** From before a session, or from its clean end. */
+export type SessionBackup = "bak" | "post"
+
+/** Those, or asked for. */
+export type BackupKind = SessionBackup | "manual"
 
 const pattern = /^(.*)\.(bak|post|manual)\.(\d{8}T\d{9}Z)$/
-const partial = /^(.*)\.(bak|post)\.\d{8}T\d{9}Z\.partial(?:-journal|-wal|-shm)?$/
+const partial = /^((.*)\.(bak|post)\.\d{8}T\d{9}Z\.partial)(?:-journal|-wal|-shm)?$/
 
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
@@ -32,20 +36,28 @@ export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind
 })
 
 /**
- * Removes all but the newest of a kind, and what an interrupted backup of that kind left. Not what is written for somebody
- * who asked for it (`manual`): it may be on its way just now.
+ * Removes all but the newest of a kind, and what an interrupted backup of that kind left, unless some process has it open.
+ * What cannot be removed is a WARNING each. Nothing that was asked for goes by itself (`manual`).
  */
-export const prune = Effect.fnUntraced(function* (file: string, kind: "bak" | "post", keep: number) {
+export const prune = Effect.fnUntraced(function* (file: string, kind: SessionBackup, keep: number) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const unfinished = (yield* fs.readDirectory(path.dirname(file)))
-    .filter((name) => {
-      const [, base, found] = partial.exec(name) ?? []
-      return base === path.basename(file) && found === kind
-    })
-    .map((name) => path.join(path.dirname(file), name))
+  const warned = <A>(name: string, self: Effect.Effect<A, PlatformError.PlatformError>) =>
+    self.pipe(
+      Effect.tapError((error) => Effect.logWarning("old backup left", Cause.fail(error))),
+      Effect.annotateLogs({ file: name }),
+      Effect.option,
+    )
+  const folder = path.dirname(file)
+  const names = Option.getOrElse(yield* warned(folder, fs.readDirectory(folder)), (): Array<string> => [])
+  const isAbandoned = Effect.fnUntraced(function* (name: string) {
+    const [, whole = "", base, found] = partial.exec(name) ?? []
+    if (base !== path.basename(file) || found !== kind) return false
+    return (yield* openedBy(path.join(folder, whole))).length === 0
+  })
+  const unfinished = (yield* Effect.filter(names, isAbandoned)).map((name) => path.join(folder, name))
   const old = (yield* list(file, kind)).slice(keep)
-  yield* Effect.forEach([...old, ...unfinished], (name) => fs.remove(name), { discard: true })
+  yield* Effect.forEach([...old, ...unfinished], (name) => warned(name, fs.remove(name)), { discard: true })
 })
 
 /** The command that puts a backup in the place of a database, for a POSIX shell. */

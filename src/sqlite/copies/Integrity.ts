@@ -8,9 +8,9 @@
  * https://www.sqlite.org/pragma.html#pragma_quick_check
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Effect, FileSystem, Layer, Option, Path, Result, Runtime, Schedule, Schema, Stream } from "effect"
-import { ChildProcess } from "effect/unstable/process"
+import { Clock, Effect, FileSystem, Layer, Option, Result, Runtime, Schedule, Schema, Stream } from "effect"
 import * as BackupFiles from "./BackupFiles.ts"
+import * as OwnProcess from "./OwnProcess.ts"
 import { NativeReason } from "../NativeError.ts"
 
 /** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
@@ -40,19 +40,12 @@ const Verdict = Schema.Union([
 /** How often a check that takes long says how far it is. */
 const progressInterval = "5 seconds"
 
-/** Beside this module there is its process, as `.ts` in the sources and `.js` in a build. */
-const script = new URL(
-  import.meta.url.endsWith(".ts") ? "./integrityProcess.ts" : "./integrityProcess.js",
-  import.meta.url,
-)
-
 /**
  * Runs `quick_check` on the file, the log included. Succeeds when it is sound or does not exist, else `IntegrityError`.
  * It takes as long as reading the whole file, without a bound; interrupted, it ends at once.
  */
 export const check = Effect.fn("Integrity.check")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
   const notChecked = (error: { readonly message: string }) =>
     new IntegrityError({ file, reason: "NotChecked", findings: [error.message] })
 
@@ -64,20 +57,13 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
   if (size === 0n) return
   yield* Effect.annotateLogs(Effect.logDebug("integrity_check started"), { file, bytes: Number(size) })
 
-  const { code, output } = yield* Effect.gen(function* () {
-    const child = yield* ChildProcess.make(process.execPath, [yield* path.fromFileUrl(script), path.resolve(file)], {
-      stdin: "ignore",
-      stderr: "ignore",
-      killSignal: "SIGKILL", // it holds nothing that it would have to put in order
-    })
-    yield* Effect.forkScoped(progress(file, child.pid, size))
-    const output = yield* child.stdout.pipe(Stream.decodeText(), Stream.mkString)
-    return { output, code: yield* child.exitCode }
+  const output = yield* Effect.gen(function* () {
+    const checking = yield* OwnProcess.start("integrityProcess", file)
+    yield* Effect.forkScoped(progress(file, checking.pid, size))
+    const output = yield* checking.stdout.pipe(Stream.decodeText(), Stream.mkString)
+    yield* checking.ended
+    return output
   }).pipe(Effect.scoped, Effect.mapError(notChecked))
-  if (code !== 0) {
-    const findings = [`the process that checks has ended with exit code ${code}`]
-    return yield* new IntegrityError({ file, reason: "NotChecked", findings })
-  }
   const verdict = yield* Effect.mapError(Schema.decodeEffect(Schema.fromJsonString(Verdict))(output), notChecked)
 
   if ("findings" in verdict) {

@@ -2,6 +2,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
 import { type Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { ChildProcess } from "effect/unstable/process"
 import { SqlClient } from "effect/unstable/sql"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -11,8 +12,10 @@ import { aroundSession, Backup, BackupError } from "../../../src/sqlite/copies/B
 import * as BackupFiles from "../../../src/sqlite/copies/BackupFiles.ts"
 import { Database } from "../../../src/sqlite/Database.ts"
 import * as Integrity from "../../../src/sqlite/copies/Integrity.ts"
+import { openedBy } from "../../../src/sqlite/Sidecars.ts"
 import { shell } from "../../support/Seawall.ts"
 import { quickDisk, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { endingEarly } from "../../support/endingEarly.ts"
 import { list } from "../../support/files.ts"
 import { logged, LogCapture, steps } from "../../../src/testing/LogCapture.ts"
 
@@ -129,6 +132,52 @@ describe("a backup", () => {
         expect(yield* list(folder)).toEqual(before)
       }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
     }),
+  )
+})
+
+describe("a copy whose process ends early", () => {
+  it.live("says with which exit code, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* Effect.gen(function* () {
+        yield* table
+        const error = yield* endingEarly(Effect.flip(backup("bak")))
+        expect(error.message).toContain("the process that copies has ended with exit code 3")
+      }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
+      expect(yield* list(folder)).toEqual(["test.db"])
+    }),
+  )
+})
+
+describe("what is removed", () => {
+  const older = (folder: string, n: number) => `${folder}/test.db.bak.2020010${n}T000000000Z`
+
+  it.live("is not what another process writes just now", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const partial = `${older(folder, 1)}.partial`
+      for (const suffix of ["", "-journal"]) fs.writeFileSync(partial + suffix, "")
+      const writing = yield* ChildProcess.make("tail", ["-f", partial])
+      yield* Effect.repeat(openedBy(partial), { until: (users) => users.length > 0 })
+      yield* BackupFiles.prune(`${folder}/test.db`, "bak", 1)
+      expect(yield* list(folder)).toHaveLength(2)
+      yield* writing.kill()
+      yield* BackupFiles.prune(`${folder}/test.db`, "bak", 1)
+      expect(yield* list(folder)).toEqual([])
+    }).pipe(Effect.provide(NodeServices.layer)),
+  )
+
+  it.live("is every other old one when one of them cannot be removed, which is a WARNING", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      for (const n of [1, 3, 4]) fs.writeFileSync(older(folder, n), "")
+      fs.mkdirSync(`${older(folder, 2)}/not empty`, { recursive: true })
+      yield* BackupFiles.prune(`${folder}/test.db`, "bak", 1)
+      expect(yield* list(folder)).toEqual(
+        [older(folder, 2), older(folder, 4)].map((name) => name.slice(folder.length + 1)),
+      )
+      expect(yield* logged("old backup left")).toMatchObject([{ level: "Warn", fields: { file: older(folder, 2) } }])
+    }).pipe(Effect.provide([NodeServices.layer, LogCapture.layer])),
   )
 })
 

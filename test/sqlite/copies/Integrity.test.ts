@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../../src/sqlite/Database.ts"
 import * as Integrity from "../../../src/sqlite/copies/Integrity.ts"
 import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import { endingEarly } from "../../support/endingEarly.ts"
 import { list } from "../../support/files.ts"
 
 const fs = Effect.provide(FileSystem.FileSystem, NodeFileSystem.layer)
@@ -104,15 +105,7 @@ describe("the integrity check", () => {
   it.effect("says so when the process that checks ends early", () =>
     Effect.gen(function* () {
       const { file } = yield* sound
-      const options = process.env["NODE_OPTIONS"]
-      process.env["NODE_OPTIONS"] = "--import data:text/javascript,process.exit(3)"
-      const result = yield* Effect.ensuring(
-        check(file),
-        Effect.sync(() => {
-          if (options === undefined) delete process.env["NODE_OPTIONS"]
-          else process.env["NODE_OPTIONS"] = options
-        }),
-      )
+      const result = yield* endingEarly(check(file))
       expect(Result.isFailure(result) && result.failure.message).toContain("has ended with exit code 3")
     }),
   )
