@@ -2,6 +2,7 @@
 import { Console, Effect, Layer } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { Database } from "../sqlite/Database.ts"
+import { processName } from "../sqlite/ProcessName.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
 import { Checkpoint, isInTheWay } from "../wal/Checkpoint.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
@@ -44,7 +45,7 @@ const rows = (file: string, done: Checkpoint) => [
   ["log frames", done.logFrames < 0 ? "unknown" : String(done.logFrames)],
   ["checkpointed", done.checkpointedFrames < 0 ? "unknown" : String(done.checkpointedFrames)],
   ["took", `${done.elapsedMillis.toFixed(1)} ms`],
-  ...done.blockers.map(({ command, lock, pid }) => ["in the way", `${command} (pid ${pid}), ${lock}`]),
+  ...done.blockers.map((holder) => ["in the way", processName(holder, holder.lock)]),
 ]
 
 export const checkpoint = Command.make(

@@ -3,6 +3,7 @@
  *
  * A guard that is off has promised nothing, so its exposure is no reason.
  */
+import { holderNames } from "../sqlite/ProcessName.ts"
 import type { DatabaseStatus, HealthReason } from "./Snapshot.ts"
 
 /** A commit is exposed for an interval by design, and for one more while a checkpoint that was due is late. */
@@ -12,7 +13,7 @@ const times = (n: number, what: string) => (n === 1 ? `1 ${what}` : `${n} ${what
 
 const blocked = ({ blocked: it }: DatabaseStatus): string | undefined => {
   if (it === null) return undefined
-  const who = it.blockers.map(({ command, lock, pid }) => `${command} (pid ${pid}, ${lock})`).join(", ")
+  const who = holderNames(it.blockers)
   return `${it.outcome} for ${it.seconds.toFixed(1)} s by ${who === "" ? "somebody unknown" : who}`
 }
 

@@ -143,12 +143,12 @@ const handler = (options: ServerOptions) => {
   })
 }
 
-/** Without a free descriptor every connection that is asked for fails, thousands a second: one line says so. */
+/** A server that fails once may fail thousands of times a second: one line says so. */
 const atMostOneLineIn = Duration.toNanosUnsafe("1 minute")
 
 /**
- * What a server fails with while it listens (a connection that it could not accept, as without a free descriptor) is a
- * WARNING, at most one a minute, and nothing else. Nobody else hears it, and unheard it would end the process.
+ * What a server fails with while it listens is a WARNING, at most one a minute, and nothing else. Nobody else hears it,
+ * and unheard it would end the process.
  */
 export const goOnListening = Effect.fnUntraced(function* (server: EventEmitter) {
   const clock = yield* Clock.Clock

@@ -8,15 +8,12 @@
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
 import { Cause, Effect, Layer, Option } from "effect"
-import type { SqlClient } from "effect/unstable/sql"
 import * as Backup from "../sqlite/copies/Backup.ts"
 import { Database } from "../sqlite/Database.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
-import type { UnsafeSqliteError } from "../sqlite/SqliteVersion.ts"
 import { StateManager } from "../state/StateManager.ts"
-import { Checkpointer } from "../wal/Checkpointer.ts"
+import { checkpointer } from "../wal/GuardedDatabase.ts"
 import { LatencyWindow } from "../wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../wal/ThreadCheckpointer.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
@@ -65,11 +62,6 @@ const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
         ),
       ).pipe(Layer.provide(Backup.Backup.layer({ file, keep })))
 
-const checkpointer = (
-  engine: EngineConfig["engine"],
-): Layer.Layer<Checkpointer, UnsafeSqliteError, Database | SqlClient.SqlClient> =>
-  engine.wal_checkpoint_thread ? ThreadCheckpointer.layer() : Checkpointer.layerInline()
-
 /**
  * Starts all of it. Fails as the first part that cannot start: what is above that never starts, what is below closes in
  * its order. Provides every service of the chain; needs `Halt`, and takes the `Shutdown` in reach.
@@ -91,7 +83,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     Layer.provideMerge(Preflight.layer({ config: { engine, ...config }, parentSessionId })),
     Layer.provideMerge(StateManager.layer()),
     Layer.provideMerge(LatencyWindow.layer()),
-    Layer.provideMerge(checkpointer(engine)),
+    Layer.provideMerge(checkpointer(engine.wal_checkpoint_thread ? "thread" : "inline")),
     Layer.provideMerge(backups(engine)),
     Layer.provideMerge(
       Database.layer({

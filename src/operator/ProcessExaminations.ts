@@ -8,11 +8,11 @@ import { type Opener, openers } from "../sqlite/outside/Openers.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
 import { type Facts, type Owner, validIndex } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
-import { command, count, processName } from "./Wording.ts"
+import { command, count, ownerName } from "./Wording.ts"
 
 const nothing = (seen: string): Seen => ({ seen, findings: [] })
 const pidsOf = (owners: ReadonlyArray<{ readonly pid: number }>) => owners.map(({ pid }) => pid)
-const namesOf = (owners: ReadonlyArray<Owner>) => owners.map(processName).join(", ")
+const namesOf = (owners: ReadonlyArray<Owner>) => owners.map(ownerName).join(", ")
 
 const openElsewhere: Examination<never> = {
   subject: "open-elsewhere",
@@ -58,7 +58,7 @@ const holdsOf = (them: ReadonlyArray<Opener & { readonly words?: Owner["words"] 
     locks.flatMap((lock): ReadonlyArray<Hold> => {
       if (!lock.startsWith("read")) return []
       const slot = Number(lock.slice("read".length))
-      const name = processName({ command, pid, words })
+      const name = ownerName({ command, pid, words })
       return [{ pid, name, slot, mark: slot === 0 ? Option.none() : (index.readMarks[slot] ?? Option.none()) }]
     }),
   )

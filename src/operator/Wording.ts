@@ -1,5 +1,7 @@
 /** How commands, sizes and processes are written in what an operator reads. */
 
+import { processName } from "../sqlite/ProcessName.ts"
+
 /** For a POSIX shell; as it is where that is safe. */
 export const quoted = (word: string) =>
   /^[\w./][\w./+:@%-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
@@ -25,12 +27,12 @@ interface Named {
 }
 
 /** What a process is, and its pid. The kernel's own name of it is often that of a thread. */
-export const processName = ({ command, pid, words }: Named) => {
+export const ownerName = ({ command, pid, words }: Named) => {
   const line = words
     .map((word) => (word.startsWith("/") ? word.slice(word.lastIndexOf("/") + 1) : word))
     .join(" ")
     .replaceAll(/\s+/g, " ")
     .trim()
   const name = line === "" ? command : line.length > longestName ? `${line.slice(0, longestName)}...` : line
-  return `${name} (pid ${pid})`
+  return processName({ command: name, pid })
 }

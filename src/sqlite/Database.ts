@@ -22,6 +22,7 @@ import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import { lockHolders } from "./LockHolders.ts"
 import type { LockHolder } from "./LockTable.ts"
+import { processName } from "./ProcessName.ts"
 import * as LogSync from "./LogSync.ts"
 import * as OpenFiles from "./OpenFiles.ts"
 import * as SafeClient from "./SafeClient.ts"
@@ -238,7 +239,7 @@ const openConnection = Effect.fnUntraced(function* (file: string, readOnly: bool
     if (left.length === 0) return
     const others = yield* Sidecars.openedBy(file)
     const shutdown = yield* Shutdown.Shutdown
-    const holders = [...(yield* shutdown.leftBehind), ...others.map(({ command, pid }) => `${command} (pid ${pid})`)]
+    const holders = [...(yield* shutdown.leftBehind), ...others.map((it) => processName(it))]
     const stillOpen = holders.length > 0 ? `still open in ${holders.join(", ")}` : "unknown"
     const reason = end === "done" ? stillOpen : "the connection did not close"
     yield* Effect.annotateLogs(Effect.logWarning("database sidecars left"), { files: left.join(" "), reason })

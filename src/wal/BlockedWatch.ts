@@ -7,6 +7,7 @@
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
 import type { LockHolder } from "../sqlite/LockTable.ts"
+import { processName } from "../sqlite/ProcessName.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 
 /** How long runs must have been blocked before that is worth a line. */
@@ -51,10 +52,7 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
     seen.size === 0
       ? "unknown"
       : [...seen.values()]
-          .map(
-            ({ command, lock, pid, since }) =>
-              `${command} (pid ${pid}, ${lock}, for ${seconds(since, now).toFixed(1)} s)`,
-          )
+          .map((holder) => processName(holder, holder.lock, `for ${seconds(holder.since, now).toFixed(1)} s`))
           .join(", ")
 
   const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {

@@ -9,6 +9,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, identity, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import { nativeReason } from "../sqlite/NativeError.ts"
+import { processNames } from "../sqlite/ProcessName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { openedBy } from "../sqlite/Sidecars.ts"
 import { hasNoop, safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
@@ -63,7 +64,7 @@ export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: 
   yield* Effect.annotateLogs(Effect.logWarning("sqlite version unsafe"), {
     version,
     danger: "two processes that write and checkpoint at the same instant can corrupt the database",
-    others: others.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "),
+    others: processNames(others),
     safe: safeVersions,
   })
 }, Effect.provide(NodeFileSystem.layer))

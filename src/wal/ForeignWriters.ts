@@ -8,6 +8,7 @@
  */
 import { Clock, Duration, Effect, Option, Ref, Schedule } from "effect"
 import type { Database } from "../sqlite/Database.ts"
+import { processNames } from "../sqlite/ProcessName.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { GuardedCheckpoint } from "./GuardedCheckpoint.ts"
 
@@ -41,7 +42,7 @@ export const watch = Effect.fnUntraced(function* ({ checkpoint, database, maxFra
       log_frames: frames.log,
       checkpointed_frames: frames.checkpointed,
       seconds: Number(now - since) / 1e9,
-      writers: writers.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "),
+      writers: processNames(writers),
       advice: "the writer never pauses; let it pause for a few milliseconds, or checkpoint by itself",
     })
   })

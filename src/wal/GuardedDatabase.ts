@@ -26,7 +26,8 @@ export interface GuardedDatabaseOptions extends DatabaseOptions, WalGuardOptions
 
 export type GuardedDatabase = Database | SqlClient.SqlClient | Writer | Checkpointer | LatencyWindow | WalGuard
 
-const checkpointer = (
+/** @internal */
+export const checkpointer = (
   where: GuardedDatabaseOptions["checkpoints"],
 ): Layer.Layer<Checkpointer, UnsafeSqliteError, Database | SqlClient.SqlClient> =>
   where === "inline" ? Checkpointer.layerInline() : ThreadCheckpointer.layer()

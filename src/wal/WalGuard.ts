@@ -12,6 +12,7 @@ import { Config, Context, Duration, Effect, Fiber, Layer, Option, Ref, Schedule,
 import type { SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
+import { holderNames, processNames } from "../sqlite/ProcessName.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
@@ -166,7 +167,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     others.length === 0
       ? truncate
       : Effect.annotateLogs(Effect.logInfo("wal_checkpoint truncate skipped"), {
-          reason: `still open in ${others.map(({ command, pid }) => `${command} (pid ${pid})`).join(", ")}`,
+          reason: `still open in ${processNames(others)}`,
         }),
   )
 
@@ -220,6 +221,6 @@ const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
     ? Effect.void
     : Effect.annotateLogs(Effect.logWarning("wal_checkpoint truncate incomplete"), {
         outcome: checkpoint.outcome,
-        blockers: checkpoint.blockers.map(({ command, lock, pid }) => `${command} (pid ${pid}, ${lock})`).join(", "),
+        blockers: holderNames(checkpoint.blockers),
         ...GuardedCheckpoint.fields(checkpoint),
       })

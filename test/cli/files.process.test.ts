@@ -95,7 +95,7 @@ describe("seawall checkpoint", () => {
     const writer = await beside('c.execute("BEGIN IMMEDIATE")')
     const { code, stdout } = await seawall("checkpoint", "test.db", "--mode", "truncate")
     expect(stdout).toContain("WriterBusy")
-    expect(stdout).toContain(`python3 (pid ${writer.pid}), write`)
+    expect(stdout).toContain(`python3 (pid ${writer.pid}, write)`)
     expect(code).toBe(2)
     await writer.end()
   })

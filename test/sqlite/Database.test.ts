@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
 import { temporaryDatabase, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { list } from "../support/files.ts"
 import { scriptedDatabase } from "../support/ScriptedDisk.ts"
 import { databaseContract } from "./databaseContract.ts"
@@ -85,9 +86,10 @@ describe("an open database", () => {
     Effect.gen(function* () {
       const file = yield* temporaryFile
       yield* refusal({ file })
-      const { sql } = yield* Effect.provide(Database, Database.layer({ file, readOnly: true }))
-      const failed = yield* Effect.result(sql`CREATE TABLE t (a)`)
-      expect(Result.isFailure(failed)).toBe(true)
+      const failed = yield* Effect.flip(Database.use(({ sql }) => sql`CREATE TABLE t (a)`)).pipe(
+        Effect.provide(Database.layer({ file, readOnly: true })),
+      )
+      expect(nativeReason(failed)).toBe("ReadOnly")
     }),
   )
 

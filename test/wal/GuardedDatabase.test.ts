@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Duration, Effect, Layer, Option, Ref } from "effect"
+import { Config, ConfigProvider, Context, Duration, Effect, identity, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/unstable/sql"
 import { events, LogCapture } from "../../src/testing/LogCapture.ts"
 import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import { CheckpointThread } from "../../src/wal/CheckpointThread.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
@@ -43,7 +44,11 @@ describe("a guarded database in one layer", () => {
     Effect.gen(function* () {
       const concurrent = Checkpointer.use((checkpointer) => checkpointer.concurrent)
       const file = yield* temporaryFile
-      const threaded = GuardedDatabase.layer({ file, interval: 0 }).pipe(Layer.provide(quickDisk))
+      const thread = Layer.succeed(CheckpointThread, {
+        attach: () =>
+          Effect.succeed({ withTurn: identity, run: () => Effect.succeedNone, exists: Effect.succeed(true) }),
+      })
+      const threaded = GuardedDatabase.layer({ file, interval: 0 }).pipe(Layer.provide([quickDisk, thread]))
       expect(yield* Effect.provide(concurrent, threaded)).toBe(true)
       expect(yield* Effect.provide(concurrent, inline(file))).toBe(false)
     }),

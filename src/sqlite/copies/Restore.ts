@@ -12,7 +12,7 @@ import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
 import * as OpenFiles from "../OpenFiles.ts"
-import { openers } from "../outside/Openers.ts"
+import { ensureNotOpen } from "../outside/Openers.ts"
 
 /** A database that was not replaced: it is as it was, or, after the last two reasons, under the names that the message says. */
 export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreError", {
@@ -78,9 +78,7 @@ export const restore = Effect.fn("Restore.restore")(function* (
   const target = Option.isSome(yield* Effect.option(fs.readLink(file))) ? yield* real(file) : file
   const notInUse = Effect.gen(function* () {
     if (yield* OpenFiles.isOpen(target)) return yield* refuse("InUse", "this process")
-    const users = yield* openers(target)
-    if (users.length === 0) return
-    return yield* refuse("InUse", users.map(({ command, pid }) => `${command} (pid ${pid})`).join(", "))
+    yield* Effect.mapError(ensureNotOpen(target), ({ what }) => refuse("InUse", what.join(", ")))
   })
 
   if ((yield* sizeOf(backup)) === 0n) return yield* refuse("NoBackup", backup)

@@ -8,6 +8,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, FileSystem, Option, Schema } from "effect"
 import { connectedIn, locksIn, type WalLock } from "../LockTable.ts"
+import { processName } from "../ProcessName.ts"
 import { openedBy } from "../Sidecars.ts"
 
 export interface Opener {
@@ -79,6 +80,6 @@ export const ensureNotOpen = Effect.fnUntraced(function* (file: string) {
   return yield* new NotAtRestError({
     file,
     reason: "Open",
-    what: others.map(({ command, pid }) => `${command} (pid ${pid})`),
+    what: others.map((it) => processName(it)),
   })
 }, Effect.provide(NodeFileSystem.layer))
