@@ -24,6 +24,7 @@ export const defaultPort = 8501
 /** Who is on the same machine, and nobody else. */
 export const defaultHost = "127.0.0.1"
 
+/** What is watched, and to whom it is served. */
 export interface DashboardOptions {
   /** Seawall's own, for the page and for `seawall_info`. */
   readonly version: string

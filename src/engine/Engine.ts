@@ -14,6 +14,7 @@ import { EngineProgram } from "./EngineProgram.ts"
 import { explicitReason, Halt } from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 
+/** The times of a session, and where it comes from; nothing has a default here (`EngineConfig` has them). */
 export interface EngineOptions {
   /** Time from the end of one tick to the start of the next; the first comes at once, and no two overlap. */
   readonly tickInterval: Duration.Input

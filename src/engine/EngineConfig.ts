@@ -176,6 +176,7 @@ const merge = (base: Readonly<Record<string, unknown>>, over: Tree): Record<stri
   return merged
 }
 
+/** What a configuration is made of: overrides over environment over file over defaults. */
 export interface ConfigSources {
   /** What a message calls the origin, usually the path of the file. */
   readonly source: string

@@ -41,6 +41,7 @@ export const violations = (config: EngineConfig): ReadonlyArray<string> => {
   return problems
 }
 
+/** What is looked at before the engine starts. */
 export interface PreflightOptions {
   readonly config: EngineConfig
   /** A recovery restart has a parent session, and clears nothing. */

@@ -21,6 +21,7 @@ import type { EngineProgram } from "./EngineProgram.ts"
 import { Halt } from "./Halt.ts"
 import * as Preflight from "./Preflight.ts"
 
+/** What runs, with which configuration, and after which session. */
 export interface SessionOptions<E> {
   readonly config: EngineConfig
   /** The session that this one recovers, which then clears nothing; none for a fresh one. */

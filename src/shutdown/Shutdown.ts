@@ -10,6 +10,7 @@ import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Re
 /** How a step ended: `overdue` steps were interrupted at their bound and may still be running. */
 export type StepEnd = "done" | "failed" | "overdue"
 
+/** The budget, and the record of what did not succeed in it. */
 export interface ShutdownService {
   /**
    * Starts this budget, or shortens the one that runs already to it; none is ever extended. Without one it starts that of

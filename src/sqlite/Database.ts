@@ -29,6 +29,7 @@ import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
 import * as Writer from "./Writer.ts"
 
+/** How a database is opened; `file` alone has no default. */
 export interface DatabaseOptions {
   /** Path of the database file, or of a link to it. `:memory:` and URIs are refused (`WalRefused`). */
   readonly file: string
@@ -73,8 +74,10 @@ const journalSizeLimit = 32 * 1024 * 1024
 /** 4 MiB: cutting a file takes about a millisecond for so much, on the thread that commits (and 40 ms for 250 MB at once). */
 const cutAtOnce = 4 * 1024 * 1024
 
-/** For a program: `sql`, `durable`, `durabilityLost`, `exposure`. The rest is for whoever checkpoints. */
-export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "holder" | "gate"> {
+/** Made by `Database.layer` and `AdoptedDatabase.layer`, and by nobody else: a guard needs more of it than stands here. */
+export interface DatabaseService {
+  /** Each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself. Streams fail. */
+  readonly sql: SqlClient.SqlClient
   /** As it was given. */
   readonly file: string
   /** The version of SQLite that runs, such as "3.53.1". */
@@ -84,24 +87,28 @@ export interface DatabaseService extends Pick<SafeClient.SafeClient, "sql" | "ho
   readonly durable: Effect.Effect<void, DurabilityError>
   /** Waits until the log cannot be synced, and succeeds with why; from then on nothing is written or acknowledged. */
   readonly durabilityLost: Effect.Effect<DurabilityError>
-  /** How writes are taken again after that: run it when every frame is in the synced database. None: by a restart. */
-  readonly resume: Effect.Effect<Option.Option<Effect.Effect<void>>>
-  /** Lets the `Writer` finish what it has taken, and take nothing more; in the shutdown budget, once, never fails. */
-  readonly quiesce: Effect.Effect<void>
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
-  /** Whether `exposure` is told of each commit of this connection; if not, a guard has to look for them. */
-  readonly seesCommits: boolean
-  /** Sets https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint (pages; 0 = off) and returns what it was. */
-  readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
-  /** Call before the log starts anew: the commit that follows then cuts only a part off an overgrown file, not all. */
-  readonly cutGently: Effect.Effect<void, SqlError.SqlError>
-  /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. */
-  readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
   /** The other processes that have the file open, as far as that can be seen. */
   readonly others: Effect.Effect<ReadonlyArray<Sidecars.Process>>
   /** The other processes that hold a lock of the log now (readers, a writer, a checkpointer), as far as that can be seen. */
   readonly lockHolders: Effect.Effect<ReadonlyArray<LockHolder>>
+  /** @internal */
+  readonly holder: SafeClient.SafeClient["holder"]
+  /** @internal */
+  readonly gate: SafeClient.SafeClient["gate"]
+  /** How writes are taken again after a failed sync: run it when every frame is in the synced database. None: by a restart. @internal */
+  readonly resume: Effect.Effect<Option.Option<Effect.Effect<void>>>
+  /** Lets the `Writer` finish what it has taken, and take nothing more; in the shutdown budget, once, never fails. @internal */
+  readonly quiesce: Effect.Effect<void>
+  /** Whether `exposure` is told of each commit of this connection; if not, a guard has to look for them. @internal */
+  readonly seesCommits: boolean
+  /** Sets https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint (pages; 0 = off) and returns what it was. @internal */
+  readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
+  /** Call before the log starts anew: the commit that follows then cuts only a part off an overgrown file, not all. @internal */
+  readonly cutGently: Effect.Effect<void, SqlError.SqlError>
+  /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. @internal */
+  readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
 }
 
 /** One SQLite file that is open, with its `SqlClient` and its `Writer`. */

@@ -59,6 +59,7 @@ export const CheckpointRow = Schema.Struct({
 })
 export type CheckpointRow = typeof CheckpointRow.Type
 
+/** A checkpoint that ended, whether it could finish or not. https://www.sqlite.org/c3ref/wal_checkpoint_v2.html */
 export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint")({
   mode: CheckpointMode,
   outcome: CheckpointOutcome,

@@ -15,6 +15,7 @@ import { openedBy } from "../sqlite/Sidecars.ts"
 import { hasNoop, safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 
+/** Runs the checkpoints of one database, one when it is asked for one. Knows no interval and retries nothing: that is the guard's. */
 export class Checkpointer extends Context.Service<
   Checkpointer,
   {

@@ -16,6 +16,7 @@ import { LatencyWindow } from "./LatencyWindow.ts"
 import * as ThreadCheckpointer from "./ThreadCheckpointer.ts"
 import { WalGuard, type WalGuardOptions } from "./WalGuard.ts"
 
+/** Those of `Database` and of `WalGuard`, and where checkpoints run; `file` alone has no default. */
 export interface GuardedDatabaseOptions extends DatabaseOptions, WalGuardOptions {
   /**
    * Where checkpoints run; default `thread`, beside the event loop. `inline`: on the one connection, which stops the event
@@ -24,6 +25,7 @@ export interface GuardedDatabaseOptions extends DatabaseOptions, WalGuardOptions
   readonly checkpoints?: "thread" | "inline"
 }
 
+/** All that the layer provides: each part of the chain, and what its `Database` has beside itself. */
 export type GuardedDatabase = Database | SqlClient.SqlClient | Writer | Checkpointer | LatencyWindow | WalGuard
 
 /** @internal */

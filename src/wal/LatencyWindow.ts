@@ -29,6 +29,7 @@ export type LatencySummary =
   | { readonly n: 0 }
   | { readonly n: number; readonly p50_ms: number; readonly p95_ms: number; readonly max_ms: number }
 
+/** What the aggregate line says of a window, in whatever order its samples are. */
 export const summarize = (window: ReadonlyArray<number>): LatencySummary => {
   if (window.length === 0) return { n: 0 }
   const sorted = window.toSorted(Order.Number)

@@ -27,6 +27,7 @@ export const defaultInterval = Duration.seconds(60)
 /** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. @internal */
 export const stopBound = Duration.seconds(5)
 
+/** When the log is checkpointed, and whom that may hold back; everything has a default. */
 export interface WalGuardOptions {
   /** Time from the end of one checkpoint to the start of the next; default 60 s, zero or less = off, no minimum. */
   readonly interval?: Duration.Input
@@ -44,6 +45,7 @@ export interface WalGuardOptions {
   readonly writers?: "here" | "elsewhere"
 }
 
+/** The guard of one database: its loop runs for the life of the layer, or until it is set to zero. */
 export class WalGuard extends Context.Service<
   WalGuard,
   {

@@ -30,6 +30,7 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   }
 }
 
+/** Of what backups are made, and how many stay. */
 export interface BackupOptions {
   /** The database. Whether it is open here, or in another process, makes no difference. */
   readonly file: string

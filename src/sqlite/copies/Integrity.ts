@@ -98,6 +98,7 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
   yield* Effect.schedule(line, Schedule.spaced(progressInterval))
 })
 
+/** What is checked before it is opened. */
 export interface IntegrityOptions {
   readonly file: string
   /** `quick`: `check`. `off`: no check. */
