@@ -1,7 +1,6 @@
 /** What `run` and `guard` share so that an operator can watch them: the flags of the dashboard, and the dashboard itself. */
 import { Layer } from "effect"
 import { Flag } from "effect/unstable/cli"
-import packageJson from "../../package.json" with { type: "json" }
 import * as Dashboard from "../dashboard/Dashboard.ts"
 
 export const flags = {
@@ -37,14 +36,13 @@ interface WatchInput {
 /** Starts the dashboard on top of what runs in this scope, unless there is to be none. */
 export const start = (
   { dashboardHost, dashboardName, dashboardPort }: WatchInput,
-  watched: Pick<Dashboard.DashboardOptions, "databases" | "engine">,
+  watched: Pick<Dashboard.DashboardOfOptions, "databases" | "engine">,
 ) =>
   dashboardPort === 0
     ? Layer.build(Layer.empty)
     : Layer.build(
-        Dashboard.Dashboard.layer({
+        Dashboard.Dashboard.layerOf({
           ...watched,
-          version: packageJson.version,
           host: dashboardHost,
           port: dashboardPort,
           names: dashboardName,

@@ -6,11 +6,11 @@
  * A database whose file was moved or replaced is left alone from then on: closing it would remove the log that has its
  * name now, which is somebody else's. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Context, Duration, Effect, FileSystem, Layer, Metric, Option, Schedule, Scope } from "effect"
+import { Duration, Effect, FileSystem, Layer, Metric, Option, Schedule, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/unstable/cli"
+import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { Watched } from "../dashboard/WatchedDatabase.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import { Database } from "../sqlite/Database.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
@@ -131,9 +131,7 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
     )
   })
   const watched = {
-    name: file,
-    guard: Context.get(context, WalGuard.WalGuard),
-    exposure: Context.get(context, Database).exposure,
+    ...(yield* Effect.provideContext(Dashboard.watched, context)),
     replaced: Effect.sync(() => isReplaced),
     attributes: { database: file },
   } satisfies Watched
@@ -153,7 +151,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   const guarded = yield* Effect.forEach(files, (file) =>
     Effect.map(named(file, guardOne(file, input, all)), ({ look, watched }) => ({ look: named(file, look), watched })),
   )
-  yield* Watch.start(input, { databases: guarded.map(({ watched }) => watched), engine: Option.none() })
+  yield* Watch.start(input, { databases: guarded.map(({ watched }) => watched) })
   yield* Effect.forEach(guarded, ({ look }) => look, { concurrency: "unbounded", discard: true })
   return yield* Effect.never
 })

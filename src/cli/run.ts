@@ -7,6 +7,7 @@
 import { Clock, Effect, FileSystem, Layer, Option } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { Stdio } from "effect/Stdio"
+import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { EngineStatus } from "../dashboard/Snapshot.ts"
 import { Engine } from "../engine/Engine.ts"
 import * as EngineConfig from "../engine/EngineConfig.ts"
@@ -15,7 +16,6 @@ import { Halt } from "../engine/Halt.ts"
 import * as Session from "../engine/Session.ts"
 import { Feed, FeedError } from "../paper/Feed.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
-import { Database } from "../sqlite/Database.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -147,13 +147,10 @@ const engineStatus = Effect.gen(function* () {
   } satisfies EngineStatus
 })
 
-const watch = Effect.fnUntraced(function* (input: Input, name: string) {
-  const guard = yield* WalGuard
-  const { exposure } = yield* Database
-  const database = { name, guard, exposure, replaced: Effect.succeed(false), attributes: {} }
+const watch = Effect.fnUntraced(function* (input: Input) {
   const context = yield* Effect.context<Engine | EngineProgram | Halt>()
-  const engine = Option.some(Effect.provideContext(engineStatus, context))
-  return yield* Watch.start(input, { databases: [database], engine })
+  const engine = Effect.provideContext(engineStatus, context)
+  return yield* Watch.start(input, { databases: [yield* Dashboard.watched], engine })
 })
 
 /** Builds the chain, and shows how it goes. */
@@ -163,7 +160,7 @@ const session = Effect.fnUntraced(function* (input: Input) {
   const parentSessionId = input.parentSession
   const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
   const context = yield* Layer.build(Session.layer({ config, parentSessionId, program }))
-  yield* Effect.provideContext(Effect.andThen(showStatus, watch(input, config.engine.database)), context)
+  yield* Effect.provideContext(Effect.andThen(showStatus, watch(input)), context)
   return yield* Effect.never
 })
 

@@ -6,9 +6,12 @@
  * Lets go in this order: stop asking -> a last word to the pages -> end their streams, free the port. All of that before
  * what it watches closes; it has no share in how the program ends.
  */
-import { Clock, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
+import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
 import { Sse } from "effect/unstable/encoding"
+import packageJson from "../../package.json" with { type: "json" }
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import type { Database } from "../sqlite/Database.ts"
+import type { WalGuard } from "../wal/WalGuard.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
 import * as Listeners from "./Listeners.ts"
@@ -24,20 +27,22 @@ export const defaultPort = 8501
 /** Who is on the same machine, and nobody else. */
 export const defaultHost = "127.0.0.1"
 
-/** What is watched, and to whom it is served. */
+/** Where the page is served, and to whom. */
 export interface DashboardOptions {
-  /** Seawall's own, for the page and for `seawall_info`. */
-  readonly version: string
-  /** The address to listen on, as in `defaultHost`. There is no password: whoever reaches it sees everything. */
-  readonly host: string
-  /** 0 to 65535, as in `defaultPort`; 0 = any that is free. */
-  readonly port: number
-  /** Names by which browsers may ask, beside the host's own and those of the loopback; any other gets 403. */
-  readonly names: ReadonlyArray<string>
-  /** What is watched; no two of one name. */
+  /** The address to listen on; default `defaultHost`. There is no password: whoever reaches it sees everything. */
+  readonly host?: string
+  /** 0 to 65535, default `defaultPort`; 0 = any that is free. */
+  readonly port?: number
+  /** Names by which browsers may ask, beside the host's own and those of the loopback; any other gets 403. Default none. */
+  readonly names?: ReadonlyArray<string>
+}
+
+/** The same, and what is shown there. */
+export interface DashboardOfOptions extends DashboardOptions {
+  /** No two of one name. */
   readonly databases: ReadonlyArray<WatchedDatabase.Watched>
-  /** Asked every second, and by requests in between: from memory. None where no engine runs. */
-  readonly engine: Option.Option<Effect.Effect<EngineStatus>>
+  /** Asked every second, and by requests in between: from memory. Default none, where no engine runs. */
+  readonly engine?: Effect.Effect<EngineStatus>
 }
 
 /** A page that is served; it changes nothing of what it shows. */
@@ -48,9 +53,27 @@ export class Dashboard extends Context.Service<
     readonly url: Option.Option<string>
   }
 >()("seawall/dashboard/Dashboard") {
-  /** Serves for the life of the layer. Put it above everything it watches. Never fails: see `url`. */
-  static readonly layer = (options: DashboardOptions): Layer.Layer<Dashboard, never, LiveLog> =>
+  /** Shows the database in reach, for the life of the layer. Put it above the guard. Never fails: see `url`. */
+  static readonly layer = (
+    options: DashboardOptions = {},
+  ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database> =>
+    Layer.effect(
+      Dashboard,
+      Effect.flatMap(Dashboard.watched, (database) => make({ ...options, databases: [database] })),
+    )
+
+  /** The same with options from the configuration: `layerConfig({ port: Config.Port("DASHBOARD_PORT") })`. */
+  static readonly layerConfig = (
+    options: Config.Wrap<DashboardOptions>,
+  ): Layer.Layer<Dashboard, Config.ConfigError, LiveLog | WalGuard | Database> =>
+    Layer.unwrap(Effect.map(Config.unwrap(options), Dashboard.layer))
+
+  /** Shows several databases, or none, and an engine. Put it above everything it watches. */
+  static readonly layerOf = (options: DashboardOfOptions): Layer.Layer<Dashboard, never, LiveLog> =>
     Layer.effect(Dashboard, make(options))
+
+  /** The database in reach, by the path that was given for it: one of several for `layerOf`. */
+  static readonly watched: Effect.Effect<WatchedDatabase.Watched, never, WalGuard | Database> = WatchedDatabase.inReach
 }
 
 const tickInterval = "1 second"
@@ -63,7 +86,10 @@ const startTime = Metric.gauge("seawall_start_time_seconds", {
   description: "When the dashboard was started, in seconds since 1970",
 })
 
-const make = Effect.fnUntraced(function* (options: DashboardOptions) {
+const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
+  const { host = defaultHost, names = [], port = defaultPort } = options
+  const { version } = packageJson
+  const engine = Option.fromUndefinedOr(options.engine)
   const liveLog = yield* LiveLog
   const databases = options.databases.map(WatchedDatabase.make)
   const history = History.make(databases.length)
@@ -78,14 +104,14 @@ const make = Effect.fnUntraced(function* (options: DashboardOptions) {
     const statuses = yield* Effect.forEach(databases, ({ now }) => now)
     const reasons = Health.reasons(statuses)
     return {
-      seawall_version: options.version,
+      seawall_version: version,
       run_id: runId,
       pid: process.pid,
       at_ms: yield* Clock.currentTimeMillis,
       elapsed_seconds: Number((yield* Clock.monotonicTimeNanos) - start) / 1e9,
       health: { ok: reasons.length === 0, reasons },
       databases: statuses,
-      engine: Option.getOrNull(yield* Effect.transposeOption(options.engine)),
+      engine: Option.getOrNull(yield* Effect.transposeOption(engine)),
     } satisfies Snapshot
   })
 
@@ -129,11 +155,13 @@ const make = Effect.fnUntraced(function* (options: DashboardOptions) {
   const lastWord = Effect.flatMap(snapshot, send)
   const serve = Effect.gen(function* () {
     const page = yield* Page.make
-    const { host, names, port } = options
     return yield* Server.make({ host, port, names, page, listeners, snapshot, greeting, history: historyOf })
-  })
+  }).pipe(
+    // Such as a port that is none, which Node throws.
+    Effect.catchDefect((defect) => Effect.fail(defect instanceof Error ? defect : new Error(String(defect)))),
+  )
 
-  yield* Metric.update(Metric.withAttributes(info, { version: options.version }), 1)
+  yield* Metric.update(Metric.withAttributes(info, { version }), 1)
   yield* Metric.update(startTime, (yield* Clock.currentTimeMillis) / 1000)
   const serving = yield* Effect.acquireRelease(Effect.result(serve), (it) =>
     it._tag === "Failure"
@@ -142,9 +170,10 @@ const make = Effect.fnUntraced(function* (options: DashboardOptions) {
   )
   if (serving._tag === "Failure") {
     yield* Effect.annotateLogs(Effect.logWarning("dashboard off"), {
-      port: options.port,
+      port,
       error: problemOf(serving.failure),
-      advice: "it goes on without; choose another port (--dashboard-port on the command line)",
+      advice:
+        "it goes on without; choose another port or host (--dashboard-port, --dashboard-host on the command line)",
     })
     return { url: Option.none() }
   }

@@ -3,12 +3,12 @@
  * is issued, no lock is taken, nobody waits.
  */
 import { Clock, Duration, Effect, Metric, Option } from "effect"
-import type { Database } from "../sqlite/Database.ts"
+import { Database } from "../sqlite/Database.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
 import { summarize } from "../wal/LatencyWindow.ts"
 import type { FinishedCheckpoint, Observed } from "../wal/Observed.ts"
-import type { WalGuard } from "../wal/WalGuard.ts"
+import { WalGuard } from "../wal/WalGuard.ts"
 import type { CheckpointPoint, DatabaseStatus } from "./Snapshot.ts"
 
 /** A database that is watched. */
@@ -18,11 +18,17 @@ export interface Watched {
   readonly guard: WalGuard["Service"]
   /** Of the `Database` that it guards. */
   readonly exposure: Database["Service"]["exposure"]
-  /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. */
-  readonly replaced: Effect.Effect<boolean>
-  /** What tells its metrics from those of others in the same process; empty for the only one. */
-  readonly attributes: Readonly<Record<string, string>>
+  /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
+  readonly replaced?: Effect.Effect<boolean>
+  /** What tells its metrics from those of others in the same process; default nothing, as for the only one. */
+  readonly attributes?: Readonly<Record<string, string>>
 }
+
+export const inReach = Effect.gen(function* () {
+  const guard = yield* WalGuard
+  const { exposure, file } = yield* Database
+  return { name: file, guard, exposure } satisfies Watched
+})
 
 const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
   description: "For how long checkpoints could not finish; 0 when they do",
@@ -53,7 +59,13 @@ export interface WatchedDatabase {
   readonly measure: (status: DatabaseStatus) => Effect.Effect<void>
 }
 
-export const make = ({ attributes, exposure, guard, name, replaced }: Watched): WatchedDatabase => {
+export const make = ({
+  attributes = {},
+  exposure,
+  guard,
+  name,
+  replaced = Effect.succeed(false),
+}: Watched): WatchedDatabase => {
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {

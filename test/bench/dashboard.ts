@@ -14,7 +14,6 @@ import { fileURLToPath } from "node:url"
 import { Dashboard } from "../../src/dashboard/Dashboard.ts"
 import { LiveLog } from "../../src/dashboard/LiveLog.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { type Spread, spread, watchLoop } from "./figures.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
@@ -76,21 +75,11 @@ const measure = Effect.fnUntraced(function* ({ pages, rate, seconds }: Dashboard
     interval: "1 second",
   }).pipe(Layer.provideMerge(LiveLog.layer), Layer.provideMerge(Logger.layer([])), Layer.buildWithScope(scope))
   const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
-  const { exposure, sql } = yield* inside(Database)
+  const { sql } = yield* inside(Database)
   yield* sql.unsafe("CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)")
   const end = yield* Effect.gen(function* () {
     if (pages === undefined) return undefined
-    const guard = yield* inside(WalGuard)
-    const watched = { name: "test.db", guard, exposure, replaced: Effect.succeed(false), attributes: {} }
-    const layer = Dashboard.layer({
-      version: "0.0.0",
-      host: "127.0.0.1",
-      port: 0,
-      names: [],
-      databases: [watched],
-      engine: Option.none(),
-    })
-    const built = yield* inside(Layer.buildWithScope(layer, scope))
+    const built = yield* inside(Layer.buildWithScope(Dashboard.layer({ port: 0 }), scope))
     const { url } = yield* Effect.provideContext(Dashboard, built)
     return yield* Effect.promise(() => listenElsewhere(Option.getOrThrow(url), pages))
   })

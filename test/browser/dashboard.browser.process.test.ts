@@ -13,7 +13,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import type { Browser, Page } from "playwright-core"
-import { Dashboard } from "../../src/dashboard/Dashboard.ts"
+import { Dashboard, type DashboardOfOptions } from "../../src/dashboard/Dashboard.ts"
 import { LiveLog } from "../../src/dashboard/LiveLog.ts"
 import { executablePath, freePort, launch, open } from "../support/Browser.ts"
 import { start } from "../support/Seawall.ts"
@@ -302,7 +302,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
 })
 
 /** A dashboard in this process, over databases and an engine that do what the test says. */
-const inProcess = async (...databases: Parameters<typeof Dashboard.layer>[0]["databases"]) => {
+const inProcess = async (...databases: DashboardOfOptions["databases"]) => {
   const scope = Scope.makeUnsafe()
   const engine = Effect.succeed({
     session_id: 1,
@@ -313,14 +313,11 @@ const inProcess = async (...databases: Parameters<typeof Dashboard.layer>[0]["da
     figures: [{ name: databases[0]!.name, value: 1, unit: databases[0]!.name }],
   } as const)
   const context = await Effect.runPromise(
-    Dashboard.layer({
-      version: "0.0.0",
-      host: "127.0.0.1",
-      port: 0,
-      names: [],
-      databases,
-      engine: Option.some(engine),
-    }).pipe(Layer.provideMerge(LiveLog.layer), Layer.provideMerge(Logger.layer([])), Layer.buildWithScope(scope)),
+    Dashboard.layerOf({ port: 0, databases, engine }).pipe(
+      Layer.provideMerge(LiveLog.layer),
+      Layer.provideMerge(Logger.layer([])),
+      Layer.buildWithScope(scope),
+    ),
   )
   const { url } = await Effect.runPromise(Effect.provideContext(Dashboard, context))
   return {

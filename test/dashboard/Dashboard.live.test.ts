@@ -1,33 +1,29 @@
 /** The dashboard over real HTTP, on a port of its own, watching databases that do what the test says. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Metric, Option, Schema, Scope } from "effect"
+import { Config, ConfigProvider, Effect, Exit, Fiber, Layer, Metric, Option, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as http from "node:http"
 import * as net from "node:net"
-import { Dashboard, type DashboardOptions } from "../../src/dashboard/Dashboard.ts"
+import { Dashboard, type DashboardOfOptions } from "../../src/dashboard/Dashboard.ts"
 import * as Listeners from "../../src/dashboard/Listeners.ts"
 import { LiveLog } from "../../src/dashboard/LiveLog.ts"
 import { hostnameOf } from "../../src/dashboard/Server.ts"
 import { Snapshot } from "../../src/dashboard/Snapshot.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
+import { Database } from "../../src/sqlite/Database.ts"
 import { LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
+import { scripted as scriptedCheckpointer } from "../../src/testing/ScriptedCheckpointer.ts"
+import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { blockedBy, finished, scripted } from "../support/Watched.ts"
 
 const hostile = `"><img src=x onerror="alert(1)"></script><script>alert(2)</script>`
 
-const base: DashboardOptions = {
-  version: "0.0.0",
-  host: "127.0.0.1",
-  port: 0,
-  names: [],
-  databases: [],
-  engine: Option.none(),
-}
-
 /** A dashboard in a scope of its own, so that the test can close it and look at what is left. */
-const dashboard = Effect.fnUntraced(function* (options: Partial<DashboardOptions>) {
+const dashboard = Effect.fnUntraced(function* (options: Partial<DashboardOfOptions>) {
   const scope = yield* Scope.make()
-  const context = yield* Dashboard.layer({ ...base, ...options }).pipe(
+  const context = yield* Dashboard.layerOf({ port: 0, databases: [], ...options }).pipe(
     Layer.provideMerge(LiveLog.layer),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
@@ -201,6 +197,33 @@ describe("what is served", () => {
   )
 })
 
+describe("a dashboard over the database in reach", () => {
+  const guarded = (port: number) =>
+    Dashboard.layerConfig({ port: Config.Int("PORT") }).pipe(
+      Layer.provideMerge(WalGuard.layer({ interval: "60 seconds" })),
+      Layer.provideMerge(LatencyWindow.layer()),
+      Layer.provideMerge(scriptedCheckpointer()),
+      Layer.provideMerge(temporaryDatabase()),
+      Layer.provideMerge(LiveLog.layer),
+      Layer.provideMerge(LogCapture.layer),
+      Layer.provide(Layer.succeed(Metric.MetricRegistry, new Map())),
+      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ PORT: port }))),
+    )
+
+  it.live("shows it by its path, and what is logged above it", () =>
+    Effect.gen(function* () {
+      const url = Option.getOrThrow((yield* Dashboard).url)
+      const { body } = yield* ask(url, "/api/status")
+      const { databases, engine } = yield* decode(body)
+      expect(databases.map(({ name, state }) => [name, state])).toEqual([[(yield* Database).file, "guarded"]])
+      expect(engine).toBe(null)
+      const page = listen(url)
+      yield* page.hears("wal_checkpoint started")
+      page.close()
+    }).pipe(Effect.provide(guarded(0))),
+  )
+})
+
 describe("who may ask", () => {
   it("knows a name in every spelling", () => {
     const names = ["localhost", "LOCALHOST:8501", "127.0.0.1:80", "[::1]:8501", "[::1]", "::1", "evil.example.:1", ""]
@@ -337,6 +360,14 @@ describe("the stream", () => {
     }),
   )
 
+  it.live("does not start on a port that is none, which is the same WARNING", () =>
+    Effect.gen(function* () {
+      const { inside, url } = yield* dashboard({ port: 70_000 })
+      expect(url).toBe("")
+      expect(yield* inside(logged("dashboard off"))).toMatchObject([{ level: "Warn", fields: { port: 70_000 } }])
+    }),
+  )
+
   it.live("does not start where the port is taken, says so once, and nothing else happens", () =>
     Effect.gen(function* () {
       const first = yield* dashboard({})
@@ -350,7 +381,8 @@ describe("the stream", () => {
         {
           port,
           error: "the port is taken by another program",
-          advice: "it goes on without; choose another port (--dashboard-port on the command line)",
+          advice:
+            "it goes on without; choose another port or host (--dashboard-port, --dashboard-host on the command line)",
         },
       ])
       yield* second.close
