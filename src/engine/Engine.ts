@@ -69,7 +69,11 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     yield* finalizer("engine_status HALTED", () => state.set(engineStatusKey, "HALTED"))
     yield* finalizer("close session", (haltReason) =>
       Effect.gen(function* () {
-        yield* state.closeSession({ sessionId: yield* session, haltReason, worth: yield* program.worth })
+        yield* state.closeSession({
+          sessionId: yield* session,
+          haltReason,
+          worth: yield* program.worth ?? Effect.succeedNone,
+        })
       }),
     )
     yield* Effect.addFinalizer((exit) =>

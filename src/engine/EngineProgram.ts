@@ -31,8 +31,8 @@ export class EngineProgram extends Context.Service<
      * session it is interrupted, and waited for with half of what is left of the shutdown budget.
      */
     readonly tick: (sessionId: number) => Effect.Effect<TickResult, unknown>
-    /** What the session was worth at its start and is now, if that is known yet: asked at the end, for its row. */
-    readonly worth: Effect.Effect<Option.Option<Worth>>
+    /** What the session was worth at its start and is now, if that is known yet: asked at the end, for its row. Default unknown. */
+    readonly worth?: Effect.Effect<Option.Option<Worth>>
     /** What somebody who watches the program wants to see, from memory: it is asked every second. */
     readonly figures?: Effect.Effect<ReadonlyArray<Figure>>
   }

@@ -6,8 +6,10 @@
  * `FileBytes`), so it refuses in a process that has the database open itself; of a connection that Seawall did not open
  * it knows on Linux alone, in WAL mode. An examination that cannot be made is a notice, and the others go on.
  */
-import { Array as Arr, Effect, Order } from "effect"
+import type * as NodeServices from "@effect/platform-node/NodeServices"
+import { Array as Arr, Effect, Order, type Scope } from "effect"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
+import type { DatabaseHeaderError } from "../sqlite/outside/DatabaseHeader.ts"
 import * as ContentExaminations from "./ContentExaminations.ts"
 import * as Examination from "./Examination.ts"
 import * as Facts from "./Facts.ts"
@@ -18,9 +20,8 @@ import * as ProcessExaminations from "./ProcessExaminations.ts"
 import * as Readable from "./Readable.ts"
 import * as SystemExaminations from "./SystemExaminations.ts"
 
-const inOrder = Arr.sortBy(
-  Order.mapInput(Order.Number, ({ subject }: Report["examined"][number]) => Subject.literals.indexOf(subject)),
-)
+const inOrder = (examined: Report["examined"]): Report["examined"] =>
+  Arr.sortWith(examined, ({ subject }) => Subject.literals.indexOf(subject), Order.Number)
 
 /** What is no database, but has backups, was one. */
 const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyArray<string>, message: string) {
@@ -44,7 +45,9 @@ const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyA
  * this process has it open (`OpenHereError`). Its integrity check takes as long as reading the whole file, and is a reader
  * of a database that others have open.
  */
-export const examine = Effect.fn("Doctor.examine")(function* (file: string) {
+export const examine = Effect.fn("Doctor.examine")(function* (
+  file: string,
+): Effect.fn.Return<Report, DatabaseHeaderError | OpenHere.OpenHereError, NodeServices.NodeServices | Scope.Scope> {
   yield* OpenHere.refuse(file)
   const gathered = yield* Effect.result(Facts.gather(file))
   const backups = yield* BackupFiles.list(file)

@@ -61,7 +61,11 @@ export const Report = Schema.Struct({
 export type Report = typeof Report.Type
 
 /** The worst first, and in the order of the subjects within. */
-export const worstFirst = Arr.sortBy(
-  Order.mapInput(Order.Number, ({ severity }: Finding) => Severity.literals.indexOf(severity)),
-  Order.mapInput(Order.Number, ({ subject }: Finding) => Subject.literals.indexOf(subject)),
-)
+export const worstFirst = (findings: ReadonlyArray<Finding>): ReadonlyArray<Finding> =>
+  Arr.sort(
+    findings,
+    Order.combine(
+      Order.mapInput(Order.Number, ({ severity }: Finding) => Severity.literals.indexOf(severity)),
+      Order.mapInput(Order.Number, ({ subject }: Finding) => Subject.literals.indexOf(subject)),
+    ),
+  )

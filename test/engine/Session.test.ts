@@ -22,7 +22,7 @@ describe("a session whose disk fails a sync", () => {
           engine: { database: yield* temporaryFile, wal_checkpoint_thread: false, integrity_check: "off" },
         },
       })
-      const program = Layer.succeed(EngineProgram, { tick: () => Effect.succeed(goOn), worth: Effect.succeedNone })
+      const program = Layer.succeed(EngineProgram, { tick: () => Effect.succeed(goOn) })
       const scope = yield* Scope.make()
       const context = yield* Session.layer({ config, parentSessionId: Option.none(), program }).pipe(
         Layer.provideMerge(Halt.layer),

@@ -52,7 +52,7 @@ const onDatabase = (feed: Layer.Layer<Feed>, options: Partial<PaperProgram.Paper
   Layer.provideMerge(program(feed, options), database())
 
 const tick = Effect.flatMap(EngineProgram, (its) => its.tick(1))
-const worth = Effect.flatMap(EngineProgram, (its) => its.worth)
+const worth = Effect.flatMap(EngineProgram, (its) => its.worth ?? Effect.succeedNone)
 const ticks = (n: number) => Effect.forEach(Array.from({ length: n }), () => tick)
 
 const rows = (query: string) =>

@@ -31,8 +31,8 @@ export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind
     const [, base, found, stamp = ""] = pattern.exec(name) ?? []
     return base === path.basename(file) && (kind ?? found) === found ? [{ name, stamp }] : []
   })
-  const newestFirst = Arr.sortBy(Order.mapInput(Order.flip(Order.String), ({ stamp }: { stamp: string }) => stamp))
-  return newestFirst(stamped).map(({ name }) => path.join(path.dirname(file), name))
+  const newestFirst = Arr.sortWith(stamped, ({ stamp }) => stamp, Order.flip(Order.String))
+  return newestFirst.map(({ name }) => path.join(path.dirname(file), name))
 })
 
 /**
