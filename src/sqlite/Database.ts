@@ -10,7 +10,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Ref, Scope } from "effect"
+import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -22,9 +22,10 @@ import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import { lockHolders } from "./LockHolders.ts"
 import type { LockHolder } from "./LockTable.ts"
-import { processName } from "./ProcessName.ts"
+import * as LogSizeLimit from "./LogSizeLimit.ts"
 import * as LogSync from "./LogSync.ts"
 import * as OpenFiles from "./OpenFiles.ts"
+import { processName } from "./ProcessName.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Sidecars from "./Sidecars.ts"
 import * as Writer from "./Writer.ts"
@@ -63,16 +64,6 @@ export interface DatabaseOptions {
   /** For a database of somebody else: refuses one that is not in WAL mode, instead of changing it; default false. */
   readonly requireWal?: boolean
 }
-
-/**
- * 32 MiB: twice the log that 4000 frames of the default page size make, so that in normal running the file is reused
- * (which syncs faster than growing it) and after an incident the first commit of the next log cuts it back.
- * https://www.sqlite.org/pragma.html#pragma_journal_size_limit
- */
-const journalSizeLimit = 32 * 1024 * 1024
-
-/** 4 MiB: cutting a file takes about a millisecond for so much, on the thread that commits (and 40 ms for 250 MB at once). */
-const cutAtOnce = 4 * 1024 * 1024
 
 /** Made by `Database.layer` and `AdoptedDatabase.layer`, and by nobody else: a guard needs more of it than stands here. */
 export interface DatabaseService {
@@ -179,7 +170,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   if (!readOnly) {
     yield* settle("journal_mode", "WAL", "wal", "WalRefused")
     yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
-    yield* settle("journal_size_limit", journalSizeLimit, journalSizeLimit)
+    yield* settle("journal_size_limit", LogSizeLimit.limit, LogSizeLimit.limit)
   }
   // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
@@ -196,7 +187,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const quiesceOnce = Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce)))
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
-  const limit = yield* Ref.make(journalSizeLimit)
+  const cutGently = yield* LogSizeLimit.cutGently(sql, stored)
   const database = Database.of({
     sql,
     holder,
@@ -214,16 +205,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     syncFile: FileSync.sync(stored),
     lockHolders: Effect.provideService(lockHolders(stored), FileSystem.FileSystem, fs),
     others: Effect.provideService(Sidecars.openedBy(stored), FileSystem.FileSystem, fs),
-    cutGently: Effect.gen(function* () {
-      const size = yield* fs.stat(`${stored}-wal`).pipe(
-        Effect.map((info) => Number(info.size)),
-        Effect.orElseSucceed(() => 0),
-      )
-      const wanted = Math.max(journalSizeLimit, size - cutAtOnce)
-      if ((yield* Ref.get(limit)) === wanted) return
-      yield* sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`)
-      yield* Ref.set(limit, wanted)
-    }),
+    cutGently,
     version: String(version[0]?.[0]),
     exposure,
     seesCommits: true,
