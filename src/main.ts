@@ -11,7 +11,7 @@ import { guard } from "./cli/guard.ts"
 import { injectCapital } from "./cli/injectCapital.ts"
 import { restore } from "./cli/restore.ts"
 import { run } from "./cli/run.ts"
-import { runMain } from "./cli/runMain.ts"
+import { runMain } from "./cli/RunMain.ts"
 import { status } from "./cli/status.ts"
 import { writeInitialBasis } from "./cli/writeInitialBasis.ts"
 

@@ -64,9 +64,9 @@ export const run = <E extends Error, R>(
   Effect.gen(function* () {
     const shutdown = yield* Shutdown.Shutdown
     const code = yield* Effect.catch(self, (error) =>
-      Effect.as(Console.error(`${command}: ${error.message}`), exitCodeOf(error)),
+      Effect.as(Console.error(`seawall ${command}: ${error.message}`), exitCodeOf(error)),
     )
     const failures = yield* shutdown.failures
-    if (failures.length > 0) yield* Console.error(`${command}: the close failed: ${failures.join(", ")}`)
+    if (failures.length > 0) yield* Console.error(`seawall ${command}: the close failed: ${failures.join(", ")}`)
     yield* ExitCode.exitWith(failures.length > 0 ? ExitCode.failed : code)
   }).pipe(Effect.provide(Layer.merge(logging(options), Shutdown.layer())))

@@ -1,5 +1,5 @@
 /** `seawall doctor`: what is wrong with a database, the worst first, and what mends it. Changes nothing. */
-import { Console, Effect, References, Schema } from "effect"
+import { Console, Effect, Schema } from "effect"
 import { Command } from "effect/unstable/cli"
 import * as Doctor from "../operator/Doctor.ts"
 import { Report } from "../operator/Finding.ts"
@@ -30,20 +30,14 @@ const asText = (report: Report): string => {
   return [head, ...blocks, OneShot.table([["EXAMINED", "SEEN"], ...rows])].join("\n\n")
 }
 
-/** Where somebody waits before a terminal, a check that takes long says how far it is. */
-const withProgress = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(References.MinimumLogLevel, (level) =>
-    process.stderr.isTTY && level === "Warn" ? Effect.provideService(self, References.MinimumLogLevel, "Info") : self,
-  )
-
 const answer = Effect.fnUntraced(function* ({ db, json }: { readonly db: string; readonly json: boolean }) {
-  const report = yield* withProgress(Doctor.examine(db))
+  const report = yield* Doctor.examine(db)
   yield* Console.log(json ? yield* Schema.encodeEffect(Schema.fromJsonString(Report))(report) : asText(report))
   return exitCode(report)
 })
 
 export const doctor = Command.make("doctor", { db: OneShot.database, json: OneShot.json }, (input) =>
-  OneShot.run("seawall doctor", answer(input)),
+  OneShot.run("doctor", answer(input), { progress: true }),
 ).pipe(
   Command.withShortDescription("Find what is wrong with a database, and what mends it"),
   Command.withDescription(

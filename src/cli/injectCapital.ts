@@ -3,7 +3,7 @@ import { Effect, Option, Result } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { deposit, injection } from "../state/Capital.ts"
 import { Asset, CapitalError } from "../state/CapitalEvent.ts"
-import * as CapitalChange from "./capitalChange.ts"
+import * as CapitalChange from "./CapitalChange.ts"
 
 const flags = {
   ...CapitalChange.flags,

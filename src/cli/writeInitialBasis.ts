@@ -2,7 +2,7 @@
 import { Effect, Result } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import { initialBasis, initialBasisOnce } from "../state/Capital.ts"
-import * as CapitalChange from "./capitalChange.ts"
+import * as CapitalChange from "./CapitalChange.ts"
 
 const flags = {
   ...CapitalChange.flags,

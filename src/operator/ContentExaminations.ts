@@ -3,6 +3,7 @@
  * back to. The only examinations that open it with SQLite, read-only, and after everything that is read as bytes.
  */
 import { Clock, DateTime, Effect, Option, Path, Result } from "effect"
+import { restoreCommand, unfinished } from "../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { endStatement, openSessions } from "../state/OpenSessions.ts"
@@ -10,17 +11,17 @@ import { NotExamined, type Seen } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen, owners } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
 import type { Reading } from "./Readable.ts"
-import { command, count, quoted } from "./Wording.ts"
+import { command, quoted } from "../sqlite/ShellCommand.ts"
+import { count } from "./Wording.ts"
 
 const nothing = (seen: string): Seen => ({ seen, findings: [] })
 
 /** What a damaged database is mended with: the newest backup that passes its own check, else what can be read of it. */
 export const restore = Effect.fnUntraced(function* (file: string, backups: ReadonlyArray<string>) {
-  for (const backup of backups) {
-    const checked = yield* Effect.result(Integrity.check(backup))
-    if (Result.isSuccess(checked)) return command("seawall restore", backup, file)
-  }
-  return `${command("sqlite3", file)} .recover | ${command("sqlite3", `${file}.recovered`)}`
+  return Option.match(yield* Integrity.newestSound(backups), {
+    onNone: () => `${command("sqlite3", file)} .recover | ${command("sqlite3", `${file}.recovered`)}`,
+    onSome: (backup) => restoreCommand(file, backup),
+  })
 })
 
 /** Beside who has it open the check is a reader: it takes its time, and the log grows meanwhile. */
@@ -94,25 +95,28 @@ const stampedAt = (backup: string): Option.Option<number> => {
 
 /**
  * Only the newest is checked. None at all is a notice, because other programs make backups that are not seen here; one
- * that got old or went bad is a warning, because somebody relies on it.
+ * that got old or went bad is a warning, because somebody relies on it. What was never finished only takes room.
  */
 export const backup = (backups: ReadonlyArray<string>) =>
   Effect.fnUntraced(function* (facts: Facts) {
     const path = yield* Path.Path
     const remedy = command("seawall backup", facts.file)
+    const findings: Array<Omit<Finding, "subject">> = []
+    const left = yield* unfinished(facts.file)
+    if (left.length > 0) {
+      const message = `${count(left.length, "file")} of a backup that was never finished ${left.length === 1 ? "is" : "are"} beside it`
+      findings.push({ severity: "notice", message, evidence: { files: left }, remedy: command("rm", ...left) })
+    }
     const [newest] = backups
     if (newest === undefined) {
       const message = `there is no backup of it (${path.basename(facts.file)}.bak.* or .post.*) beside it`
-      return {
-        seen: "none",
-        findings: [{ severity: "notice", message, evidence: { backups: 0 }, remedy }],
-      } satisfies Seen
+      findings.push({ severity: "notice", message, evidence: { backups: 0 }, remedy })
+      return { seen: "none", findings } satisfies Seen
     }
     const now = yield* Clock.currentTimeMillis
     const madeAt = Option.getOrElse(stampedAt(newest), () => now)
     const days = Math.floor((now - madeAt) / day)
     const evidence = { backups: backups.length, newest, age_days: days }
-    const findings: Array<Omit<Finding, "subject">> = []
     if (now - madeAt > oldest && facts.modifiedAt > madeAt) {
       const message = `the newest backup is ${count(days, "day")} old, and the database was written since`
       findings.push({ severity: "warning", message, evidence, remedy })

@@ -5,7 +5,7 @@
 import { Cause, Effect, Schema } from "effect"
 import type { Facts } from "./Facts.ts"
 import type { Finding, Subject } from "./Finding.ts"
-import { command } from "./Wording.ts"
+import { command } from "../sqlite/ShellCommand.ts"
 
 export interface Seen {
   /** What is there, said also when nothing is wrong with it. */

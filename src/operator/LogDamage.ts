@@ -9,7 +9,8 @@ import { empty, type LogFile } from "../sqlite/outside/LogFile.ts"
 import type { LogIndex } from "../sqlite/outside/LogIndex.ts"
 import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
 import { type Evidence, type Finding } from "./Finding.ts"
-import { command, count, quoted } from "./Wording.ts"
+import { command, quoted } from "../sqlite/ShellCommand.ts"
+import { count } from "./Wording.ts"
 
 type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
   /** The database file alone holds more than what is left of the log, which would overwrite it with older pages. */

@@ -5,7 +5,8 @@ import * as SqliteVersion from "../sqlite/SqliteVersion.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
 import { type Facts, isOpen, validIndex } from "./Facts.ts"
 import * as LogDamage from "./LogDamage.ts"
-import { command, count, size } from "./Wording.ts"
+import { command } from "../sqlite/ShellCommand.ts"
+import { count, size } from "./Wording.ts"
 
 const nothing = (seen: string): Seen => ({ seen, findings: [] })
 

@@ -8,7 +8,8 @@ import { type Opener, openers } from "../sqlite/outside/Openers.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
 import { type Facts, type Owner, validIndex } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
-import { command, count, ownerName } from "./Wording.ts"
+import { command } from "../sqlite/ShellCommand.ts"
+import { count, ownerName } from "./Wording.ts"
 
 const nothing = (seen: string): Seen => ({ seen, findings: [] })
 const pidsOf = (owners: ReadonlyArray<{ readonly pid: number }>) => owners.map(({ pid }) => pid)

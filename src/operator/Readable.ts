@@ -8,7 +8,8 @@ import { tmpdir } from "node:os"
 import type { Situation } from "../sqlite/outside/Address.ts"
 import { NotExamined } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen } from "./Facts.ts"
-import { command, size } from "./Wording.ts"
+import { command } from "../sqlite/ShellCommand.ts"
+import { size } from "./Wording.ts"
 
 export interface Readable {
   readonly file: string

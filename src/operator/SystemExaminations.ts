@@ -4,7 +4,8 @@ import { statfs } from "node:fs/promises"
 import { type Examination, NotExamined, type Seen } from "./Examination.ts"
 import type { Facts } from "./Facts.ts"
 import { isWal } from "./LogExaminations.ts"
-import { command, size } from "./Wording.ts"
+import { command } from "../sqlite/ShellCommand.ts"
+import { size } from "./Wording.ts"
 
 /** WAL mode corrupts there; a rollback journal only is as good as the locks of that file system. */
 export const judgeNetwork = (facts: Facts): Seen => {

@@ -1,12 +1,6 @@
-/** How commands, sizes and processes are written in what an operator reads. */
+/** How sizes, counts and processes are written in what an operator reads. */
 
 import { processName } from "../sqlite/ProcessName.ts"
-
-/** For a POSIX shell; as it is where that is safe. */
-export const quoted = (word: string) =>
-  /^[\w./][\w./+:@%-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-
-export const command = (name: string, ...files: ReadonlyArray<string>) => [name, ...files.map(quoted)].join(" ")
 
 const units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
 

@@ -67,7 +67,10 @@ export interface DatabaseOptions {
 
 /** Made by `Database.layer` and `AdoptedDatabase.layer`, and by nobody else: a guard needs more of it than stands here. */
 export interface DatabaseService {
-  /** Each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself. Streams fail. */
+  /**
+   * Of `Database.layer`: each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself, and
+   * streams fail. Of `AdoptedDatabase.layer`: the client that was there.
+   */
   readonly sql: SqlClient.SqlClient
   /** As it was given. */
   readonly file: string

@@ -107,7 +107,7 @@ describe("seawall checkpoint", () => {
     const before = fs.readFileSync(at("test.db"))
     const { code, stderr, stdout } = await seawall("checkpoint", "test.db")
     expect([code, stdout]).toEqual([1, ""])
-    expect(stderr).toMatch(/^checkpoint: cannot open test\.db: it is not in WAL mode, .*\n$/)
+    expect(stderr).toMatch(/^seawall checkpoint: cannot open test\.db: it is not in WAL mode, .*\n$/)
     expect(fs.readFileSync(at("test.db"))).toEqual(before)
     expect(names()).toEqual(["test.db"])
   })
@@ -158,7 +158,7 @@ describe("seawall backup", () => {
     create("test.db", 1)
     fs.writeFileSync(at("mine"), "mine")
     const { code, stderr } = await seawall("backup", "test.db", "mine")
-    expect([code, stderr]).toEqual([1, "backup: no backup mine: there is a file of that name already\n"])
+    expect([code, stderr]).toEqual([1, "seawall backup: no backup mine: there is a file of that name already\n"])
     expect(fs.readFileSync(at("mine"), "utf8")).toBe("mine")
     expect(names()).toEqual(["mine", "test.db"])
   })
@@ -221,7 +221,7 @@ describe("seawall restore", () => {
     const { code, stderr } = await seawall("restore", "backup.db", "test.db")
     expect([code, stderr]).toEqual([
       65,
-      expect.stringMatching(/^restore: backup\.db failed its integrity check: .*\n$/),
+      expect.stringMatching(/^seawall restore: backup\.db failed its integrity check: .*\n$/),
     ])
     expect(fs.readFileSync(at("test.db"))).toEqual(before)
     expect(names()).toEqual(["backup.db", "test.db"])
@@ -232,7 +232,7 @@ describe("seawall restore", () => {
     create("backup.db", 5)
     const other = await beside("c.execute('SELECT * FROM t').fetchall()")
     const { code, stderr } = await seawall("restore", "backup.db", "test.db")
-    const words = `^restore: test\\.db is open in \\S*python3 .* \\(pid ${other.pid}\\); stop that first\\. Nothing was changed\n$`
+    const words = `^seawall restore: test\\.db is open in \\S*python3 .* \\(pid ${other.pid}\\); stop that first\\. Nothing was changed\n$`
     expect([code, stderr]).toEqual([1, expect.stringMatching(words)])
     await other.end()
     expect(rowsIn("test.db")).toBe(1)

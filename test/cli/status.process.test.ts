@@ -114,7 +114,7 @@ describe.concurrent("seawall status", () => {
     const under = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : []
     const ended = await run(["status", file], { cwd: at.folder, under })
     expect([ended.code, ended.stdout]).toEqual([1, ""])
-    expect(ended.stderr).toMatch(/^status: [^\n]*\n$/)
+    expect(ended.stderr).toMatch(/^seawall status: [^\n]*\n$/)
     expect(ended.stderr).toContain(words)
     expect(fs.readdirSync(at.folder, { recursive: true })).toEqual(before)
   })

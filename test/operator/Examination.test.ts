@@ -2,6 +2,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
+import { ChildProcess } from "effect/unstable/process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Examination from "../../src/operator/Examination.ts"
@@ -10,6 +11,7 @@ import type { Facts } from "../../src/operator/Facts.ts"
 import * as ProcessExaminations from "../../src/operator/ProcessExaminations.ts"
 import { judgeNetwork, judgeSpace } from "../../src/operator/SystemExaminations.ts"
 import { stampOf } from "../../src/sqlite/copies/BackupFiles.ts"
+import { openedBy } from "../../src/sqlite/Sidecars.ts"
 import { copyOf, leftBehind } from "../support/LeftFiles.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { owner } from "../support/Owner.ts"
@@ -266,6 +268,29 @@ describe("backups", () => {
       expect(finding).toMatchObject({ severity: "warning", evidence: { backups: 2 } })
       expect(finding?.message).toContain("is damaged")
     }),
+  )
+})
+
+describe("a backup that was never finished", () => {
+  it.live("is a notice with the command that removes it, unless some process has it open", () =>
+    Effect.gen(function* () {
+      const file = yield* database()
+      fs.copyFileSync(file, `${file}.bak.20261101T000000000Z`)
+      const partial = `${file}.manual.20261102T000000000Z.partial`
+      for (const suffix of ["", "-journal"]) fs.writeFileSync(partial + suffix, "half of it")
+      const writing = yield* ChildProcess.make("tail", ["-f", partial])
+      yield* Effect.repeat(openedBy(partial), { until: (users) => users.length > 0 })
+      const words = "never finished"
+      const unfinished = Effect.map(examineUntouched(file), ({ findings }) =>
+        findings.filter(({ message }) => message.includes(words)),
+      )
+      expect(yield* unfinished).toEqual([])
+      yield* writing.kill()
+      const left = [partial, `${partial}-journal`]
+      expect(yield* unfinished).toMatchObject([
+        { severity: "notice", subject: "backup", evidence: { files: left }, remedy: `rm ${left.join(" ")}` },
+      ])
+    }).pipe(Effect.provide(NodeServices.layer)),
   )
 })
 

@@ -5,7 +5,8 @@
  * Each is one whole database file, and has passed `quick_check` before it got its name. What is being written has a name
  * that ends in `.partial`, and is no backup.
  */
-import { Array as Arr, Cause, DateTime, Effect, FileSystem, Option, Order, Path, type PlatformError } from "effect"
+import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
+import { command } from "../ShellCommand.ts"
 import { openedBy } from "../Sidecars.ts"
 
 /** From before a session, or from its clean end. */
@@ -15,7 +16,7 @@ export type SessionBackup = "bak" | "post"
 export type BackupKind = SessionBackup | "manual"
 
 const pattern = /^(.*)\.(bak|post|manual)\.(\d{8}T\d{9}Z)$/
-const partial = /^((.*)\.(bak|post)\.\d{8}T\d{9}Z\.partial)(?:-journal|-wal|-shm)?$/
+const partial = /^((.*)\.(bak|post|manual)\.\d{8}T\d{9}Z\.partial)(?:-journal|-wal|-shm)?$/
 
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
@@ -36,32 +37,38 @@ export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind
 })
 
 /**
- * Removes all but the newest of a kind, and what an interrupted backup of that kind left, unless some process has it open.
- * What cannot be removed is a WARNING each. Nothing that was asked for goes by itself (`manual`).
+ * The paths of what interrupted backups left: no process has it open (Linux; elsewhere it may be on its way). None when the
+ * folder cannot be read.
+ */
+export const unfinished = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folder = path.dirname(file)
+  const names = yield* Effect.orElseSucceed(fs.readDirectory(folder), () => [])
+  const left = yield* Effect.filter(names, (name) => {
+    const [, whole = "", base, found] = partial.exec(name) ?? []
+    if (base !== path.basename(file) || (kind ?? found) !== found) return Effect.succeed(false)
+    return Effect.map(openedBy(path.join(folder, whole)), (users) => users.length === 0)
+  })
+  return left.map((name) => path.join(folder, name))
+})
+
+/**
+ * Removes all but the newest of a kind, and what an interrupted backup of that kind left. What cannot be removed is a WARNING
+ * each. Nothing that was asked for goes by itself (`manual`).
  */
 export const prune = Effect.fnUntraced(function* (file: string, kind: SessionBackup, keep: number) {
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const warned = <A>(name: string, self: Effect.Effect<A, PlatformError.PlatformError>) =>
-    self.pipe(
-      Effect.tapError((error) => Effect.logWarning("old backup left", Cause.fail(error))),
-      Effect.annotateLogs({ file: name }),
-      Effect.option,
-    )
-  const folder = path.dirname(file)
-  const names = Option.getOrElse(yield* warned(folder, fs.readDirectory(folder)), (): Array<string> => [])
-  const isAbandoned = Effect.fnUntraced(function* (name: string) {
-    const [, whole = "", base, found] = partial.exec(name) ?? []
-    if (base !== path.basename(file) || found !== kind) return false
-    return (yield* openedBy(path.join(folder, whole))).length === 0
-  })
-  const unfinished = (yield* Effect.filter(names, isAbandoned)).map((name) => path.join(folder, name))
   const old = (yield* list(file, kind)).slice(keep)
-  yield* Effect.forEach([...old, ...unfinished], (name) => warned(name, fs.remove(name)), { discard: true })
+  yield* Effect.forEach(
+    [...old, ...(yield* unfinished(file, kind))],
+    (name) =>
+      fs
+        .remove(name)
+        .pipe(Effect.ignore({ log: "Warn", message: "old backup left" }), Effect.annotateLogs({ file: name })),
+    { discard: true },
+  )
 })
 
-/** The command that puts a backup in the place of a database, for a POSIX shell. */
-export const restoreCommand = (file: string, backup: string) => {
-  const quoted = (name: string) => `'${name.replaceAll("'", `'\\''`)}'`
-  return `seawall restore ${quoted(backup)} ${quoted(file)}`
-}
+/** The command that puts a backup in the place of a database. */
+export const restoreCommand = (file: string, backup: string) => command("seawall restore", backup, file)

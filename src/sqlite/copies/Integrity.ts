@@ -98,6 +98,10 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
   yield* Effect.schedule(line, Schedule.spaced(progressInterval))
 })
 
+/** The first that passes its own check; of the newest first, the newest. @internal */
+export const newestSound = (backups: ReadonlyArray<string>) =>
+  Effect.findFirst(backups, (backup) => Effect.map(Effect.result(check(backup)), Result.isSuccess))
+
 /** What is checked before it is opened. */
 export interface IntegrityOptions {
   readonly file: string
@@ -109,12 +113,11 @@ export interface IntegrityOptions {
 const advised = Effect.fnUntraced(function* (error: IntegrityError) {
   if (error.reason !== "Damaged") return yield* error
   const { file, findings, reason } = error
-  for (const backup of yield* BackupFiles.list(file)) {
-    if (Result.isFailure(yield* Effect.result(check(backup)))) continue
-    const advice = `restore the newest backup that passes its own check: ${BackupFiles.restoreCommand(file, backup)}`
-    return yield* new IntegrityError({ file, reason, findings, advice })
-  }
-  const advice = "there is no backup beside it that passes its own check"
+  const advice = Option.match(yield* newestSound(yield* BackupFiles.list(file)), {
+    onNone: () => "there is no backup beside it that passes its own check",
+    onSome: (backup) =>
+      `restore the newest backup that passes its own check: ${BackupFiles.restoreCommand(file, backup)}`,
+  })
   return yield* new IntegrityError({ file, reason, findings, advice })
 })
 
