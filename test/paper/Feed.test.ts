@@ -3,6 +3,7 @@ import { Cause, Effect, Exit, Layer, Option, Result, Schema, Stream } from "effe
 import { TestClock } from "effect/testing"
 import { Feed, FeedError, Quote } from "../../src/paper/Feed.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import { feedContract, take } from "./feedContract.ts"
 
 const encoder = new TextEncoder()
 
@@ -27,13 +28,19 @@ const all = Effect.gen(function* () {
   }
 })
 
-const take = (n: number) => Effect.flatMap(Feed, (feed) => Effect.forEach(Array.from({ length: n }), () => feed.next))
-
 const badLines = Effect.flatMap(Feed, (feed) => feed.badLines)
 
 const quote = (bid: number, ask = bid + 0.01): Quote => ({ bid, ask })
 
 const json = (value: unknown) => JSON.stringify(value)
+
+feedContract("of lines that come in one piece", () =>
+  feedOf(Array.from({ length: 100 }, (_, n) => json(quote(1 + n))).join("\n")),
+)
+feedContract("of lines that come in many pieces", () =>
+  feedOf(...Array.from({ length: 100 }, (_, n) => [json(quote(1 + n)), "\n"]).flat()),
+)
+feedContract("that is a random walk", () => Feed.layerRandomWalk({ seed: 1, price: 0.5 }))
 
 describe("a feed of lines", () => {
   it.effect("gives its quotes in order, and then none, however often it is asked", () =>

@@ -1,0 +1,51 @@
+/** What every `Feed` gives whoever asks: one suite, run against each implementation. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Fiber, type Layer, Option, Schema } from "effect"
+import { Feed, Quote } from "../../src/paper/Feed.ts"
+
+export const take = (n: number) =>
+  Effect.flatMap(Feed, (feed) => Effect.forEach(Array.from({ length: n }), () => feed.next))
+
+/** `feed` has at least a hundred quotes, no two of them alike, and is the same whenever it is built. */
+export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed, E>) =>
+  describe(`a feed ${name}`, () => {
+    const first = Effect.map(take(100), (quotes) => quotes.map(Option.getOrThrow))
+
+    it.effect("gives quotes that can be traded on, and refuses none of its own", () =>
+      Effect.gen(function* () {
+        for (const quote of yield* first) expect(Schema.is(Quote)(quote)).toBe(true)
+        expect(yield* Feed.use(({ badLines }) => badLines)).toBe(0)
+      }).pipe(Effect.provide(feed())),
+    )
+
+    it.effect("gives each quote once, to whoever asked first", () =>
+      Effect.gen(function* () {
+        const whole = yield* Effect.provide(first, feed())
+        const shared = yield* Effect.gen(function* () {
+          const { next } = yield* Feed
+          return yield* Effect.forEach(Array.from({ length: 100 }), () => next, { concurrency: "unbounded" })
+        }).pipe(Effect.provide(feed()))
+        expect(shared.map(Option.getOrThrow)).toEqual(whole)
+      }),
+    )
+
+    it.effect("loses no quote when somebody who asks is interrupted", () =>
+      Effect.gen(function* () {
+        const [, second] = yield* Effect.provide(first, feed())
+        const after = yield* Effect.gen(function* () {
+          const { next } = yield* Feed
+          yield* next
+          const asking = yield* Effect.forkChild(next) // has not begun
+          yield* Fiber.interrupt(asking)
+          return yield* next
+        }).pipe(Effect.provide(feed()))
+        expect(after).toEqual(Option.some(second))
+      }),
+    )
+
+    it.effect("begins anew wherever it is built", () =>
+      Effect.gen(function* () {
+        expect(yield* Effect.provide(first, feed())).toEqual(yield* Effect.provide(first, feed()))
+      }),
+    )
+  })
