@@ -133,7 +133,7 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
   const watched = {
     ...(yield* Effect.provideContext(Dashboard.watched, context)),
     replaced: Effect.sync(() => isReplaced),
-    attributes: { database: file },
+    attributes: { database: file }, // also of the only one, as in the log
   } satisfies Watched
   return {
     watched,

@@ -72,7 +72,7 @@ export class Dashboard extends Context.Service<
   static readonly layerOf = (options: DashboardOfOptions): Layer.Layer<Dashboard, never, LiveLog> =>
     Layer.effect(Dashboard, make(options))
 
-  /** The database in reach, by the path that was given for it: one of several for `layerOf`. */
+  /** The database in reach, by the name that its `Database` has: one of several for `layerOf`. */
   static readonly watched: Effect.Effect<WatchedDatabase.Watched, never, WalGuard | Database> = WatchedDatabase.inReach
 }
 
@@ -91,7 +91,10 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const { version } = packageJson
   const engine = Option.fromUndefinedOr(options.engine)
   const liveLog = yield* LiveLog
-  const databases = options.databases.map(WatchedDatabase.make)
+  const isAlone = options.databases.length === 1
+  const databases = options.databases.map((watched) =>
+    WatchedDatabase.make({ attributes: isAlone ? {} : { database: watched.name }, ...watched }),
+  )
   const history = History.make(databases.length)
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos
@@ -166,7 +169,13 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const serving = yield* Effect.acquireRelease(Effect.result(serve), (it) =>
     it._tag === "Failure"
       ? Effect.void
-      : Shutdown.step("close dashboard", Effect.ignoreCause(Effect.andThen(lastWord, it.success.close))),
+      : Shutdown.step(
+          "close dashboard",
+          Effect.andThen(
+            Effect.ignoreCause(lastWord, { log: "Error", message: "dashboard stopped" }),
+            it.success.close,
+          ),
+        ),
   )
   if (serving._tag === "Failure") {
     yield* Effect.annotateLogs(Effect.logWarning("dashboard off"), {

@@ -20,7 +20,7 @@ export interface Watched {
   readonly exposure: Database["Service"]["exposure"]
   /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
   readonly replaced?: Effect.Effect<boolean>
-  /** What tells its metrics from those of others in the same process; default nothing, as for the only one. */
+  /** What tells its metrics from those of others in the same process; default its name as `database`, nothing for the only one. */
   readonly attributes?: Readonly<Record<string, string>>
 }
 

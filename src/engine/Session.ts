@@ -65,7 +65,7 @@ const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
 
 /**
  * Starts all of it. Fails as the first part that cannot start: what is above that never starts, what is below closes in
- * its order. Provides every service of the chain; needs `Halt`, and takes the `Shutdown` in reach.
+ * its order. Provides every service of the chain but `Backup`; needs `Halt`, and takes the `Shutdown` in reach.
  */
 export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
   Engine.layer({

@@ -102,9 +102,9 @@ export const backup = (backups: ReadonlyArray<string>) =>
     const path = yield* Path.Path
     const remedy = command("seawall backup", facts.file)
     const findings: Array<Omit<Finding, "subject">> = []
-    const left = yield* unfinished(facts.file)
+    const left = Option.isSome(facts.owners) ? yield* unfinished(facts.file) : [] // else it may be on its way
     if (left.length > 0) {
-      const message = `${count(left.length, "file")} of a backup that was never finished ${left.length === 1 ? "is" : "are"} beside it`
+      const message = `${count(left.length, "file")} of a backup that was never finished ${left.length === 1 ? "is" : "are"} beside it; nobody who can be seen is at it`
       findings.push({ severity: "notice", message, evidence: { files: left }, remedy: command("rm", ...left) })
     }
     const [newest] = backups

@@ -72,7 +72,7 @@ export interface DatabaseService {
    * streams fail. Of `AdoptedDatabase.layer`: the client that was there.
    */
   readonly sql: SqlClient.SqlClient
-  /** As it was given. */
+  /** As it was given; of an adopted client, as SQLite names it. */
   readonly file: string
   /** The version of SQLite that runs, such as "3.53.1". */
   readonly version: string

@@ -14,6 +14,7 @@ export const present = Effect.fnUntraced(function* (file: string) {
   )
 })
 
+/** A process that has the database open, or a lock of its log. */
 export interface Process {
   readonly pid: number
   /** The kernel's name of it, of at most 15 characters; `unknown` when it has ended meanwhile. */
@@ -21,10 +22,10 @@ export interface Process {
 }
 
 /**
- * Other processes that have the file open, as far as `/proc/PID/fd` shows: nothing on other systems than Linux, and
- * not the processes of other users without the right to look at them. An empty answer therefore proves nothing.
+ * The processes that have the file open, this one too, as far as `/proc/PID/fd` shows: nothing on other systems than Linux,
+ * and not the processes of other users without the right to look at them. An empty answer therefore proves nothing.
  */
-export const openedBy = Effect.fnUntraced(function* (file: string) {
+export const users = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const none = Effect.succeed<ReadonlyArray<string>>([])
   const target = yield* Effect.orElseSucceed(fs.realPath(file), () => file)
@@ -37,14 +38,13 @@ export const openedBy = Effect.fnUntraced(function* (file: string) {
     return false
   })
   const pids = (yield* Effect.catch(fs.readDirectory("/proc"), () => none)).filter((name) => /^\d+$/.test(name))
-  const others = yield* Effect.filter(
-    pids.filter((pid) => Number(pid) !== process.pid),
-    hasOpen,
-  )
-  return yield* Effect.forEach(others, (pid) =>
+  return yield* Effect.forEach(yield* Effect.filter(pids, hasOpen), (pid) =>
     Effect.map(Effect.option(fs.readFileString(`/proc/${pid}/comm`)), (comm): Process => ({
       pid: Number(pid),
       command: Option.getOrElse(comm, () => "unknown").trim(),
     })),
   )
 })
+
+/** The same without this process. */
+export const openedBy = (file: string) => Effect.map(users(file), (all) => all.filter(({ pid }) => pid !== process.pid))

@@ -18,6 +18,7 @@ import {
 } from "./CapitalEvent.ts"
 import { capitalOrStateError, stateError, type StateError } from "./StateError.ts"
 
+/** What leaves: as a deposit is given, and the worth that says how much of it is profit. */
 export type CapitalWithdrawal = Capital.Deposit & {
   /** What all holdings are worth before the withdrawal, in RLUSD, finite; taken as it is given. */
   readonly valueRlusd: number

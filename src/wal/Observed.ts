@@ -25,6 +25,7 @@ export interface FinishedCheckpoint {
 /** As many as the latency window holds: some seconds of a guard in full work, hours of an idle one. */
 export const mostFinished = 512
 
+/** What a guard knows at this moment. */
 export interface Observed {
   /** Zero while the guard does not run. */
   readonly interval: Duration.Duration

@@ -359,6 +359,18 @@ describe("the stream", () => {
     }),
   )
 
+  it.live("ends, and gives its port back, also when what it shows has broken", () =>
+    Effect.gen(function* () {
+      const { close, inside, url } = yield* dashboard({ engine: Effect.die(new Error("a figure that is none")) })
+      yield* close
+      const again = yield* dashboard({ port: Number(new URL(url).port) })
+      expect(again.url).toBe(url)
+      expect(yield* inside(steps)).toEqual(["close dashboard"])
+      const [line] = (yield* inside(logged("dashboard stopped"))).slice(-1)
+      expect(line?.level).toBe("Error")
+    }),
+  )
+
   it.live("does not start on a port that is none, which is the same WARNING", () =>
     Effect.gen(function* () {
       const { inside, url } = yield* dashboard({ port: 70_000 })

@@ -63,7 +63,6 @@ export const scripted = (name: string): Scripted => {
         seconds: Effect.sync(() => exposed),
       },
       replaced: Effect.sync(() => isReplaced),
-      attributes: { database: name },
     },
     know: (changes) => {
       observed = { ...observed, ...changes }

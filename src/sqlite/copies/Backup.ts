@@ -107,20 +107,28 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
   const copyTo = Effect.fn("Backup.copyTo")(function* (name: string) {
     const start = yield* Clock.currentTimeMillis
     const aside = `${name}.partial`
-    const create = Effect.mapError(Effect.scoped(fs.open(aside, { flag: "wx" })), (cause) =>
-      cause.reason._tag === "AlreadyExists"
-        ? new BackupError({ file: name, cause: `remove ${aside} first, which is there already` })
-        : cause,
-    )
-    const { size } = yield* Effect.acquireUseRelease(
-      create,
-      () =>
-        copy(file, aside).pipe(
-          Effect.andThen(Integrity.check(aside)),
-          Effect.andThen(fs.stat(aside)),
-          Effect.tap(() => giveName(aside, name)),
-        ),
-      () => Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left))),
+    const { size } = yield* Effect.scoped(
+      Effect.gen(function* () {
+        // Open to the end, so that everybody can see that somebody is at it.
+        yield* fs.open(aside, { flag: "wx" }).pipe(
+          Effect.mapError((cause) =>
+            cause.reason._tag === "AlreadyExists"
+              ? new BackupError({ file: name, cause: `remove ${aside} first, which is there already` })
+              : cause,
+          ),
+          Effect.andThen(
+            Effect.addFinalizer(() =>
+              Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left))),
+            ),
+          ),
+          Effect.uninterruptible,
+        )
+        yield* copy(file, aside)
+        yield* Integrity.check(aside)
+        const made = yield* fs.stat(aside)
+        yield* giveName(aside, name)
+        return made
+      }),
     )
     yield* Effect.annotateLogs(Effect.logInfo("backup"), {
       file: name,

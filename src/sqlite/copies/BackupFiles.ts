@@ -7,7 +7,7 @@
  */
 import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
 import { command } from "../ShellCommand.ts"
-import { openedBy } from "../Sidecars.ts"
+import * as Sidecars from "../Sidecars.ts"
 
 /** From before a session, or from its clean end. */
 export type SessionBackup = "bak" | "post"
@@ -37,8 +37,8 @@ export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind
 })
 
 /**
- * The paths of what interrupted backups left: no process has it open (Linux; elsewhere it may be on its way). None when the
- * folder cannot be read.
+ * The paths of what interrupted backups left: no process that can be seen has it open, which whoever makes one does all the
+ * time (Linux; elsewhere it may be on its way). None when the folder cannot be read.
  */
 export const unfinished = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {
   const fs = yield* FileSystem.FileSystem
@@ -48,7 +48,10 @@ export const unfinished = Effect.fnUntraced(function* (file: string, kind?: Back
   const left = yield* Effect.filter(names, (name) => {
     const [, whole = "", base, found] = partial.exec(name) ?? []
     if (base !== path.basename(file) || (kind ?? found) !== found) return Effect.succeed(false)
-    return Effect.map(openedBy(path.join(folder, whole)), (users) => users.length === 0)
+    // Looked for again after that: it may have got its name meanwhile.
+    return Effect.flatMap(Sidecars.users(path.join(folder, whole)), (users) =>
+      users.length > 0 ? Effect.succeed(false) : Effect.orElseSucceed(fs.exists(path.join(folder, name)), () => false),
+    )
   })
   return left.map((name) => path.join(folder, name))
 })

@@ -7,7 +7,7 @@
  * Does not look into the database that it replaces, which may be damaged.
  */
 import type * as NodeServices from "@effect/platform-node/NodeServices"
-import { Array as Arr, Clock, Effect, FileSystem, identity, Option, Path, Schema } from "effect"
+import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
@@ -93,33 +93,32 @@ export const restore = Effect.fn("Restore.restore")(function* (
   const stamp = stampOf(yield* Clock.currentTimeMillis)
   const aside = `${target}.restoring.${stamp}`
   const keptAs = `${target}.replaced.${stamp}`
-  /** The database before what stands beside it, so that nobody can open it without. */
-  const suffixes = ["", "-wal", "-shm", "-journal"]
-  const thereOf = (name: string) => Effect.filter(suffixes, (suffix) => exists(name + suffix))
-  /** Renames those that are there, and none of them when a name is taken: a log beside another database would be read into it. */
-  const move = Effect.fnUntraced(function* (
-    from: string,
-    to: string,
-    ordered: (all: ReadonlyArray<string>) => ReadonlyArray<string>,
-  ) {
-    const taken = yield* thereOf(to)
-    if (taken.length > 0) return yield* refuse("Failed", `there is a file ${to}${taken[0] ?? ""}`)
-    const moving = ordered(yield* thereOf(from))
-    yield* Effect.forEach(moving, (suffix) => fs.rename(from + suffix, to + suffix), { discard: true })
-    return moving
-  })
+  const thereOf = (name: string) => Effect.filter(["", "-wal", "-shm", "-journal"], (suffix) => exists(name + suffix))
   const left = Effect.map(thereOf(keptAs), (kept) => kept.map((suffix) => keptAs + suffix))
   const [occupied] = yield* left
   if (occupied !== undefined) return yield* refuse("Failed", `there is a file ${occupied}`)
+
+  /** The database first, so that nobody opens it without what stands beside it. */
+  const moveAway = Effect.flatMap(thereOf(target), (suffixes) =>
+    Effect.as(
+      Effect.forEach(suffixes, (suffix) => fs.rename(target + suffix, keptAs + suffix), { discard: true }),
+      suffixes,
+    ),
+  )
+  /** The database last, and nothing onto a name that is taken meanwhile: its log would be read into another database. */
+  const putBack = Effect.gen(function* () {
+    const moved = yield* thereOf(keptAs)
+    const taken = yield* Effect.filter(moved, (suffix) => exists(target + suffix))
+    if (taken.length > 0) return
+    yield* Effect.forEach(moved.toReversed(), (suffix) => fs.rename(keptAs + suffix, target + suffix))
+  })
 
   return yield* Effect.gen(function* () {
     yield* fs.copyFile(backup, aside)
     yield* Effect.scoped(Effect.flatMap(fs.open(aside, { flag: "r+" }), (copy) => copy.sync))
     yield* notInUse // it took a while
     const moved = yield* Effect.uninterruptible(
-      Effect.tap(move(target, keptAs, identity), () => giveName(aside, target)).pipe(
-        Effect.onError(() => Effect.ignore(move(keptAs, target, Arr.reverse))),
-      ),
+      Effect.tap(moveAway, () => giveName(aside, target)).pipe(Effect.onError(() => Effect.ignore(putBack))),
     )
     return { file, kept: moved.map((suffix) => keptAs + suffix) }
   }).pipe(

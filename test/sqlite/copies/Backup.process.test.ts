@@ -145,6 +145,23 @@ describe("what is removed", () => {
     }).pipe(Effect.provide(NodeServices.layer)),
   )
 
+  it.live("is not what a backup of this process writes, at any moment until it has its name", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* Effect.gen(function* () {
+        yield* table
+        const making = yield* Effect.forkChild(backup("bak"), { startImmediately: true })
+        let looks = 0
+        while (making.pollUnsafe() === undefined) {
+          expect(yield* BackupFiles.unfinished(`${folder}/test.db`)).toEqual([])
+          looks++
+        }
+        expect(looks).toBeGreaterThan(2)
+        expect(yield* list(folder)).toContain((yield* Fiber.join(making)).slice(folder.length + 1))
+      }).pipe(Effect.provide([withBackups(`${folder}/test.db`), NodeServices.layer]))
+    }),
+  )
+
   it.live("is every other old one when one of them cannot be removed, which is a WARNING", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

@@ -69,6 +69,22 @@ describe("a restore", () => {
     }),
   )
 
+  it.live("puts everything back when what stands beside the database cannot be moved", () =>
+    Effect.gen(function* () {
+      const { before, file, folder } = yield* prepared
+      fs.writeFileSync(`${file}-wal`, "its log")
+      fs.writeFileSync(`${file}-shm`, "its index")
+      const restore = withDisk((disk) => ({
+        rename: (from, to) => (from.endsWith("-shm") ? broken("rename") : disk.rename(from, to)),
+      }))
+      const error = yield* Effect.flip(restore(`${folder}/backup`, file))
+      expect(error).toMatchObject({ _tag: "RestoreError", reason: "Failed" })
+      expect(fs.readFileSync(file)).toEqual(before)
+      expect(fs.readFileSync(`${file}-wal`, "utf8")).toBe("its log")
+      expect(yield* list(folder)).toEqual(["backup", "test.db", "test.db-shm", "test.db-wal"])
+    }),
+  )
+
   it.live("says where the database is when it cannot be put back", () =>
     Effect.gen(function* () {
       const { before, file, folder } = yield* prepared
