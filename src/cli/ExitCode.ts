@@ -48,4 +48,5 @@ export const help = `Exit codes:
   1   failure: a tick that died, a start that failed, or a shutdown step that failed
   3   a risk_* halt or kill_switch
   65  the database failed its integrity check
-  78  the configuration was refused`
+  78  the configuration was refused
+  137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite, and everything else was closed`

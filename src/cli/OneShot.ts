@@ -15,6 +15,9 @@ export const database = Argument.String("db").pipe(
 
 export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
 
+/** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
+export const clean = (text: string) => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
+
 /** Columns that stand below each other; one of nothing but numbers below its head to the right. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const isNumber = (cell: string) => cell !== "" && Number.isFinite(Number(cell))

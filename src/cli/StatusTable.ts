@@ -5,10 +5,7 @@
 import { DateTime, Option } from "effect"
 import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
 import { size } from "../operator/Wording.ts"
-import { table } from "./OneShot.ts"
-
-/** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
-const clean = (text: string) => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
+import { clean, table } from "./OneShot.ts"
 
 const longestCommand = 80
 

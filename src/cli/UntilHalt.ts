@@ -4,6 +4,7 @@
  */
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import { type Cause, Effect, Layer, Option } from "effect"
+import { constVoid } from "effect/Function"
 import { Flag } from "effect/unstable/cli"
 import { LiveLog } from "../dashboard/LiveLog.ts"
 import { Halt } from "../engine/Halt.ts"
@@ -62,8 +63,17 @@ const toExitCode = Effect.fnUntraced(function* <E extends Error, R>({ exitCode, 
   return ExitCode.failed
 })
 
+/**
+ * A terminal that has gone away fails every write, and what is said then is said to nobody: that must not end the process
+ * before everything is closed. For good, because the last words come after every layer.
+ */
+const outliveTerminal = Effect.sync(() => {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", constVoid)
+})
+
 /** Runs it to its exit code. */
 export const run = Effect.fnUntraced(function* <E extends Error, R>(options: UntilHaltOptions<E, R>) {
+  yield* outliveTerminal
   const terminal = process.stdout
   const format = Option.getOrElse(options.logFormat, () => (terminal.isTTY ? "pretty" : "logfmt"))
   const foundation = Signals.layer.pipe(

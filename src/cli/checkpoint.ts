@@ -45,7 +45,7 @@ const rows = (file: string, done: Checkpoint) => [
   ["log frames", done.logFrames < 0 ? "unknown" : String(done.logFrames)],
   ["checkpointed", done.checkpointedFrames < 0 ? "unknown" : String(done.checkpointedFrames)],
   ["took", `${done.elapsedMillis.toFixed(1)} ms`],
-  ...done.blockers.map((holder) => ["in the way", processName(holder, holder.lock)]),
+  ...done.blockers.map((holder) => ["in the way", OneShot.clean(processName(holder, holder.lock))]),
 ]
 
 export const checkpoint = Command.make(

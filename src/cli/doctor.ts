@@ -22,11 +22,15 @@ const asText = (report: Report): string => {
   const above = findings.filter(({ severity }) => severity !== "notice")
   const head = above.length === 0 ? `${file}: nothing to mend` : `${file}: ${count(above.length, "finding")} to mend`
   const blocks = findings.map(({ evidence, message, remedy, severity, subject }) =>
-    [`${severity.toUpperCase()} ${subject}: ${message}`, `  evidence: ${figures(evidence)}`, `  mend:     ${remedy}`]
+    [
+      `${severity.toUpperCase()} ${subject}: ${OneShot.clean(message)}`,
+      `  evidence: ${OneShot.clean(figures(evidence))}`,
+      `  mend:     ${remedy}`,
+    ]
       .filter((line) => !line.endsWith("evidence: "))
       .join("\n"),
   )
-  const rows = examined.map(({ seen, subject }) => [subject, seen])
+  const rows = examined.map(({ seen, subject }) => [subject, OneShot.clean(seen)])
   return [head, ...blocks, OneShot.table([["EXAMINED", "SEEN"], ...rows])].join("\n\n")
 }
 

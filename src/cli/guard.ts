@@ -77,7 +77,7 @@ const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrame
     requireWal: true,
     durability: "normal",
     allowNetworkFileSystem,
-    interval: `${intervalSeconds} seconds`,
+    interval: Duration.seconds(intervalSeconds),
     maxFrames,
     writers: "elsewhere",
   })

@@ -49,7 +49,9 @@ const flags = {
     Flag.optional,
   ),
   parentSession: Flag.Int("parent-session").pipe(
-    Flag.withDescription("Recover this session: keep its halt reason and go on with its balances"),
+    Flag.withDescription(
+      "Go on after this session of the database: keep the halt reason and the balances that are stored",
+    ),
     Flag.withMetavar("ID"),
     Flag.optional,
   ),
@@ -97,7 +99,10 @@ const feedLayer = Effect.fnUntraced(function* (input: Input, config: EngineConfi
     return Feed.layerNdjson("standard input", stdio.stdin)
   }
   const fs = yield* FileSystem.FileSystem
-  yield* Effect.mapError(fs.access(feed, { readable: true }), (cause) => new FeedError({ feed, cause }))
+  const broken = (cause: unknown) => new FeedError({ feed, cause })
+  yield* Effect.mapError(fs.access(feed, { readable: true }), broken)
+  const { type } = yield* Effect.mapError(fs.stat(feed), broken)
+  if (type === "Directory") return yield* broken(new Error("it is a folder; name a file"))
   return Feed.layerNdjson(feed, fs.stream(feed))
 })
 

@@ -3,7 +3,7 @@
  *
  * Only asks and prints. What one look may touch, and what it leaves alone, is said in `operator/Look.ts`.
  */
-import { Console, DateTime, Effect, Option, Ref, Schema } from "effect"
+import { Console, DateTime, Duration, Effect, Option, Ref, Schema } from "effect"
 import { Command, Flag } from "effect/unstable/cli"
 import * as Look from "../operator/Look.ts"
 import { following, type Status, StatusJson } from "../operator/Status.ts"
@@ -79,7 +79,7 @@ const watch = Effect.fnUntraced(function* (input: Input) {
     Effect.flatMap(note),
     Effect.catch((error) => Effect.flatMap(showFailure(error, input), print)),
   )
-  return yield* Effect.forever(Effect.andThen(Effect.sleep(`${input.intervalSeconds} seconds`), again))
+  return yield* Effect.forever(Effect.andThen(Effect.sleep(Duration.seconds(input.intervalSeconds)), again))
 })
 
 export const status = Command.make(

@@ -209,8 +209,8 @@ export const load = Effect.fn("EngineConfig.load")(function* (sources: ConfigSou
         const value = valueAt(merged, keys)
         const expected = message === "Expected no excess property" ? "unknown key" : message
         const at = keys.map(String).join(".")
-        const variable = environment.names.get(at)
-        return { path: variable === undefined ? at : `${at} (${variable})`, message: expected + show(value) }
+        const origin = valueAt(sources.overrides, keys) === undefined ? environment.names.get(at) : "given as a flag"
+        return { path: origin === undefined ? at : `${at} (${origin})`, message: expected + show(value) }
       }),
   })
   const all = [...environment.problems, ...problems]

@@ -7,7 +7,7 @@
  * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
-import { Cause, Effect, Layer, Option } from "effect"
+import { Cause, Duration, Effect, Layer, Option } from "effect"
 import * as Backup from "../sqlite/copies/Backup.ts"
 import { Database } from "../sqlite/Database.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
@@ -19,6 +19,7 @@ import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
 import { Halt } from "./Halt.ts"
+import type { HaltReason } from "./HaltReason.ts"
 import * as Preflight from "./Preflight.ts"
 
 /** What runs, with which configuration, and after which session. */
@@ -44,20 +45,20 @@ const haltWhenDurabilityIsLost = Layer.effectDiscard(
   }),
 )
 
-/** A closed console window leaves no time for a backup at the end. */
+/** A closed console window leaves no time for a backup at the end, and a session that broke is no state to keep. */
+const withoutLastBackup: ReadonlySet<string> = new Set<HaltReason>(["interrupted_sighup", "unhandled_exception"])
+
 const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
   keep === 0
     ? Layer.empty
     : Layer.unwrap(
         Effect.map(Halt, ({ requested }) =>
           Backup.aroundSession(
-            Effect.map(
-              requested,
-              (request) =>
-                !Option.contains(
-                  Option.flatMap(request, ({ reason }) => reason),
-                  "interrupted_sighup",
-                ),
+            Effect.map(requested, (request) =>
+              Option.match(
+                Option.flatMap(request, ({ reason }) => reason),
+                { onNone: () => true, onSome: (reason) => !withoutLastBackup.has(reason) },
+              ),
             ),
           ),
         ),
@@ -69,14 +70,14 @@ const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
  */
 export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
   Engine.layer({
-    tickInterval: `${engine.tick_interval_seconds} seconds`,
-    duration: `${engine.duration_seconds} seconds`,
+    tickInterval: Duration.seconds(engine.tick_interval_seconds),
+    duration: Duration.seconds(engine.duration_seconds),
     parentSessionId,
   }).pipe(
     Layer.provideMerge(program),
     Layer.provideMerge(
       WalGuard.layer({
-        interval: `${engine.wal_checkpoint_interval_seconds} seconds`,
+        interval: Duration.seconds(engine.wal_checkpoint_interval_seconds),
         maxFrames: engine.wal_max_frames,
       }),
     ),
@@ -90,7 +91,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
       Database.layer({
         file: engine.database,
         durability: engine.durability,
-        busyTimeout: `${engine.busy_timeout_seconds} seconds`,
+        busyTimeout: Duration.seconds(engine.busy_timeout_seconds),
         cacheSizeKib: engine.cache_size_kib,
         allowNetworkFileSystem: engine.allow_network_file_system,
       }),

@@ -31,6 +31,24 @@ const failure = (cause: unknown, message: string) =>
 export const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
   Effect.flatten(Effect.try({ try: run, catch: (cause) => failure(cause, "Failed to prepare statement") }))
 
+const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
+
+/**
+ * The driver remembers for ten minutes that a statement did not compile, though the table that it names may be there by
+ * now: such a one is compiled anew each time. (For the raw form it has no way to.)
+ */
+export const recompiling = (driver: Connection): Connection => ({
+  ...driver,
+  execute: (sql, params, transform) =>
+    Effect.catchIf(driver.execute(sql, params, transform), didNotCompile, () =>
+      compiling(() => driver.executeUnprepared(sql, params, transform)),
+    ),
+  executeValues: (sql, params) =>
+    Effect.catchIf(driver.executeValues(sql, params), didNotCompile, () =>
+      compiling(() => driver.executeValuesUnprepared(sql, params)),
+    ),
+})
+
 /** Failures of COMMIT and its kin, which `SqlClient.make` turns into defects: known again by identity, made failures again. */
 const controlFailures = new WeakSet<SqlError.SqlError>()
 const isControl = /^(?:commit$|rollback|release)/i

@@ -12,7 +12,7 @@
  */
 import { Clock, Context, Deferred, Duration, Effect, type Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/unstable/sql"
-import { type CommitLog, compiling, controls, Lent, typedControls } from "./LentConnection.ts"
+import { type CommitLog, compiling, controls, Lent, recompiling, typedControls } from "./LentConnection.ts"
 
 /**
  * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
@@ -88,7 +88,8 @@ const spanOf = (context: Context.Context<never>): string => {
 }
 
 /** Builds the client on a connection that the caller owns, and that nobody else uses from now on. */
-export const make = Effect.fnUntraced(function* (driver: SqlConnection.Connection, log: CommitLog) {
+export const make = Effect.fnUntraced(function* (connection: SqlConnection.Connection, log: CommitLog) {
+  const driver = recompiling(connection)
   const permit = yield* Semaphore.make(1)
   const autocommit = new Lent(driver, log, log.everyCommitSyncs)
   const autocommitUnsynced = new Lent(driver, log, false)
@@ -129,7 +130,13 @@ export const make = Effect.fnUntraced(function* (driver: SqlConnection.Connectio
           return permit.release(1)
         })
         const taken = Effect.as(Scope.addFinalizer(scope, giveBack), lent)
-        return isLowered === lowered ? taken : Effect.andThen(taken, Effect.as(level(lowered), lent))
+        // The scope of who does not get the connection is closed by nobody.
+        return isLowered === lowered
+          ? taken
+          : Effect.andThen(
+              Effect.onError(level(lowered), () => giveBack),
+              taken,
+            )
       })
     }),
   )

@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { type Ended, main, run, shell, start } from "../support/Seawall.ts"
+import { type Ended, inherited, main, run, shell, start } from "../support/Seawall.ts"
 
 const json = ["run", "--log-format", "json"]
 
@@ -323,7 +323,7 @@ describe.concurrent("a terminal", () => {
     // A terminal sends the signal to the whole group: to npm, to its shell and to the engine.
     const npm = spawn("npm", ["start", "--", ...json.slice(1), "--db", path.join(at.folder, "test.db")], {
       cwd: fileURLToPath(new URL("../..", import.meta.url)),
-      env: { ...process.env, ...quick, SEAWALL_ENGINE_DATABASE: "" },
+      env: { ...inherited, ...quick, SEAWALL_ENGINE_DATABASE: "" },
       detached: true,
     })
     const ended = Promise.withResolvers<void>()
@@ -350,7 +350,7 @@ describe.concurrent("a terminal", () => {
       const command = `exec ${[process.execPath, main, "run"].map((word) => `'${word}'`).join(" ")}`
       const terminal = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
         cwd: at.folder,
-        env: { ...process.env, ...quick, NO_COLOR: "1", SHELL: "/bin/sh" },
+        env: { ...inherited, ...quick, NO_COLOR: "1", SHELL: "/bin/sh" },
       })
       const ended = once(terminal, "close")
       let screen = ""
@@ -469,6 +469,7 @@ no_such_section:
     const cases = [
       [["--config", "none.yaml"], 78, "none.yaml"],
       [["--feed", "none.ndjson"], 1, "none.ndjson"],
+      [["--feed", "."], 1, "it is a folder; name a file"],
       [["--no-such-flag"], 1, "--no-such-flag"],
       [["--log-format", "xml"], 1, "xml"],
     ] as const

@@ -5,6 +5,7 @@ import { SqlClient } from "effect/unstable/sql"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
 import { Database } from "../../src/sqlite/Database.ts"
+import { Writer } from "../../src/sqlite/Writer.ts"
 import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`)
@@ -13,7 +14,7 @@ const rows = SqlClient.SqlClient.use((sql) =>
 )
 const insert = (a: number) => SqlClient.SqlClient.use((sql) => sql.unsafe("INSERT INTO t (a) VALUES (?)", [a]))
 
-const onDatabase = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient>) =>
+const onDatabase = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Writer>) =>
   Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ durability: "normal" })))
 
 describe("the permit", () => {
@@ -201,6 +202,45 @@ describe("what throws in the driver", () => {
         expect(results.map(Result.isFailure)).toEqual([true, true, true])
       }),
     ),
+  )
+})
+
+describe("a statement that did not compile", () => {
+  it.effect("does when the table that it names is there", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const writer = yield* Writer
+        const insert = "INSERT INTO later (a) VALUES (1)"
+        const select = sql.unsafe("SELECT a FROM later")
+        for (const early of [sql.unsafe(insert), select, select.values, writer.execute(insert)]) {
+          expect(Result.isFailure(yield* Effect.result(early as Effect.Effect<unknown, unknown>))).toBe(true)
+        }
+        yield* sql`CREATE TABLE later (a)`
+        yield* sql.unsafe(insert)
+        yield* writer.execute(insert)
+        expect([yield* select, yield* select.values]).toEqual([
+          [{ a: 1 }, { a: 1 }],
+          [[1], [1]],
+        ])
+      }),
+    ),
+  )
+})
+
+describe("a connection whose level cannot be changed", () => {
+  it.effect("is given back: the next statement has it, and says what is wrong", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const writer = yield* Writer
+      yield* sql`CREATE TABLE t (a)`
+      yield* sql.unsafe("BEGIN").unprepared // by hand: inside it the level stays as it is
+      const error = yield* Effect.flip(writer.transaction(sql`INSERT INTO t VALUES (1)`))
+      expect(String(error)).toContain("SqlError")
+      yield* sql.unsafe("ROLLBACK").unprepared
+      yield* writer.transaction(sql`INSERT INTO t VALUES (2)`)
+      expect(yield* sql`SELECT a FROM t`).toEqual([{ a: 2 }])
+    }).pipe(Effect.provide(temporaryDatabase({ durability: "durable" }))),
   )
 })
 

@@ -50,9 +50,13 @@ const unwatched = (args: ReadonlyArray<string>) =>
 
 const parse = (line: string): ReadonlyArray<LogLine> => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : [])
 
+/** This process's own, without settings of Seawall. */
+export const inherited = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !name.startsWith("SEAWALL_")),
+)
+
 export const start = (args: ReadonlyArray<string>, { cwd, env = {}, under = [] }: Options): Running => {
   const [command, ...rest] = [...under, process.execPath, main, ...unwatched(args)]
-  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SEAWALL_")))
   const child = spawn(command!, rest, { cwd, env: { ...inherited, ...compileCache, ...env }, stdio: "pipe" })
   let stdout = ""
   let stderr = ""

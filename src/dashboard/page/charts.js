@@ -180,8 +180,18 @@ const fit = () => {
   }
 }
 
+/** For another database, or another run of the program. */
+export const clearCharts = () => {
+  data.at = []
+  data.log = []
+  data.backlog = []
+  data.exposure = []
+  data.points = []
+  redraw()
+}
+
 /**
- * The past of a database, in place of what was shown.
+ * The past of the database, before what was heard since it was asked for.
  *
  * @param {{
  *   samples: import("../History.ts").Samples
@@ -189,11 +199,14 @@ const fit = () => {
  * }} past
  */
 export const setPast = ({ checkpoints, samples }) => {
-  data.at = [...samples.at_seconds]
-  data.log = [...samples.log_frames]
-  data.backlog = [...samples.backlog_frames]
-  data.exposure = [...samples.exposure_seconds]
-  data.points = [...checkpoints]
+  const end = samples.at_seconds.at(-1) ?? 0
+  const since = data.at.filter((at) => at <= end).length
+  data.at = [...samples.at_seconds, ...data.at.slice(since)]
+  data.log = [...samples.log_frames, ...data.log.slice(since)]
+  data.backlog = [...samples.backlog_frames, ...data.backlog.slice(since)]
+  data.exposure = [...samples.exposure_seconds, ...data.exposure.slice(since)]
+  const last = checkpoints.at(-1)?.number ?? 0
+  data.points = [...checkpoints, ...data.points.filter(({ number }) => number > last)].slice(-mostPoints)
   until = Math.max(until, data.at.at(-1) ?? 0)
   redraw()
 }

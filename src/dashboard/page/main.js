@@ -1,5 +1,5 @@
 /** Listens to the program, shows what it says, and says so when it says nothing any more. */
-import { addNow, drawCharts, setPast, setSpan, watchSurroundings } from "./charts.js"
+import { addNow, clearCharts, drawCharts, setPast, setSpan, watchSurroundings } from "./charts.js"
 import { showDatabases } from "./databases.js"
 import { byId, clock, element, setText } from "./dom.js"
 import { addLines, onlyOf, startLog } from "./log.js"
@@ -13,8 +13,10 @@ const staleMillis = 3500
 /** @type {Snapshot | undefined} */
 let current
 let heardAt = 0
-/** The database whose past is on the charts. */
+/** The database whose past was asked for; none while the list is shown. */
 let charted = ""
+/** The database that the charts have something of. */
+let drawn = ""
 
 const opened = () => new URLSearchParams(location.hash.slice(1)).get("db") ?? ""
 
@@ -27,9 +29,10 @@ const chosen = () => {
 /** @param {string} name */
 const loadPast = async (name) => {
   const response = await fetch(`/api/history?database=${encodeURIComponent(name)}`).catch(() => undefined)
-  if (response?.ok !== true) return
-  const past = await response.json()
-  if (name === chosen()?.name) setPast(past)
+  const past = response?.ok === true ? await response.json().catch(() => undefined) : undefined
+  if (name !== charted) return
+  if (past === undefined) charted = "" // asked for again with the next tick
+  else setPast(past)
 }
 
 const show = () => {
@@ -47,11 +50,8 @@ const show = () => {
   } else {
     showDatabase(database)
     if (charted !== database.name) {
-      if (charted !== "")
-        setPast({
-          samples: { at_seconds: [], log_frames: [], backlog_frames: [], exposure_seconds: [] },
-          checkpoints: [],
-        })
+      if (drawn !== database.name) clearCharts()
+      drawn = database.name
       charted = database.name
       drawCharts()
       void loadPast(database.name)
@@ -66,7 +66,7 @@ const hear = ({ checkpoints, lines, snapshot }) => {
   const isOther = current !== undefined && current.run_id !== snapshot.run_id
   current = snapshot
   heardAt = Date.now()
-  if (isOther) charted = ""
+  if (isOther) charted = drawn = ""
   show()
   const index = snapshot.databases.findIndex(({ name }) => name === charted)
   const status = snapshot.databases[index]
@@ -127,5 +127,10 @@ startLog()
 startSpans()
 watchSurroundings()
 addEventListener("hashchange", show)
+// What is behind the # says which database is open.
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault()
+  byId("log-list").focus()
+})
 setInterval(watch, 500)
 listen()

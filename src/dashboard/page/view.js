@@ -57,6 +57,18 @@ export const showStrip = ({ databases, elapsed_seconds, engine, health }, databa
   reasons.replaceChildren(...texts.slice(0, 20).map((text) => element("li", "", text)))
 }
 
+/**
+ * Why nobody is named.
+ *
+ * @param {DatabaseStatus} database
+ */
+const unblocked = ({ failures, state }) => {
+  if (state === "off") return "Nobody checkpoints here: the guard is off."
+  if (state === "replaced") return "The file was moved or replaced, and is guarded no more."
+  if (failures === 0) return "Nobody: checkpoints finish."
+  return `Nobody, but ${failures === 1 ? "the last checkpoint" : `the last ${integer(failures)} checkpoints`} failed; the log says why.`
+}
+
 /** @param {DatabaseStatus} database */
 export const showDatabase = (database) => {
   const { backlog_frames, blocked, exposure_seconds, latency, log_frames, name, state } = database
@@ -66,7 +78,7 @@ export const showDatabase = (database) => {
   setText(byId("latency-now"), `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)} of ${integer(n)}`)
   setText(byId("exposure-now"), seconds(exposure_seconds))
   const place = byId("blockers")
-  if (blocked === null) return setText(place, "Nobody: checkpoints finish.")
+  if (blocked === null) return setText(place, unblocked(database))
   const who = blocked.blockers.map(({ command, lock, pid, seconds: held, since_ms }) =>
     element(
       "tr",
