@@ -17,7 +17,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
 import { locate } from "./DatabasePath.ts"
-import type { Durability, DurabilityError } from "./Durability.ts"
+import { type Durability, DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import { lockHolders } from "./LockHolders.ts"
@@ -199,11 +199,14 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durability,
     durable: logSync.durable,
     durabilityLost: logSync.failed,
-    resume: Effect.sync(() =>
-      options.afterFailedSync === "resume" && logSync.refusal() !== undefined
+    resume: Effect.sync(() => {
+      const cause = logSync.refusal()?.cause
+      // A log that was replaced is nobody's to go on with.
+      const isSyncFailure = cause instanceof DurabilityError && cause.reason === "SyncFailed"
+      return options.afterFailedSync === "resume" && isSyncFailure
         ? Option.some(Effect.sync(logSync.resume))
-        : Option.none(),
-    ),
+        : Option.none()
+    }),
     quiesce: quiesceOnce,
     syncFile: FileSync.sync(stored),
     lockHolders: Effect.provideService(lockHolders(stored), FileSystem.FileSystem, fs),

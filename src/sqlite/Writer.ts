@@ -122,7 +122,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     bigints ? Effect.provideService(self, SqlClient.SafeIntegers, true) : self
 
   const run = ({ work }: Write): Effect.Effect<unknown, unknown> =>
-    Effect.isEffect(work) ? part(work) : asAsked(work, execute(work.text, work.params))
+    // What it writes to another database is synced as that one promises.
+    Effect.isEffect(work)
+      ? part(Effect.provideService(work, Unsynced, false))
+      : asAsked(work, execute(work.text, work.params))
 
   /** Each write in turn; the failure of one is its answer, unless SQLite has rolled everything back. */
   const together = (writes: ReadonlyArray<Write>) =>

@@ -32,7 +32,7 @@ const script = new URL(
 
 /** What a database has of the thread. */
 export interface Attached {
-  /** Waits until no other database is checkpointed. Whoever calls `run` does so within it. */
+  /** Waits until no other database is checkpointed on the thread. Whoever calls `run` does so within it. */
   readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** One checkpoint. None when there is no thread any more. */
   readonly run: (mode: CheckpointMode) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
@@ -73,6 +73,8 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   /** The files of all that are attached. */
   const files = Ref.makeUnsafe<ReadonlyArray<string>>([])
   const starts = Ref.makeUnsafe(0)
+  /** Of all threads that there ever were. */
+  const numbers = Ref.makeUnsafe(0)
   const thread = Ref.makeUnsafe(Option.none<Thread>())
   /** The file whose checkpoint is not answered yet. */
   const underWay = Ref.makeUnsafe(Option.none<string>())
@@ -94,7 +96,8 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
 
   const start = Effect.gen(function* () {
     if (Option.isSome(yield* Ref.get(thread)) || (yield* Ref.get(starts)) >= mostStarts) return
-    const number = yield* Ref.updateAndGet(starts, (n) => n + 1)
+    yield* Ref.update(starts, (n) => n + 1)
+    const number = yield* Ref.updateAndGet(numbers, (n) => n + 1)
     const fork = Effect.runForkWith(yield* Effect.context())
     const spawn = () => {
       const worker = spawnWorker()
@@ -144,10 +147,15 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
 
   const closeConnection = Effect.fnUntraced(function* (file: string) {
     const running = yield* Ref.get(thread)
-    // A connection whose own checkpoint hangs cannot be closed; the thread ends it, if it ever can.
-    if (Option.isNone(running) || Option.contains(yield* Ref.get(underWay), file)) return
+    if (Option.isNone(running)) return
+    const closing = running.value.client.Close({ file })
+    // The thread does so after the checkpoint that is under way there, if that ever ends: nobody can wait for it.
+    if (Option.contains(yield* Ref.get(underWay), file)) {
+      yield* Effect.forkDetach(Effect.ignore(closing), { startImmediately: true })
+      return
+    }
     const atMost = Duration.times(yield* (yield* Shutdown.Shutdown).remaining, 0.5)
-    yield* Shutdown.step("close checkpoint connection", running.value.client.Close({ file }), { atMost })
+    yield* Shutdown.step("close checkpoint connection", closing, { atMost })
   })
 
   const end = Effect.gen(function* () {
@@ -178,7 +186,9 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     yield* Option.isNone(running)
       ? Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
       : Effect.forkScoped(Effect.ignore(running.value.client.Open({ file })), { startImmediately: true })
-    return { withTurn: turn.withPermit, run: (mode: CheckpointMode) => run(file, mode), exists } satisfies Attached
+    const withTurn: Attached["withTurn"] = (self) =>
+      Effect.flatMap(exists, (shared) => (shared ? turn.withPermit(self) : self))
+    return { withTurn, run: (mode: CheckpointMode) => run(file, mode), exists } satisfies Attached
   })
   return { attach }
 }

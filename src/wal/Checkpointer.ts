@@ -8,6 +8,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, identity, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
+import { compiling } from "../sqlite/LentConnection.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { processNames } from "../sqlite/ProcessName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
@@ -90,7 +91,12 @@ export const runOn = (sql: SqlClient.SqlClient) =>
         sql.reserve,
         (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),
       )
-      const execute = (text: string) => Effect.map(connection.execute(text, [], undefined), (rows): unknown => rows[0])
+      // Compiled anew each time: the driver would remember for minutes that somebody was in the way of compiling it.
+      const execute = (text: string) =>
+        Effect.map(
+          compiling(() => connection.executeUnprepared(text, [], undefined)),
+          (rows): unknown => rows[0],
+        )
       const statements = {
         checkpoint: execute(`PRAGMA wal_checkpoint(${mode})`),
         writerBusy: execute("BEGIN IMMEDIATE").pipe(

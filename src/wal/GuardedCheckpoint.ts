@@ -7,6 +7,7 @@
  */
 import { Clock, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
+import { holderNames } from "../sqlite/ProcessName.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
 import {
   Checkpoint,
@@ -46,6 +47,16 @@ const log = Effect.fnUntraced(
   (self, checkpoint) => Effect.annotateLogs(self, fields(checkpoint)),
 )
 
+/** An open dashboard is normal: a reader or another writer that keeps the log from being emptied is no failure. */
+export const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
+  checkpoint.outcome === "Complete"
+    ? Effect.void
+    : Effect.annotateLogs(Effect.logWarning("wal_checkpoint truncate incomplete"), {
+        outcome: checkpoint.outcome,
+        blockers: holderNames(checkpoint.blockers),
+        ...fields(checkpoint),
+      })
+
 export const make = Effect.gen(function* () {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
@@ -60,12 +71,16 @@ export const make = Effect.gen(function* () {
   const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
   const seen = yield* Ref.make(Option.none<WalFrames>())
+  /** What was seen since the last run. */
+  const looked = yield* Ref.make(Option.none<WalFrames>())
   const finished = yield* Ref.make<ReadonlyArray<FinishedCheckpoint>>([])
 
   /** What the log holds; none when that is unknown, or the connection is not free within the bound. */
   const look = Effect.timeoutOption(checkpointer.frames, lookBound).pipe(
     Effect.map(Option.flatten),
-    Effect.tap((frames) => (Option.isSome(frames) ? Ref.set(seen, frames) : Effect.void)),
+    Effect.tap((frames) =>
+      Option.isSome(frames) ? Effect.andThen(Ref.set(seen, frames), Ref.set(looked, frames)) : Effect.void,
+    ),
   )
 
   const note = Effect.fnUntraced(function* (
@@ -131,7 +146,7 @@ export const make = Effect.gen(function* () {
   /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
     const covered = yield* database.exposure.syncing
-    const before = Option.match(yield* Ref.get(last), { onNone: () => 0, onSome: (it) => it.checkpointedFrames })
+    const before = yield* Ref.getAndSet(looked, Option.none())
     const start = yield* Clock.monotonicTimeNanos
     const answer = yield* Effect.tapCause(checkpointer.run(mode), () =>
       Effect.flatMap(Clock.monotonicTimeNanos, (end) => note(mode, why, "Failed", Number(end - start) / 1e6)),
@@ -143,9 +158,9 @@ export const make = Effect.gen(function* () {
     if (why !== "end") yield* letStandIn(answer.outcome === "CheckpointerBusy")
     const done = yield* withBlockers(answer)
     yield* Ref.set(last, Option.some(done))
-    // The log is synced when, and only when, there is something to copy. A reset that moved by chance to the very
-    // number it had before is taken for one that copied nothing, which errs on the side of too much exposure.
-    if (done.outcome === "Complete" || (done.checkpointedFrames > 0 && done.checkpointedFrames !== before)) {
+    // The log is synced when, and only when, there is something to copy. What was copied before this run, by whomever, is
+    // no sync of what was committed since; where that was not seen right before it, only a whole copy counts.
+    if (done.outcome === "Complete" || Option.exists(before, (it) => done.checkpointedFrames > it.checkpointed)) {
       yield* covered
     }
     yield* Metric.update(exposureSeconds, yield* database.exposure.seconds)

@@ -7,7 +7,7 @@
  * for these few milliseconds, the event loop does not. FULL and RESTART, which block writers inside SQLite, are never used.
  * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
  */
-import { Cause, Duration, Effect, Option, Ref } from "effect"
+import { Cause, Duration, Effect, Fiber, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
@@ -31,6 +31,9 @@ const mostPasses = 12
 
 /** How long cutting the file may wait for its turn on the connection, as long as the gate waits for its own. */
 const cutBound = Duration.seconds(1)
+
+/** How long the sync of the database may keep others from their checkpoints, as long as a checkpoint may. */
+const syncBound = Duration.seconds(30)
 
 /** Between two attempts while a reader pins the log: doubles from the first to the last. */
 const firstBackoff = Duration.millis(50)
@@ -61,10 +64,16 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
 
   const heldUp = Effect.andThen(checkpoint.heldUp, blocked)
 
-  /** Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. */
+  /**
+   * Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. One that
+   * hangs goes on by itself: other databases wait for their turn.
+   */
   const syncDatabase = Effect.catch(database.syncFile, (error) =>
     Effect.logWarning("database sync failed", Cause.fail(error)),
-  ).pipe(Effect.uninterruptible)
+  ).pipe(
+    Effect.forkDetach({ startImmediately: true }),
+    Effect.flatMap((syncing) => Effect.timeoutOption(Fiber.await(syncing), syncBound)),
+  )
 
   const pass = Effect.uninterruptible(checkpoint.run("PASSIVE", "size"))
 

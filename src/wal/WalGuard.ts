@@ -8,11 +8,11 @@
  * TRUNCATE is skipped then, because two checkpoints must not overlap.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
-import { Config, Context, Duration, Effect, Fiber, Layer, Option, Ref, Schedule, Semaphore } from "effect"
+import { Config, Context, Duration, Effect, Fiber, identity, Layer, Option, Ref, Schedule, Semaphore } from "effect"
 import type { SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
-import { holderNames, processNames } from "../sqlite/ProcessName.ts"
+import { processNames } from "../sqlite/ProcessName.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
@@ -82,7 +82,10 @@ interface Running {
 const guarded = new WeakSet<object>()
 
 /** Negative is off; so is what is not a finite time. */
-const atLeastZero = (interval: Duration.Input) => Duration.max(Duration.fromInputUnsafe(interval), Duration.zero)
+const atLeastZero = (input: Duration.Input) => {
+  const interval = Duration.fromInputUnsafe(input)
+  return Duration.isFinite(interval) ? Duration.max(interval, Duration.zero) : Duration.zero
+}
 
 const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database
@@ -124,12 +127,19 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   ]
   const startWatching = Effect.forEach(watchers, (loop) => Effect.forkDetach(loop, { startImmediately: true }))
 
+  /** The layer closes, or has closed: what asks to start then would go on for ever. */
+  let isClosed = false
+
   const start = Effect.gen(function* () {
     const every = yield* Ref.get(interval)
-    if (Duration.isZero(every)) return
+    if (isClosed || Duration.isZero(every)) return
     if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
     guarded.add(database)
     const found = yield* Effect.onError(database.autocheckpoint(0), () => Effect.sync(() => guarded.delete(database)))
+    if (isClosed) {
+      guarded.delete(database)
+      return yield* Effect.asVoid(database.autocheckpoint(found))
+    }
     yield* checkpoint.autocheckpointOff(found)
     const ticking = yield* startTicking(every, Effect.void)
     yield* Ref.set(running, Option.some({ ticking, watching: yield* startWatching }))
@@ -140,23 +150,36 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
 
   const stop = ({ ticking, watching }: Running) => Fiber.interruptAll([ticking, ...watching])
 
-  const release = Effect.gen(function* () {
+  /** Autocheckpoint as it was found. When that cannot be, or `given` is interrupted, the guard goes on as before. */
+  const releaseAfter = Effect.fnUntraced(function* (
+    given: (self: Effect.Effect<number, SqlError.SqlError>) => Effect.Effect<number, SqlError.SqlError>,
+  ) {
+    const found = yield* checkpoint.autocheckpointFound
+    if (Option.isSome(found)) {
+      yield* Effect.onError(given(database.autocheckpoint(found.value)), () =>
+        checkpoint.autocheckpointOff(found.value),
+      )
+    }
     guarded.delete(database)
     yield* Ref.set(running, Option.none())
-    const found = yield* checkpoint.autocheckpointFound
-    if (Option.isSome(found)) yield* database.autocheckpoint(found.value)
   })
+  const release = releaseAfter(identity)
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
     const every = atLeastZero(input)
-    yield* Ref.set(interval, every)
     const current = yield* Ref.get(running)
-    if (Option.isNone(current)) return yield* start
-    if (Duration.isZero(every)) {
-      yield* Effect.forkDetach(stop(current.value), { startImmediately: true })
-      yield* release
-      return yield* Effect.logInfo("wal_checkpoint stopped")
+    if (Option.isSome(current) && Duration.isZero(every)) {
+      return yield* Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          yield* releaseAfter(restore)
+          yield* Ref.set(interval, every)
+          yield* Effect.forkDetach(stop(current.value), { startImmediately: true })
+          yield* Effect.logInfo("wal_checkpoint stopped")
+        }),
+      )
     }
+    yield* Ref.set(interval, every)
+    if (Option.isNone(current)) return yield* start
     const ticking = yield* startTicking(every, Fiber.interrupt(current.value.ticking))
     yield* Ref.set(running, Option.some({ ...current.value, ticking }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint interval changed"), {
@@ -164,7 +187,10 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     })
   })
 
-  const truncate = Effect.flatMap(checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")), warnIfIncomplete)
+  const truncate = Effect.flatMap(
+    checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")),
+    GuardedCheckpoint.warnIfIncomplete,
+  )
   const truncateUnlessShared = Effect.flatMap(database.others, (others) =>
     others.length === 0
       ? truncate
@@ -205,6 +231,12 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     }).pipe(Effect.flatMap((end) => Ref.set(stopped, end))),
   )
 
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      isClosed = true
+    }),
+  )
+
   yield* start
   return {
     start: lock.withPermit(start),
@@ -216,13 +248,3 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     }),
   }
 })
-
-/** An open dashboard is normal: a reader or another writer that keeps the log from being emptied is no failure. */
-const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
-  checkpoint.outcome === "Complete"
-    ? Effect.void
-    : Effect.annotateLogs(Effect.logWarning("wal_checkpoint truncate incomplete"), {
-        outcome: checkpoint.outcome,
-        blockers: holderNames(checkpoint.blockers),
-        ...GuardedCheckpoint.fields(checkpoint),
-      })

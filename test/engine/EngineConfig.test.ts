@@ -182,7 +182,7 @@ paper:
       expect(problems).toEqual([
         'SEAWALL_TYPO: unknown variable, got "1"',
         'engine.durability (SEAWALL_ENGINE_DURABILITY): Expected "durable" | "full" | "normal", got "never"',
-        "engine.duration_seconds: Expected a value greater than or equal to 0, got -2",
+        "engine.duration_seconds (given as a flag): Expected a value greater than or equal to 0, got -2",
         "paper.starting_xrp: Expected a value greater than or equal to 0, got -1",
       ])
     }),

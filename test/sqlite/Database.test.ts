@@ -1,11 +1,13 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, FileSystem, Layer, Result, Scope } from "effect"
+import { Effect, Exit, FileSystem, Layer, Option, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
 import { temporaryDatabase, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import { Writer } from "../../src/sqlite/Writer.ts"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { list } from "../support/files.ts"
 import { scriptedDatabase } from "../support/ScriptedDisk.ts"
@@ -90,6 +92,20 @@ describe("an open database", () => {
         Effect.provide(Database.layer({ file, readOnly: true })),
       )
       expect(nativeReason(failed)).toBe("ReadOnly")
+    }),
+  )
+
+  it.effect("does not go on with a log that was replaced, whatever was asked for", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* Effect.gen(function* () {
+        const { resume, sql } = yield* Database
+        yield* sql`CREATE TABLE t (a)`
+        fs.rmSync(`${file}-wal`)
+        const error = yield* Effect.flip(Writer.use((writer) => writer.execute("INSERT INTO t VALUES (1)")))
+        expect(error).toMatchObject({ _tag: "DurabilityError", reason: "LogReplaced" })
+        expect(Option.isNone(yield* resume)).toBe(true)
+      }).pipe(Effect.provide(Database.layer({ file, afterFailedSync: "resume" })))
     }),
   )
 

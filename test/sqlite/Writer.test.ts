@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/unstable/sql"
 import { DatabaseSync } from "node:sqlite"
@@ -125,6 +125,19 @@ describe("a caller", () => {
         expect(yield* Effect.map(Effect.flip(insert(2)), (error) => error._tag)).toBe("DurabilityError")
         expect(yield* rows).toEqual([1])
       }),
+    ),
+  )
+})
+
+describe("a transaction that writes to another database, too", () => {
+  it.effect("lowers no level there", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const other = Context.get(yield* Layer.build(temporaryDatabase()), SqlClient.SqlClient)
+        const level = Effect.map(other.unsafe("PRAGMA synchronous").values, (all) => all[0]?.[0])
+        const writer = yield* Writer
+        expect(yield* writer.transaction(Effect.andThen(plain(1), other.withTransaction(level)))).toBe(2)
+      }).pipe(Effect.scoped),
     ),
   )
 })

@@ -34,6 +34,20 @@ const counting = () =>
     { eval: true },
   )
 
+/** Answers at once, and takes its time to end. */
+const slowToEnd = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     const done = { mode: "PASSIVE", outcome: "Complete", busy: 0, logFrames: 1, checkpointedFrames: 1, elapsedMillis: 1, blockers: [] }
+     parentPort.on("message", ([kind, { id, tag } = {}]) => {
+       if (kind === 1) return setTimeout(() => process.exit(), 200)
+       const value = tag === "Run" ? done : null
+       parentPort.postMessage([1, { _tag: "Exit", requestId: id, exit: { _tag: "Success", value } }])
+     })
+     parentPort.postMessage([0])`,
+    { eval: true },
+  )
+
 /** Opens and closes, and never answers a checkpoint. */
 const hanging = () =>
   new Worker(
@@ -113,6 +127,20 @@ describe("databases of one process", () => {
         yield* close
       }
       expect(workers).toHaveLength(3)
+    }),
+  )
+
+  it.effect("do not lose their thread to the end of the one before", () =>
+    Effect.gen(function* () {
+      const { log, open, workers } = yield* sharing(slowToEnd)
+      const a = yield* open("a.db")
+      yield* a.passive
+      const closing = yield* Effect.forkChild(a.close, { startImmediately: true })
+      const b = yield* open("b.db")
+      yield* Fiber.join(closing)
+      expect((yield* b.passive).outcome).toBe("Complete")
+      expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
+      expect(workers).toHaveLength(2)
     }),
   )
 

@@ -6,7 +6,7 @@ import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
-import { scripted } from "../../src/testing/ScriptedCheckpointer.ts"
+import { type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
 import { built, guarded, minute, recording, slow, starts } from "../support/guarded.ts"
 
 describe("the cadence", () => {
@@ -272,6 +272,27 @@ describe("options from the configuration", () => {
       const database = Database.layerConfig({ file: Config.String("DATABASE") })
       expect(yield* Effect.flip(Effect.scoped(Layer.build(database)))).toMatchObject({ _tag: "ConfigError" })
     }).pipe(configured({})),
+  )
+})
+
+describe("what a power cut could still take", () => {
+  const partly: Script = (_, mode) => (mode === "PASSIVE" ? { row: { busy: 0, log: 60, checkpointed: 50 } } : {})
+
+  it.effect("is not covered by a checkpoint of which nobody knows whether it copied anything", () =>
+    Effect.gen(function* () {
+      const { exposure, sql } = yield* Database
+      yield* sql`CREATE TABLE t (a)`
+      yield* TestClock.adjust("60 seconds")
+      expect(exposure.isExposed()).toBe(true)
+    }).pipe(
+      Effect.provide(
+        WalGuard.layer(minute).pipe(
+          Layer.provide([LatencyWindow.layer(), scripted(partly)]),
+          Layer.provideMerge(temporaryDatabase({ durability: "normal" })),
+          Layer.provide(LogCapture.layer),
+        ),
+      ),
+    ),
   )
 })
 

@@ -243,6 +243,44 @@ describe("SQLite's own autocheckpoint", () => {
     }).pipe(Effect.provide(guarded({ ...minute, maxFrames: 0 }, busy))),
   )
 
+  it.effect("stays off, and the guard goes on, when its stop is given up", () =>
+    Effect.gen(function* () {
+      const guard = yield* WalGuard
+      const { sql } = yield* Database
+      const inside = yield* Deferred.make<void>()
+      const holding = yield* Effect.forkChild(
+        sql.withTransaction(Effect.andThen(Deferred.succeed(inside, undefined), Effect.never)),
+      )
+      yield* Deferred.await(inside)
+      const stopping = yield* Effect.forkChild(guard.setInterval(0), { startImmediately: true })
+      yield* Fiber.interrupt(stopping)
+      yield* Fiber.interrupt(holding)
+      expect(yield* pages).toBe(0)
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* starts).toEqual([60])
+      yield* guard.setInterval(0)
+      expect(yield* pages).toBe(1000)
+    }).pipe(Effect.provide(guarded({ ...minute, maxFrames: 0 }))),
+  )
+
+  it.effect("is never touched by a guard whose layer has closed", () =>
+    Effect.gen(function* () {
+      const { close, inside } = yield* built(guarded({ interval: 0 }))
+      const guard = yield* inside(WalGuard)
+      yield* close()
+      yield* guard.setInterval("60 seconds")
+      yield* TestClock.adjust("60 seconds")
+      expect(yield* inside(events)).toEqual([])
+    }),
+  )
+
+  it.effect("is left alone by an interval that never ends", () =>
+    Effect.gen(function* () {
+      expect(yield* pages).toBe(1000)
+      expect(yield* events).toEqual([])
+    }).pipe(Effect.provide(guarded({ interval: "Infinity" }))),
+  )
+
   it.effect("is turned off by a start that comes after one that was given up", () =>
     Effect.gen(function* () {
       const guard = yield* WalGuard
