@@ -41,6 +41,18 @@ export const violations = (config: EngineConfig): ReadonlyArray<string> => {
   return problems
 }
 
+/** Sessions are numbered from 1, and none is ever removed. */
+const unknownParent = Effect.fnUntraced(function* (parentSessionId: Option.Option<number>) {
+  if (Option.isNone(parentSessionId)) return []
+  const newest = Option.match(yield* StateManager.use((state) => state.lastSession), {
+    onNone: () => 0,
+    onSome: ({ sessionId }) => sessionId,
+  })
+  if (parentSessionId.value >= 1 && parentSessionId.value <= newest) return []
+  const known = newest === 0 ? "it has none yet" : `1 to ${newest}`
+  return [`expected the parent session to be one of this database (${known}), got ${parentSessionId.value}`]
+})
+
 /** What is looked at before the engine starts. */
 export interface PreflightOptions {
   readonly config: EngineConfig
@@ -69,7 +81,7 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
         }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
       )
 
-      const problems = violations(config)
+      const problems = [...violations(config), ...(yield* unknownParent(parentSessionId))]
       if (problems.length === 0) return
       yield* state.setMany({
         [haltReasonKey]: "config_mismatch",

@@ -10,7 +10,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Scope } from "effect"
+import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Path, Scope } from "effect"
 import { Reactivity } from "effect/unstable/reactivity"
 import { SqlClient, type SqlError } from "effect/unstable/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -137,10 +137,12 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     )
 
   const fs = yield* FileSystem.FileSystem
-  /** SQLite names the log after the file that a symbolic link leads to. */
-  const stored = yield* Effect.orElseSucceed(fs.realPath(file), () => file)
+  const path = yield* Path.Path
+  /** SQLite names the log after the file that a symbolic link leads to, which may not be there before it is opened. */
+  const realName = Effect.orElseSucceed(fs.realPath(file), () => path.resolve(file))
+  let stored = yield* realName
   yield* OpenFiles.register(stored)
-  const connection = yield* openConnection(stored, readOnly)
+  const connection = yield* openConnection(() => stored, readOnly)
   const driver = yield* typed(
     SqliteClient.make({ filename: file, readonly: readOnly, disableWAL: true }).pipe(
       Effect.flatMap((client) => client.reserve),
@@ -175,6 +177,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
     yield* settle("journal_size_limit", LogSizeLimit.limit, LogSizeLimit.limit)
   }
+  stored = yield* realName
   // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
@@ -224,12 +227,13 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
 })
 
 /** The scope of the driver's connection, closed and verified with the layer's own. `close()` is a native call: it is not bounded. */
-const openConnection = Effect.fnUntraced(function* (file: string, readOnly: boolean) {
+const openConnection = Effect.fnUntraced(function* (stored: () => string, readOnly: boolean) {
   const connection = yield* Scope.make()
   const sidecars = yield* Effect.context<FileSystem.FileSystem>()
   const close = Effect.gen(function* () {
     const end = yield* Shutdown.step("close database", Scope.close(connection, Exit.void))
     if (readOnly) return
+    const file = stored()
     const left = yield* Sidecars.present(file)
     if (left.length === 0) return
     const others = yield* Sidecars.openedBy(file)

@@ -268,6 +268,27 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     await watched.close()
   })
 
+  it(
+    "says that checkpoints fail, and keeps the database open when the keyboard skips to the log",
+    settings,
+    async () => {
+      const failing = scripted("b.db")
+      failing.know({ failures: 2 })
+      const watched = await inProcess(scripted("a.db").watched, failing.watched)
+      const { page, problems } = await open(browser, watched.url)
+      page.setDefaultTimeout(patience / 2)
+      await page.locator("#list tbody a", { hasText: "b.db" }).click()
+      await page.locator("#blockers", { hasText: "Nobody, but the last 2 checkpoints failed" }).waitFor()
+      await page.locator("#skip").focus()
+      await page.keyboard.press("Enter")
+      expect(await page.evaluate("document.activeElement.id")).toBe("log-list")
+      expect(new URL(page.url()).hash).toBe("#db=b.db")
+      expect(await page.locator("#view-title").textContent()).toBe("b.db")
+      expect(problems).toEqual([])
+      await watched.close()
+    },
+  )
+
   it("shows what a hostile feed says as text", settings, async () => {
     const port = await freePort()
     const session = seawall(port, ["run", "--feed", "-"], quick)

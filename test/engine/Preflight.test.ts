@@ -100,6 +100,9 @@ const started = Effect.fnUntraced(function* <A, E, R>(
   above: Layer.Layer<A, E, R>,
 ) {
   const scope = yield* Scope.make()
+  if (Option.contains(options.parentSessionId, 1)) {
+    yield* StateManager.use((state) => state.openSession({ parentSessionId: fresh }))
+  }
   const built = yield* above.pipe(
     Layer.provideMerge(Preflight.layer(options)),
     Layer.buildWithScope(scope),
@@ -123,6 +126,21 @@ const stored = StateManager.use((state) =>
 const storedBefore = StateManager.use((state) =>
   state.setMany({ "halt.reason": "kill_switch", "halt.detail": "by hand", engine_status: "RUNNING", other: "1" }),
 )
+
+describe("a parent session", () => {
+  it.effect("that is none of this database is refused", () =>
+    Effect.gen(function* () {
+      const problemOf = Effect.fnUntraced(function* (id: number) {
+        const { built } = yield* started({ config: defaults, parentSessionId: Option.some(id) }, Layer.empty)
+        return Exit.isFailure(built) ? String(Cause.squash(built.cause)) : "none"
+      })
+      expect(yield* problemOf(7)).toContain("one of this database (it has none yet), got 7")
+      expect(yield* problemOf(1)).toBe("none")
+      expect(yield* problemOf(2)).toContain("one of this database (1 to 1), got 2")
+      expect(yield* problemOf(0)).toContain("got 0")
+    }).pipe(Effect.provide(below())),
+  )
+})
 
 describe("a configuration that is refused", () => {
   for (const [kind, parentSessionId] of [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Option, Result, Schema, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Feed, FeedError, Quote } from "../../src/paper/Feed.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
@@ -250,6 +250,24 @@ describe("however the bytes are cut", () => {
         ),
       ),
     ),
+  )
+})
+
+describe("somebody who asks and is interrupted", () => {
+  it.effect("loses no quote that has not come yet", () =>
+    Effect.gen(function* () {
+      const goOn = yield* Deferred.make<void>()
+      const late = Stream.fromEffect(Effect.as(Deferred.await(goOn), encoder.encode(json(quote(7)))))
+      yield* Effect.gen(function* () {
+        const { next } = yield* Feed
+        const asking = yield* Effect.forkChild(next, { startImmediately: true })
+        yield* Effect.yieldNow
+        expect(asking.pollUnsafe()).toBeUndefined()
+        yield* Fiber.interrupt(asking)
+        yield* Deferred.succeed(goOn, undefined)
+        expect(yield* next).toEqual(Option.some(quote(7)))
+      }).pipe(Effect.provide(Feed.layerNdjson("late.ndjson", late)))
+    }),
   )
 })
 

@@ -1,6 +1,6 @@
 /** What every `Feed` gives whoever asks: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, type Layer, Option, Schema } from "effect"
+import { Effect, type Layer, Option, Schema } from "effect"
 import { Feed, Quote } from "../../src/paper/Feed.ts"
 
 export const take = (n: number) =>
@@ -26,20 +26,6 @@ export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed, E>) 
           return yield* Effect.forEach(Array.from({ length: 100 }), () => next, { concurrency: "unbounded" })
         }).pipe(Effect.provide(feed()))
         expect(shared.map(Option.getOrThrow)).toEqual(whole)
-      }),
-    )
-
-    it.effect("loses no quote when somebody who asks is interrupted", () =>
-      Effect.gen(function* () {
-        const [, second] = yield* Effect.provide(first, feed())
-        const after = yield* Effect.gen(function* () {
-          const { next } = yield* Feed
-          yield* next
-          const asking = yield* Effect.forkChild(next) // has not begun
-          yield* Fiber.interrupt(asking)
-          return yield* next
-        }).pipe(Effect.provide(feed()))
-        expect(after).toEqual(Option.some(second))
       }),
     )
 

@@ -95,6 +95,20 @@ describe("an open database", () => {
     }),
   )
 
+  it.effect("is the file that a link leads to, also one that is made only now", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      fs.symlinkSync("target.db", `${folder}/link.db`)
+      yield* Effect.gen(function* () {
+        const { sql } = yield* Database
+        yield* sql`CREATE TABLE t (a)`
+        yield* Writer.use((writer) => writer.execute("INSERT INTO t VALUES (1)"))
+        expect(yield* list(folder)).toEqual(["link.db", "target.db", "target.db-shm", "target.db-wal"])
+      }).pipe(Effect.provide(Database.layer({ file: `${folder}/link.db` })))
+      expect(yield* list(folder)).toEqual(["link.db", "target.db"])
+    }),
+  )
+
   it.effect("does not go on with a log that was replaced, whatever was asked for", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
