@@ -111,6 +111,7 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
   const shutdown = yield* Shutdown.Shutdown
   const scope = yield* Scope.make()
   let isReplaced = false
+  let isLeftAlone = false
   yield* Scope.addFinalizerExit(all, (exit) =>
     isReplaced ? shutdown.leaveBehind(`a connection to what was ${file}`) : Scope.close(scope, exit),
   )
@@ -120,15 +121,19 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
   const look = Effect.gen(function* () {
     const now = yield* Effect.orElseSucceed(identity(file), () => opened) // for a moment, as on a busy disk
     if (Option.isNone(opened)) opened = now
-    if (isReplaced || Option.getOrNull(now) === Option.getOrNull(opened)) return
+    if (isLeftAlone || (!isReplaced && Option.getOrNull(now) === Option.getOrNull(opened))) return
+    if (!isReplaced) {
+      yield* Effect.annotateLogs(Effect.logError("database replaced"), {
+        danger:
+          "the file was moved or replaced while programs had it open, which can corrupt it; it is guarded no more",
+      })
+    }
     isReplaced = true
-    yield* Effect.annotateLogs(Effect.logError("database replaced"), {
-      danger: "the file was moved or replaced while programs had it open, which can corrupt it; it is guarded no more",
-    })
     yield* Effect.provideContext(
       WalGuard.WalGuard.use((guard) => guard.setInterval(0)),
       context,
     )
+    isLeftAlone = true
   })
   const watched = {
     ...(yield* Effect.provideContext(Dashboard.watched, context)),

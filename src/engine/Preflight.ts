@@ -1,7 +1,8 @@
 /**
  * What must hold before an engine starts: a fresh session starts with a clean slate, and the settings make sense together.
  *
- * A refusal is stored first (reason, detail and HALTED in one transaction) and fails the start afterwards. When the
+ * A refusal is stored first (reason, detail and HALTED in one transaction; nothing when the parent session is none of this
+ * database) and fails the start afterwards. When the
  * start fails or is interrupted above this layer, before the engine ran, the reason is stored when this layer closes.
  */
 import { Effect, Layer, Option, Runtime, Schema } from "effect"
@@ -81,7 +82,13 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
         }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
       )
 
-      const problems = [...violations(config), ...(yield* unknownParent(parentSessionId))]
+      const unknown = yield* unknownParent(parentSessionId)
+      if (unknown.length > 0) {
+        // What is stored belongs to the session that was meant, and stays.
+        yield* halt.settle("config_mismatch")
+        return yield* new PreflightError({ problems: unknown })
+      }
+      const problems = violations(config)
       if (problems.length === 0) return
       yield* state.setMany({
         [haltReasonKey]: "config_mismatch",

@@ -71,16 +71,15 @@ export const make = Effect.gen(function* () {
   const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
   const seen = yield* Ref.make(Option.none<WalFrames>())
-  /** What was seen since the last run. */
+  /** What the last look saw; none after a run, and after a look that saw nothing. */
   const looked = yield* Ref.make(Option.none<WalFrames>())
   const finished = yield* Ref.make<ReadonlyArray<FinishedCheckpoint>>([])
 
   /** What the log holds; none when that is unknown, or the connection is not free within the bound. */
   const look = Effect.timeoutOption(checkpointer.frames, lookBound).pipe(
     Effect.map(Option.flatten),
-    Effect.tap((frames) =>
-      Option.isSome(frames) ? Effect.andThen(Ref.set(seen, frames), Ref.set(looked, frames)) : Effect.void,
-    ),
+    Effect.tap((frames) => Ref.set(looked, frames)),
+    Effect.tap((frames) => (Option.isSome(frames) ? Ref.set(seen, frames) : Effect.void)),
   )
 
   const note = Effect.fnUntraced(function* (
@@ -188,6 +187,8 @@ export const make = Effect.gen(function* () {
     /** Autocheckpoint was so, and is off: while a checkpointer hangs it stands in. */
     autocheckpointOff: (found: number) =>
       Effect.andThen(Ref.set(autocheckpoint, Option.some(found)), Ref.set(isStandingIn, false)),
+    /** It is not to be given back yet after all. */
+    autocheckpointStillOff: (found: number) => Ref.set(autocheckpoint, Option.some(found)),
     /** What autocheckpoint is to be again; from now on nothing stands in for a checkpointer. */
     autocheckpointFound: Ref.getAndSet(autocheckpoint, Option.none()),
     look,

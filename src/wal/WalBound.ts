@@ -52,6 +52,7 @@ export interface WalBoundOptions {
 export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
   let seen = 0
+  let syncing: Fiber.Fiber<void> | undefined
 
   const blocked = Ref.update(backoff, (before) =>
     Option.some(
@@ -68,12 +69,14 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
    * Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. One that
    * hangs goes on by itself: other databases wait for their turn.
    */
-  const syncDatabase = Effect.catch(database.syncFile, (error) =>
-    Effect.logWarning("database sync failed", Cause.fail(error)),
-  ).pipe(
-    Effect.forkDetach({ startImmediately: true }),
-    Effect.flatMap((syncing) => Effect.timeoutOption(Fiber.await(syncing), syncBound)),
-  )
+  const syncDatabase = Effect.gen(function* () {
+    if (syncing === undefined || syncing.pollUnsafe() !== undefined) {
+      syncing = yield* Effect.catch(database.syncFile, (error) =>
+        Effect.logWarning("database sync failed", Cause.fail(error)),
+      ).pipe(Effect.forkDetach({ startImmediately: true }))
+    }
+    yield* Effect.timeoutOption(Fiber.await(syncing), syncBound)
+  })
 
   const pass = Effect.uninterruptible(checkpoint.run("PASSIVE", "size"))
 

@@ -150,6 +150,10 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
 
   const stop = ({ ticking, watching }: Running) => Fiber.interruptAll([ticking, ...watching])
 
+  const forget = Effect.suspend(() => {
+    guarded.delete(database)
+    return Ref.set(running, Option.none())
+  })
   /** Autocheckpoint as it was found. When that cannot be, or `given` is interrupted, the guard goes on as before. */
   const releaseAfter = Effect.fnUntraced(function* (
     given: (self: Effect.Effect<number, SqlError.SqlError>) => Effect.Effect<number, SqlError.SqlError>,
@@ -157,15 +161,14 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     const found = yield* checkpoint.autocheckpointFound
     if (Option.isSome(found)) {
       yield* Effect.onError(given(database.autocheckpoint(found.value)), () =>
-        checkpoint.autocheckpointOff(found.value),
+        checkpoint.autocheckpointStillOff(found.value),
       )
     }
-    guarded.delete(database)
-    yield* Ref.set(running, Option.none())
+    yield* forget
   })
-  const release = releaseAfter(identity)
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
+    if (isClosed) return
     const every = atLeastZero(input)
     const current = yield* Ref.get(running)
     if (Option.isSome(current) && Duration.isZero(every)) {
@@ -208,7 +211,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     )
 
   // Registered in the reverse of the order in which they run.
-  yield* finalizer(() => Shutdown.step("restore autocheckpoint", release))
+  yield* finalizer(() => Shutdown.step("restore autocheckpoint", Effect.ensuring(releaseAfter(identity), forget)))
   yield* finalizer(() =>
     Effect.flatMap(Ref.get(stopped), (end) =>
       end === "done"

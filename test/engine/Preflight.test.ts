@@ -137,7 +137,10 @@ describe("a parent session", () => {
       expect(yield* problemOf(7)).toContain("one of this database (it has none yet), got 7")
       expect(yield* problemOf(1)).toBe("none")
       expect(yield* problemOf(2)).toContain("one of this database (1 to 1), got 2")
+      yield* storedBefore
+      const before = yield* stored
       expect(yield* problemOf(0)).toContain("got 0")
+      expect(yield* stored).toEqual(before)
     }).pipe(Effect.provide(below())),
   )
 })

@@ -263,16 +263,23 @@ describe("SQLite's own autocheckpoint", () => {
     }).pipe(Effect.provide(guarded({ ...minute, maxFrames: 0 }))),
   )
 
-  it.effect("is never touched by a guard whose layer has closed", () =>
-    Effect.gen(function* () {
-      const { close, inside } = yield* built(guarded({ interval: 0 }))
-      const guard = yield* inside(WalGuard)
-      yield* close()
-      yield* guard.setInterval("60 seconds")
-      yield* TestClock.adjust("60 seconds")
-      expect(yield* inside(events)).toEqual([])
-    }),
-  )
+  for (const [before, options] of [
+    ["was off", { interval: 0 }],
+    ["ran", minute],
+  ] as const) {
+    it.effect(`is never touched by a guard that ${before} and whose layer has closed`, () =>
+      Effect.gen(function* () {
+        const { close, inside } = yield* built(guarded(options))
+        const guard = yield* inside(WalGuard)
+        yield* close()
+        const said = yield* inside(events)
+        yield* guard.setInterval("5 seconds")
+        yield* TestClock.adjust("60 seconds")
+        expect(yield* inside(events)).toEqual(said)
+        expect(yield* inside(starts)).toHaveLength(before === "ran" ? 1 : 0) // TRUNCATE
+      }),
+    )
+  }
 
   it.effect("is left alone by an interval that never ends", () =>
     Effect.gen(function* () {

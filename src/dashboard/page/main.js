@@ -38,6 +38,7 @@ const loadPast = async (name) => {
 const show = () => {
   if (current === undefined) return
   const database = chosen()
+  const isNew = byId("view").hidden || drawn !== database?.name
   byId("list").hidden = database !== undefined
   byId("back").hidden = current.databases.length === 1
   byId("view").hidden = database === undefined
@@ -53,7 +54,7 @@ const show = () => {
       if (drawn !== database.name) clearCharts()
       drawn = database.name
       charted = database.name
-      drawCharts()
+      if (isNew) drawCharts()
       void loadPast(database.name)
     }
   }

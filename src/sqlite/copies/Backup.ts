@@ -187,7 +187,7 @@ export const aroundSession = (
         Effect.gen(function* () {
           if (exit._tag === "Failure") return yield* skipped("the session did not start, or did not end cleanly")
           if ((yield* shutdown.failures).length > 0) return yield* skipped("a step of the shutdown failed")
-          if (!(yield* wanted)) return yield* skipped("there is no time for it")
+          if (!(yield* wanted)) return yield* skipped("none is made after such an end")
           if ((yield* shutdown.remainingPart) < 1 / 2) {
             return yield* skipped("less than half of the shutdown budget is left")
           }

@@ -62,7 +62,7 @@ describe("around a session", () => {
         return line?.fields["reason"]
       })
       expect(yield* reasonOf({}, ({ close }) => close(Exit.fail("no")))).toContain("did not end cleanly")
-      expect(yield* reasonOf({ wanted: false }, ({ close }) => close())).toContain("no time")
+      expect(yield* reasonOf({ wanted: false }, ({ close }) => close())).toContain("after such an end")
       expect(
         yield* reasonOf({}, ({ close, inside }) =>
           Effect.andThen(inside(Shutdown.Shutdown.use(({ recordFailure }) => recordFailure("a step"))), close()),
