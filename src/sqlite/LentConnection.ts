@@ -31,7 +31,8 @@ const failure = (cause: unknown, message: string) =>
 export const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
   Effect.flatten(Effect.try({ try: run, catch: (cause) => failure(cause, "Failed to prepare statement") }))
 
-const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
+/** Of a statement that the driver prepares and keeps. */
+export const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
 
 /**
  * The driver remembers for ten minutes that a statement did not compile, though the table that it names may be there by

@@ -70,6 +70,8 @@ export interface SafeClient {
     sql: string,
     params: ReadonlyArray<unknown>,
   ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+  /** The same, compiled anew: for a statement that did not compile before (see `didNotCompile`). */
+  readonly executeAnew: SafeClient["execute"]
   /** Runs a part of the transaction around it: all of it or nothing, and nothing after it has ended. */
   readonly part: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError.SqlError, R>
   /** Who keeps everybody else waiting now; a single statement is nobody. */
@@ -198,11 +200,14 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     }).pipe(Effect.ensuring(Effect.andThen(Deferred.succeed(open, undefined), Fiber.interrupt(keeper))))
   })
 
-  const execute: SafeClient["execute"] = (text, params) => driver.execute(text, params, undefined)
+  // The hot path of the `Writer`: nothing around it that one statement in a million needs.
+  const execute: SafeClient["execute"] = (text, params) => connection.execute(text, params, undefined)
+  const executeAnew: SafeClient["execute"] = (text, params) =>
+    compiling(() => connection.executeUnprepared(text, params, undefined))
   const commit: SafeClient["commit"] = (text, params, { unsynced }) => {
     const lowered = log.everyCommitSyncs && unsynced
     const connection = unsynced ? autocommitUnsynced : autocommit
     return alone(lowered, () => connection.execute(text, params, undefined))
   }
-  return { sql, holder, gate, part, commit, execute } satisfies SafeClient
+  return { sql, holder, gate, part, commit, execute, executeAnew } satisfies SafeClient
 })

@@ -9,9 +9,10 @@
  * https://www.sqlite.org/lang_transaction.html
  */
 import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Metric } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient, SqlError } from "effect/unstable/sql"
 import * as Batching from "./Batching.ts"
 import type { Durability } from "./Durability.ts"
+import { didNotCompile } from "./LentConnection.ts"
 import type { LogSync } from "./LogSync.ts"
 import { nativeReason } from "./NativeError.ts"
 import { isInsideTransaction, type Row, type SafeClient, Unsynced } from "./SafeClient.ts"
@@ -89,14 +90,14 @@ const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach((
 
 /** What a `Database` makes its writer of. @internal */
 export interface WriterOptions {
-  readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute">
+  readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute" | "executeAnew">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
   readonly durability: Durability
 }
 
 /** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
 export const make = Effect.fnUntraced(function* ({ client, durability, logSync }: WriterOptions) {
-  const { execute, part, sql } = client
+  const { execute, executeAnew, part, sql } = client
   const unsynced = durability === "durable"
 
   const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
@@ -127,6 +128,14 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       ? part(Effect.provideService(work, Unsynced, false))
       : asAsked(work, execute(work.text, work.params))
 
+  /** What failed once more, if there is a chance: its table may be there by now. */
+  const again = ({ work }: Write, cause: Cause.Cause<unknown>): Effect.Effect<Answer> => {
+    const error = Cause.squash(cause)
+    return !Effect.isEffect(work) && SqlError.isSqlError(error) && didNotCompile(error)
+      ? Effect.exit(asAsked(work, executeAnew(work.text, work.params)))
+      : Effect.succeed(Exit.failCause(cause))
+  }
+
   /** Each write in turn; the failure of one is its answer, unless SQLite has rolled everything back. */
   const together = (writes: ReadonlyArray<Write>) =>
     Effect.suspend(() => {
@@ -138,9 +147,12 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       }).pipe(
         Effect.catchCause((cause) =>
           Effect.flatMap(isOpen, (open) => {
-            if (!open) return Effect.fail(new TransactionLost({ write: writes[answers.length]!, cause }))
-            answers.push(Exit.failCause(cause))
-            return rest
+            const write = writes[answers.length]!
+            if (!open) return Effect.fail(new TransactionLost({ write, cause }))
+            return Effect.flatMap(again(write, cause), (answer) => {
+              answers.push(answer)
+              return rest
+            })
           }),
         ),
       )

@@ -218,10 +218,12 @@ describe("a statement that did not compile", () => {
         }
         yield* sql`CREATE TABLE later (a)`
         yield* sql.unsafe(insert)
+        yield* Effect.all([writer.execute(insert), writer.execute(insert)], { concurrency: "unbounded" }) // one batch
         yield* writer.execute(insert)
+        const one = { a: 1 }
         expect([yield* select, yield* select.values]).toEqual([
-          [{ a: 1 }, { a: 1 }],
-          [[1], [1]],
+          [one, one, one, one],
+          [[1], [1], [1], [1]],
         ])
       }),
     ),
