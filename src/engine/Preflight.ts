@@ -1,9 +1,9 @@
 /**
  * What must hold before an engine starts: a fresh session starts with a clean slate, and the settings make sense together.
  *
- * A refusal is stored first (reason, detail and HALTED in one transaction; nothing when the parent session is none of this
- * database) and fails the start afterwards. When the
- * start fails or is interrupted above this layer, before the engine ran, the reason is stored when this layer closes.
+ * A refusal is stored first (reason, detail and HALTED in one transaction) and fails the start afterwards; one because of
+ * the parent session stores nothing. When the start fails or is interrupted above this layer, before the engine ran, the
+ * reason is stored when this layer closes.
  */
 import { Effect, Layer, Option, Runtime, Schema } from "effect"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"

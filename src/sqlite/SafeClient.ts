@@ -6,8 +6,8 @@
  * also the write gate: whoever holds it knows that no statement of this process runs.
  *
  * Also mended: a failing COMMIT rolls back and is a typed failure instead of a defect that leaves the connection inside
- * the transaction; a statement that does not compile is a typed failure, and compiled anew the next time; a fiber that outlives the transaction it was
- * forked in cannot write into somebody else's.
+ * the transaction; a statement that does not compile is a typed failure, and compiled anew the next time; a fiber that
+ * outlives the transaction it was forked in cannot write into somebody else's.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
 import { Clock, Context, Deferred, Duration, Effect, type Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
