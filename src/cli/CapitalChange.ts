@@ -6,8 +6,8 @@
  * not a byte beside it changes; with it the change is one transaction.
  */
 import { Console, Effect, Layer, Option, Result } from "effect"
-import { Flag } from "effect/unstable/cli"
-import { SqlClient } from "effect/unstable/sql"
+import { Flag } from "effect/cli"
+import { SqlClient } from "effect/sql"
 import { Database } from "../sqlite/Database.ts"
 import { ensureNotOpen } from "../sqlite/outside/Openers.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"

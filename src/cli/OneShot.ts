@@ -3,7 +3,7 @@
  * everything else to standard error. A failure is one line that says what to do, and an exit code; never a stack trace.
  */
 import { Console, Effect, Layer, Logger, References, Runtime } from "effect"
-import { Argument, Flag } from "effect/unstable/cli"
+import { Argument, Flag } from "effect/cli"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as ExitCode from "./ExitCode.ts"
 

@@ -5,7 +5,7 @@
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import { type Cause, Effect, Layer, Option } from "effect"
 import { constVoid } from "effect/Function"
-import { Flag } from "effect/unstable/cli"
+import { Flag } from "effect/cli"
 import { LiveLog } from "../dashboard/LiveLog.ts"
 import { Halt } from "../engine/Halt.ts"
 import * as Signals from "../engine/Signals.ts"

@@ -1,6 +1,6 @@
 /** What `run` and `guard` share so that an operator can watch them: the flags of the dashboard, and the dashboard itself. */
 import { Layer } from "effect"
-import { Flag } from "effect/unstable/cli"
+import { Flag } from "effect/cli"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 
 export const flags = {

@@ -1,6 +1,6 @@
 /** `seawall backup`: one checked copy of a database, whoever has it open. */
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
-import { Argument, Command } from "effect/unstable/cli"
+import { Argument, Command } from "effect/cli"
 import { Backup } from "../sqlite/copies/Backup.ts"
 import { nameOf } from "../sqlite/copies/BackupFiles.ts"
 import { locate } from "../sqlite/DatabasePath.ts"

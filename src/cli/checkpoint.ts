@@ -1,6 +1,6 @@
 /** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
 import { Console, Effect, Layer } from "effect"
-import { Command, Flag } from "effect/unstable/cli"
+import { Command, Flag } from "effect/cli"
 import { Database } from "../sqlite/Database.ts"
 import { processName } from "../sqlite/ProcessName.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"

@@ -1,6 +1,6 @@
 /** `seawall doctor`: what is wrong with a database, the worst first, and what mends it. Changes nothing. */
 import { Console, Effect, Schema } from "effect"
-import { Command } from "effect/unstable/cli"
+import { Command } from "effect/cli"
 import * as Doctor from "../operator/Doctor.ts"
 import { Report } from "../operator/Finding.ts"
 import { count } from "../operator/Wording.ts"

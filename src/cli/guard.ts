@@ -7,7 +7,7 @@
  * name now, which is somebody else's. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
 import { Duration, Effect, FileSystem, Layer, Metric, Option, Schedule, Scope } from "effect"
-import { Argument, Command, Flag } from "effect/unstable/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { Watched } from "../dashboard/WatchedDatabase.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"

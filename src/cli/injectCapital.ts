@@ -1,6 +1,6 @@
 /** `seawall inject-capital`: a deposit, and what profit is counted from raised by the same worth. */
 import { Effect, Option, Result } from "effect"
-import { Command, Flag } from "effect/unstable/cli"
+import { Command, Flag } from "effect/cli"
 import { deposit, injection } from "../state/Capital.ts"
 import { Asset, CapitalError } from "../state/CapitalEvent.ts"
 import * as CapitalChange from "./CapitalChange.ts"

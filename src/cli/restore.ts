@@ -1,6 +1,6 @@
 /** `seawall restore`: puts a backup in the place of a database, and keeps what was there. */
 import { Console, Effect } from "effect"
-import { Argument, Command } from "effect/unstable/cli"
+import { Argument, Command } from "effect/cli"
 import * as Restore from "../sqlite/copies/Restore.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"

@@ -5,7 +5,7 @@
  * turns the reason for its halt into an exit code.
  */
 import { Clock, Effect, FileSystem, Layer, Option } from "effect"
-import { Command, Flag } from "effect/unstable/cli"
+import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { EngineStatus } from "../dashboard/Snapshot.ts"

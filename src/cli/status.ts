@@ -4,7 +4,7 @@
  * Only asks and prints. What one look may touch, and what it leaves alone, is said in `operator/Look.ts`.
  */
 import { Console, DateTime, Duration, Effect, Option, Ref, Schema } from "effect"
-import { Command, Flag } from "effect/unstable/cli"
+import { Command, Flag } from "effect/cli"
 import * as Look from "../operator/Look.ts"
 import { following, type Status, StatusJson } from "../operator/Status.ts"
 import * as ExitCode from "./ExitCode.ts"

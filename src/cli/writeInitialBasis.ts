@@ -1,6 +1,6 @@
 /** `seawall write-initial-basis`: the basis from before there were books, stored once. */
 import { Effect, Result } from "effect"
-import { Command, Flag } from "effect/unstable/cli"
+import { Command, Flag } from "effect/cli"
 import { initialBasis, initialBasisOnce } from "../state/Capital.ts"
 import * as CapitalChange from "./CapitalChange.ts"
 

@@ -7,7 +7,7 @@
  * what it watches closes; it has no share in how the program ends.
  */
 import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
-import { Sse } from "effect/unstable/encoding"
+import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { Database } from "../sqlite/Database.ts"
@@ -171,10 +171,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
       ? Effect.void
       : Shutdown.step(
           "close dashboard",
-          Effect.andThen(
-            Effect.ignoreCause(lastWord, { log: "Error", message: "dashboard stopped" }),
-            it.success.close,
-          ),
+          Effect.andThen(lastWord.pipe(Shutdown.contained("close dashboard")), it.success.close),
         ),
   )
   if (serving._tag === "Failure") {

@@ -4,7 +4,7 @@
  * Nothing here waits for a page. What one has not taken yet is kept for it up to a bound, then its connection is cut; a
  * browser that lives comes back by itself, and is told what it missed. https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
-import { Sse } from "effect/unstable/encoding"
+import { Sse } from "effect/encoding"
 import type { ServerResponse } from "node:http"
 
 /** 1 MiB a page and what is sent next, beside what the system buffers: many minutes of ticks. */

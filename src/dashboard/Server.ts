@@ -8,10 +8,10 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Clock, Duration, Effect, Exit, Option, Scope } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/unstable/http"
-import { PrometheusMetrics } from "effect/unstable/observability"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { PrometheusMetrics } from "effect/observability"
 import type { EventEmitter } from "node:events"
-import { createServer } from "node:http"
+import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Listeners } from "./Listeners.ts"
 import type { Page } from "./Page.ts"
@@ -78,7 +78,7 @@ const handler = (options: ServerOptions) => {
   const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
 
   const events = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
-    const response = NodeHttpServerRequest.toServerResponse(request)
+    const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse // the server speaks HTTP/1.1
     const first = yield* greeting(request.headers["last-event-id"] ?? "")
     if (!listeners.add(response)) return text(503, "too many pages are open; close some of them")
     response.writeHead(200, { ...always, "content-type": "text/event-stream", connection: "close" })

@@ -63,7 +63,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     Effect.addFinalizer(() =>
       Effect.flatMap(halt.settled, (reason) =>
         Shutdown.step(name, step(Option.getOrElse(reason, () => "unexpected_halt"))),
-      ).pipe(Effect.ignoreCause({ log: "Error", message: `${name} failed` })),
+      ).pipe(Shutdown.contained(name)),
     )
   const closing = Effect.fnUntraced(function* (session: Effect.Effect<number, StateError>) {
     yield* finalizer("engine_status HALTED", () => state.set(engineStatusKey, "HALTED"))
@@ -99,7 +99,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
             })
           }),
         )
-      }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
+      }).pipe(Shutdown.contained("halt.reason")),
     )
   })
 

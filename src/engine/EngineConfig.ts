@@ -6,7 +6,7 @@
  * What only makes sense together (limits, matching intervals) is checked by `Preflight`.
  */
 import { Effect, Option, Predicate, Result, Runtime, Schema, SchemaGetter, SchemaIssue } from "effect"
-import { Yaml } from "effect/unstable/encoding"
+import { Yaml } from "effect/encoding"
 import { Durability } from "../sqlite/Durability.ts"
 
 const or = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]) =>

@@ -79,7 +79,7 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
             "halt.reason",
             state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: "", [engineStatusKey]: "HALTED" }),
           )
-        }).pipe(Effect.ignoreCause({ log: "Error", message: "halt.reason failed" })),
+        }).pipe(Shutdown.contained("halt.reason")),
       )
 
       const unknown = yield* unknownParent(parentSessionId)

@@ -9,7 +9,7 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { DateTime, Effect, FileSystem, Option, Schema } from "effect"
-import type { SqlClient } from "effect/unstable/sql"
+import type { SqlClient } from "effect/sql"
 import type { Layer } from "effect"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"

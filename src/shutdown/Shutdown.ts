@@ -110,6 +110,20 @@ export const layer = (budget: Duration.Input = defaultBudget): Layer.Layer<never
   Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))
 
 /**
+ * The end of every finalizer: nothing escapes it. What fails or dies there is an ERROR with its cause, and is recorded like a
+ * step that failed, so that the exit code shows it.
+ */
+export const contained =
+  (name: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<void, never, R> =>
+    Effect.catchCause(Effect.asVoid(self), (cause) =>
+      Effect.andThen(
+        Effect.logError(`${name} failed`, cause),
+        Effect.flatMap(Shutdown, (shutdown) => shutdown.recordFailure(name)),
+      ),
+    )
+
+/**
  * Runs one closing step: bounded by what is left of the budget and by `atMost`, logged, and recorded if it did not
  * succeed. The step runs in a fiber of its own, so that even one that cannot be interrupted does not hold its
  * successors past the bound; it is then asked to stop and left behind.

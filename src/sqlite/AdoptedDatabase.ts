@@ -8,7 +8,7 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, FileSystem, Layer } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { Database } from "./Database.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"

@@ -3,7 +3,7 @@
  * https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint
  */
 import { Effect } from "effect"
-import type { SqlClient } from "effect/unstable/sql"
+import type { SqlClient } from "effect/sql"
 
 /** Sets it for the connection of this client, and returns what it was. By position: a client may rename its columns. */
 export const set = (sql: SqlClient.SqlClient) =>

@@ -11,8 +11,8 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Path, Scope } from "effect"
-import { Reactivity } from "effect/unstable/reactivity"
-import { SqlClient, type SqlError } from "effect/unstable/sql"
+import { Reactivity } from "effect/reactivity"
+import { SqlClient, type SqlError } from "effect/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
@@ -243,8 +243,6 @@ const openConnection = Effect.fnUntraced(function* (stored: () => string, readOn
     const reason = end === "done" ? stillOpen : "the connection did not close"
     yield* Effect.annotateLogs(Effect.logWarning("database sidecars left"), { files: left.join(" "), reason })
   })
-  yield* Effect.addFinalizer(() =>
-    close.pipe(Effect.provideContext(sidecars), Effect.ignoreCause({ log: "Error", message: "database close failed" })),
-  )
+  yield* Effect.addFinalizer(() => close.pipe(Effect.provideContext(sidecars), Shutdown.contained("close database")))
   return connection
 })

@@ -3,7 +3,7 @@
  * commits for a fiber whose transaction has ended, or after a sync of the log failed.
  */
 import { Cause, Clock, Effect, Stream } from "effect"
-import { SqlError, type SqlConnection } from "effect/unstable/sql"
+import { SqlError, type SqlConnection } from "effect/sql"
 import type { DurabilityError } from "./Durability.ts"
 import { nativeMessage } from "./NativeError.ts"
 

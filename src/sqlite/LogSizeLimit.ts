@@ -3,7 +3,7 @@
  * next log. https://www.sqlite.org/pragma.html#pragma_journal_size_limit
  */
 import { Effect, FileSystem, Ref } from "effect"
-import type { SqlClient } from "effect/unstable/sql"
+import type { SqlClient } from "effect/sql"
 
 /**
  * 32 MiB: twice the log that 4000 frames of the default page size make, so that in normal running the file is reused

@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function* (
       if (!isSyncing) yield* waiting.close // nothing is under way, and nothing comes any more
       else if ((yield* Shutdown.step("last log sync", waiting.close)) !== "done") return
       fs.closeSync(descriptor)
-    }).pipe(Effect.ignoreCause({ log: "Error", message: "last log sync failed" })),
+    }).pipe(Shutdown.contained("last log sync")),
   )
 
   return {

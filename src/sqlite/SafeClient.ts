@@ -11,7 +11,7 @@
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
 import { Clock, Context, Deferred, Duration, Effect, type Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
-import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/unstable/sql"
+import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { type CommitLog, compiling, controls, Lent, recompiling, typedControls } from "./LentConnection.ts"
 
 /**
@@ -155,6 +155,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     })
 
   const client = yield* SqlClient.make({
+    driver: "sqlite-node",
     acquirer: reserve,
     transactionAcquirer: reserve,
     borrower: (use) => alone(false, () => use(autocommit)),

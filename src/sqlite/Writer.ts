@@ -9,7 +9,7 @@
  * https://www.sqlite.org/lang_transaction.html
  */
 import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Metric } from "effect"
-import { SqlClient, SqlError } from "effect/unstable/sql"
+import { SqlClient, SqlError } from "effect/sql"
 import * as Batching from "./Batching.ts"
 import type { Durability } from "./Durability.ts"
 import { didNotCompile } from "./LentConnection.ts"

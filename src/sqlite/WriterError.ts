@@ -1,6 +1,6 @@
 /** Why a write did not become what its caller was to be told. */
 import { Schema } from "effect"
-import type { SqlError } from "effect/unstable/sql"
+import type { SqlError } from "effect/sql"
 import type { DurabilityError } from "./Durability.ts"
 
 /** A write that was not taken. */

@@ -6,7 +6,7 @@
  * a schema that is up to date, and a transaction around them, which is the `StateManager`'s.
  */
 import { DateTime, Effect, Option, Result, Schema } from "effect"
-import type { SqlClient, SqlError } from "effect/unstable/sql"
+import type { SqlClient, SqlError } from "effect/sql"
 import { type CapitalError, type CapitalEvent, type CapitalMovement, must, validate } from "./CapitalEvent.ts"
 import * as Columns from "./Columns.ts"
 import { startingValueKey } from "./StateKeys.ts"

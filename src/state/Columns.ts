@@ -5,7 +5,7 @@
  * https://www.sqlite.org/pragma.html#pragma_table_info
  */
 import { Effect, Schema } from "effect"
-import type { SqlClient } from "effect/unstable/sql"
+import type { SqlClient } from "effect/sql"
 
 const Rows = Schema.Array(Schema.Struct({ table: Schema.String, column: Schema.String, pk: Schema.Int }))
 

@@ -3,7 +3,7 @@
  * memory. Reads alone; brings no schema up to date, unlike `StateManager`.
  */
 import { Effect, Option, Schema } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import * as Columns from "./Columns.ts"
 import { stateError } from "./StateError.ts"
 

@@ -8,7 +8,7 @@
  */
 import { SqliteMigrator } from "@effect/sql-sqlite-node"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"

@@ -3,7 +3,7 @@
  * reach, without bringing any schema up to date. A database that is no engine's has none of it, which is no error.
  */
 import { Array as Arr, Effect, Option, Schema } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import * as Columns from "./Columns.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "./StateKeys.ts"
 import { SessionRow } from "./StateManager.ts"

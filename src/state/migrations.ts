@@ -3,7 +3,7 @@
  * adds missing columns (SQLite ignores their letter case). A step that was released is never changed; what is new gets the next number.
  */
 import { Effect } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import * as Columns from "./Columns.ts"
 
 /** `columns` maps a name to its definition; the first is the primary key, which ALTER TABLE could not add. */

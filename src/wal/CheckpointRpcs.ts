@@ -1,7 +1,7 @@
 /** What the program and its checkpoint thread say to each other. */
 import * as Schema from "effect/Schema"
-import * as Rpc from "effect/unstable/rpc/Rpc"
-import * as RpcGroup from "effect/unstable/rpc/RpcGroup"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
 import { Checkpoint, CheckpointError, CheckpointMode } from "./Checkpoint.ts"
 
 /** Opens the thread's own connection to this file; what keeps it from doing so, the next checkpoint says. */

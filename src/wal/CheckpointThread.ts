@@ -10,7 +10,7 @@
  */
 import * as NodeWorker from "@effect/platform-node/NodeWorker"
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope, Semaphore } from "effect"
-import { RpcClient, type RpcClientError } from "effect/unstable/rpc"
+import { RpcClient, type RpcClientError } from "effect/rpc"
 import { Worker } from "node:worker_threads"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { type Checkpoint, CheckpointError, type CheckpointMode, count, counted, notTried } from "./Checkpoint.ts"
@@ -154,7 +154,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
       yield* Effect.forkDetach(Effect.ignore(closing), { startImmediately: true })
       return
     }
-    const atMost = Duration.times(yield* (yield* Shutdown.Shutdown).remaining, 0.5)
+    const atMost = Duration.divideUnsafe(yield* (yield* Shutdown.Shutdown).remaining, 2)
     yield* Shutdown.step("close checkpoint connection", closing, { atMost })
   })
 
@@ -178,7 +178,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
             if (left.length === 0) return end
             return left.includes(file) ? Effect.void : closeConnection(file)
           }),
-          Effect.ignoreCause({ log: "Error", message: "close checkpoint thread failed" }),
+          Shutdown.contained("close checkpoint thread"),
         ),
     )
     const running = yield* Ref.get(thread)
@@ -193,7 +193,13 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   return { attach }
 }
 
+/** Node 22 calls SQLite experimental; it has said so on the main thread, or was told not to. */
+const quietly = () => ({
+  ...process.env,
+  NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --disable-warning=ExperimentalWarning`,
+})
+
 /** The thread of the process. A test has another for itself: one that cannot start, crashes or hangs. */
 export const CheckpointThread = Context.Reference<CheckpointThreadService>("seawall/wal/CheckpointThread", {
-  defaultValue: () => makeUnsafe(() => new Worker(script)),
+  defaultValue: () => makeUnsafe(() => new Worker(script, { env: quietly() })),
 })

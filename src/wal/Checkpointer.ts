@@ -7,7 +7,7 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, identity, Layer, Option, Schema } from "effect"
-import { SqlClient, type SqlError } from "effect/unstable/sql"
+import { SqlClient, type SqlError } from "effect/sql"
 import { compiling } from "../sqlite/LentConnection.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { processNames } from "../sqlite/ProcessName.ts"

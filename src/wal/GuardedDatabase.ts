@@ -6,7 +6,7 @@
  * between two of these composes them itself.
  */
 import { Config, Effect, Layer } from "effect"
-import type { SqlClient, SqlError } from "effect/unstable/sql"
+import type { SqlClient, SqlError } from "effect/sql"
 import { Database, type DatabaseOptions } from "../sqlite/Database.ts"
 import type { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"
 import type { UnsafeSqliteError } from "../sqlite/SqliteVersion.ts"

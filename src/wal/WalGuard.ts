@@ -9,7 +9,7 @@
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
 import { Config, Context, Duration, Effect, Fiber, identity, Layer, Option, Ref, Schedule, Semaphore } from "effect"
-import type { SqlError } from "effect/unstable/sql"
+import type { SqlError } from "effect/sql"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import { processNames } from "../sqlite/ProcessName.ts"
@@ -206,7 +206,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const finalizer = (step: (current: Running) => Effect.Effect<unknown>) =>
     Effect.addFinalizer(() =>
       Effect.flatMap(Ref.get(running), Option.match({ onNone: () => Effect.void, onSome: step })).pipe(
-        Effect.ignoreCause({ log: "Error", message: "wal_checkpoint shutdown failed" }),
+        Shutdown.contained("wal_checkpoint shutdown"),
       ),
     )
 

@@ -5,7 +5,7 @@
  * Reads the case as JSON from its argument and prints its figures as one JSON line. Run by `bench.ts`.
  */
 import { Effect, Exit, Layer, Logger, References, Scope } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { createRequire } from "node:module"

@@ -4,7 +4,7 @@
  */
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Effect, Layer, Logger } from "effect"
-import { Reactivity } from "effect/unstable/reactivity"
+import { Reactivity } from "effect/reactivity"
 import * as fs from "node:fs"
 import { performance } from "node:perf_hooks"
 import { DatabaseSync } from "node:sqlite"

@@ -7,7 +7,7 @@
  * half of a write can be seen. Its options are below.
  */
 import { Effect, Layer, Logger, Option } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { createHash } from "node:crypto"
 import { parseArgs } from "node:util"
 import * as Backup from "../../src/sqlite/copies/Backup.ts"

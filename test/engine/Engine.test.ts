@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
 import { EngineProgram, goOn, haltWith, type TickResult } from "../../src/engine/EngineProgram.ts"
 import { Halt } from "../../src/engine/Halt.ts"

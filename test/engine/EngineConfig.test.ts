@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Result, Runtime, Schema } from "effect"
-import { Yaml } from "effect/unstable/encoding"
+import { Yaml } from "effect/encoding"
 import { ConfigError, type ConfigSources, EngineConfig, load } from "../../src/engine/EngineConfig.ts"
 
 const loading = (sources: Partial<ConfigSources>) => load({ source: "test.yaml", yaml: "", ...sources })

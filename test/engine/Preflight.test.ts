@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, Schema, Scope } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { EngineConfig } from "../../src/engine/EngineConfig.ts"
 import { Halt } from "../../src/engine/Halt.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"

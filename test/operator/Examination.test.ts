@@ -2,7 +2,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
-import { ChildProcess } from "effect/unstable/process"
+import { ChildProcess } from "effect/process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Examination from "../../src/operator/Examination.ts"

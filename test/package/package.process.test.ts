@@ -51,7 +51,7 @@ const strict = {
 
 /** A guarded program that writes, checkpoints, and says what became of its log. */
 const guarded = (checkpointer: string) => `import { Console, Effect, Layer, Option } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { Checkpointer, Database, LatencyWindow, ThreadCheckpointer, WalGuard, Writer } from "seawall"
 import * as Module from "seawall/WalGuard"
 

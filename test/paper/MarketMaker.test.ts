@@ -184,7 +184,7 @@ const between = (minimum: number, maximum: number) => Schema.Finite.check(Schema
 const Book = Schema.Struct({ middle: between(0.05, 0.9), spreadBps: between(1, 1000) })
 
 const Market = Schema.Struct({
-  books: Schema.Array(Book).check(Schema.isLengthBetween(20, 60)),
+  books: Schema.Array(Book).check(Schema.isBetweenLength(20, 60)),
   xrp: between(0, 200),
   rlusd: between(0, 100),
   size: between(1, 50),

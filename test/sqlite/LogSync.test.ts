@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import * as fs from "node:fs"
 import { Database } from "../../src/sqlite/Database.ts"
 import { DurabilityError } from "../../src/sqlite/Durability.ts"

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Option, Result } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
 import { Database } from "../../src/sqlite/Database.ts"

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, type Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
 import { ScriptedDisk, settle } from "../support/ScriptedDisk.ts"

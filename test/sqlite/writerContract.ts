@@ -1,7 +1,7 @@
 /** What a `Writer` gives its callers, whatever an acknowledged write survives: one suite, run at each durability. */
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
-import { SqlClient, SqlError } from "effect/unstable/sql"
+import { SqlClient, SqlError } from "effect/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { WriterError } from "../../src/sqlite/WriterError.ts"

@@ -4,7 +4,7 @@
  * that its permit, its gate and its commits are; what would wait for the real disk is not.
  */
 import { Clock, Context, Effect, identity, Layer, Option, Ref } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import type { LockHolder } from "../../src/sqlite/LockTable.ts"
 import * as Checkpoint from "../../src/wal/Checkpoint.ts"

@@ -1,6 +1,6 @@
 /** Databases that are backed up, and what is in their backups. */
 import { Layer } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
 import { Backup, type SessionBackup } from "../../src/sqlite/copies/Backup.ts"
 import { Database } from "../../src/sqlite/Database.ts"

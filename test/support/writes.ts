@@ -1,6 +1,6 @@
 /** Writes to a table `t`, by many callers. */
 import { Effect, Metric } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { settle } from "./ScriptedDisk.ts"
 

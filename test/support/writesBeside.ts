@@ -3,7 +3,7 @@
  * that the system calls between two of its words belong to the first.
  */
 import { Effect, Layer, Logger } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import * as fs from "node:fs"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"

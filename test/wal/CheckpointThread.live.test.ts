@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { Worker } from "node:worker_threads"
 import { logged, LogCapture, steps } from "../../src/testing/LogCapture.ts"
 import { quickDisk, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Duration, Effect, identity, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { events, LogCapture } from "../../src/testing/LogCapture.ts"
 import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"

@@ -1,7 +1,7 @@
 /** What every `Checkpointer` on a real database answers: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, type Layer, Option } from "effect"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
 import { Database } from "../../src/sqlite/Database.ts"
 import type { CheckpointMode } from "../../src/wal/Checkpoint.ts"

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Scope, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/unstable/sql"
+import { SqlClient } from "effect/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"

@@ -198,7 +198,7 @@ export const aroundSession = (
             orElse: () => new BackupError({ file, cause: `not done after ${Duration.toSeconds(atMost)} s` }),
           })
           return yield* Shutdown.step("backup", warned(bounded))
-        }).pipe(Effect.ignoreCause({ log: "Error", message: "backup failed" })),
+        }).pipe(Shutdown.contained("backup")),
       )
     }),
   )

@@ -3,7 +3,7 @@
  * called off inside SQLite can be killed. It prints JSON, and only reads what is somebody else's.
  */
 import { Effect, Path, Schema } from "effect"
-import { ChildProcess } from "effect/unstable/process"
+import { ChildProcess } from "effect/process"
 
 /** A process that did not come to its end, whatever it had printed by then. */
 class EndedEarly extends Schema.TaggedError<EndedEarly>()("EndedEarly", { what: Schema.String, code: Schema.Int }) {
