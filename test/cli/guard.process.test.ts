@@ -160,6 +160,22 @@ describe("seawall guard", () => {
   })
 
   it(
+    "of several databases ends without a word of trouble, and leaves one file of each",
+    { timeout: 60_000 },
+    async () => {
+      const names = ["a.db", "b.db", "c.db"]
+      names.forEach(create)
+      const guarding = guard(...names, "--interval-seconds", "0.1")
+      await guarding.says('"mode":"PASSIVE"', names.length)
+      guarding.kill("SIGINT")
+      const ended = await guarding.ended
+      expect(ended.log.filter(({ level }) => level !== "INFO")).toEqual([])
+      expect([ended.code, ended.stderr]).toEqual([0, ""])
+      expect(fs.readdirSync(folder)).toEqual(names)
+    },
+  )
+
+  it(
     "leaves a database alone whose file was replaced, and the log that has its name now",
     { timeout: 60_000 },
     async () => {

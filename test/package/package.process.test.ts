@@ -1,35 +1,29 @@
 /**
- * The package as its users get it: built, packed, installed into an empty folder, and used there by programs that are
- * type-checked under every strict flag. The code blocks of the README are among them.
+ * The package as its users get it: built, packed, published to a registry of the test's own, and installed from there in every
+ * way that the README or npm offers: by the README's line as it stands, alone, globally, with npx, with pnpm. What runs there are
+ * the code blocks of the README and programs that are type-checked under every strict flag.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import { type AddressInfo, createServer } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import { type LocalRegistry, start } from "./LocalRegistry.ts"
+import { guarded, several, tested } from "./programs.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-package-"))
-const npm = (args: ReadonlyArray<string>, cwd: string) =>
-  execFileSync("npm", [...args], { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+const at = (...names: ReadonlyArray<string>) => path.join(folder, ...names)
+const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
 
-const versions = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
-  readonly dependencies: Readonly<Record<string, string>>
+const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
   readonly devDependencies: Readonly<Record<string, string>>
 }
-const pinned = (name: string) => `${name}@${versions.devDependencies[name] ?? versions.dependencies[name]}`
-/** Of a release candidate the parts fit each other only at one version, which a range would not keep. */
-const tools = [
-  "typescript",
-  "@types/node",
-  "effect",
-  "@effect/platform-node",
-  "@effect/platform-node-shared",
-  "@effect/sql-sqlite-node",
-].map(pinned)
+/** What only the type check needs; no user of the programs does. */
+const tools = ["typescript", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
 
 const strict = {
   target: "ES2024",
@@ -49,98 +43,96 @@ const strict = {
   noEmit: true,
 }
 
-/** A guarded program that writes, checkpoints, and says what became of its log. */
-const guarded = (checkpointer: string) => `import { Console, Effect, Layer, Option } from "effect"
-import { SqlClient } from "effect/sql"
-import { Checkpointer, Database, LatencyWindow, ThreadCheckpointer, WalGuard, Writer } from "seawall"
-import * as Module from "seawall/WalGuard"
-
-const Guarded = WalGuard.layer({ interval: "10 millis" }).pipe(
-  Layer.provideMerge(LatencyWindow.layer()),
-  Layer.provideMerge(${checkpointer}),
-  Layer.provideMerge(Database.layer({ file: "program.db" })),
-)
-
-export const used = [Checkpointer, ThreadCheckpointer, Module.WalGuard === WalGuard]
-
-await Effect.runPromise(
-  Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    const writer = yield* Writer
-    const guard = yield* WalGuard
-    yield* sql\`CREATE TABLE IF NOT EXISTS t (a)\`
-    yield* writer.execute("INSERT INTO t VALUES (?)", [1])
-    yield* Effect.sleep("10 millis").pipe(Effect.andThen(guard.last), Effect.repeat({ until: Option.isSome }))
-    yield* Console.log("outcome", Option.getOrThrow(yield* guard.last).outcome)
-  }).pipe(Effect.provide(Guarded)),
-)
-`
-
-/** A test of a guarded program, in virtual time: what it shows took ten minutes there. */
-const tested = `import { Console, Effect, Layer, Ref } from "effect"
-import { TestClock } from "effect/testing"
-import { LatencyWindow, Shutdown, WalGuard } from "seawall"
-import { LogCapture, logged, Recording, scripted, temporaryDatabase } from "seawall/testing"
-
-const slow = scripted((run) => (run === 1 ? { takes: "1 second" } : {}))
-
-const Guarded = WalGuard.layer({ interval: "60 seconds" }).pipe(
-  Layer.provideMerge(LatencyWindow.layer()),
-  Layer.provideMerge(slow),
-  Layer.provideMerge(temporaryDatabase()),
-  Layer.provideMerge(Shutdown.layer()),
-  Layer.provideMerge(LogCapture.layer),
-)
-
-await Effect.runPromise(
-  Effect.gen(function* () {
-    yield* TestClock.adjust("10 minutes")
-    const starts = (yield* Effect.flatMap(Recording, Ref.get)).filter(({ what }) => what === "start")
-    yield* Console.log("runs", starts.length, "slow", (yield* logged("wal_checkpoint slow")).length)
-  }).pipe(Effect.provide(Guarded), Effect.provide(TestClock.layer())),
-)
-`
-
-const readme = [...fs.readFileSync(path.join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)].map(
-  ([, code = ""]) => code,
-)
+const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = ""]) => code)
 
 /** How Effect's own logger begins a line that nobody wants to see here. */
 const trouble = /^\[[\d:.]+\] (?:WARN|ERROR|FATAL) /m
 
+/** Modules by their suffix: the folder of a new user has a package.json that says nothing of them. */
 const programs: Readonly<Record<string, string>> = {
-  "threaded.ts": guarded("ThreadCheckpointer.layer()"),
-  "inline.ts": guarded("Checkpointer.layerInline()"),
-  "testing.ts": tested,
-  ...Object.fromEntries(readme.map((code, n) => [`readme${n + 1}.ts`, code.replace("port: 8501", "port: 0")])),
+  "threaded.mts": guarded("ThreadCheckpointer.layer()"),
+  "inline.mts": guarded("Checkpointer.layerInline()"),
+  "several.mts": several,
+  "testing.mts": tested,
+  ...Object.fromEntries(blocks.map((code, n) => [`readme${n + 1}.mts`, code.replace("port: 8501", "port: 0")])),
 }
 
-beforeAll(() => {
-  const [packed] = JSON.parse(npm(["pack", "--json", "--pack-destination", folder], root)) as [{ filename: string }]
-  fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ type: "module", private: true }))
-  fs.writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: strict, include: ["*.ts"] }))
-  for (const [name, code] of Object.entries(programs)) fs.writeFileSync(path.join(folder, name), code)
-  npm(["install", "--no-audit", "--no-fund", `./${packed.filename}`, ...tools], folder)
-}, 300_000)
+/** This process's own, without what npm told the process of the tests, and with the Node of the machine before the project's. */
+const machine = Object.fromEntries(
+  Object.entries(process.env)
+    .filter(([name]) => !name.startsWith("npm_") && !name.startsWith("SEAWALL_"))
+    .map(([name, value = ""]) => {
+      const own = (part: string) => part.includes("node_modules")
+      return name === "PATH"
+        ? [
+            name,
+            value
+              .split(path.delimiter)
+              .filter((part) => !own(part))
+              .join(path.delimiter),
+          ]
+        : [name, value]
+    }),
+)
 
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+let registry: LocalRegistry
 
-describe("the package in an empty folder", () => {
-  it("is installed as the README says", () => {
-    const [line] = /^npm install seawall .*$/m.exec(fs.readFileSync(path.join(root, "README.md"), "utf8")) ?? []
-    expect(line).toBe(
-      ["npm install seawall", ...["effect", "@effect/platform-node", "@effect/sql-sqlite-node"].map(pinned)].join(" "),
-    )
+/** Runs a command line as a user types it, in a folder below. The registry answers meanwhile, from this process. */
+const type = async (line: string, cwd: string) => {
+  fs.mkdirSync(at(cwd), { recursive: true })
+  const env = { ...machine, npm_config_registry: registry.url }
+  const child = spawn("sh", ["-c", line], { cwd: at(cwd), env, stdio: ["ignore", "pipe", "pipe"] })
+  const said = { stdout: "", stderr: "" }
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      said[name] += text
+    })
+  }
+  const [status] = (await once(child, "close")) as [number | null]
+  return { status, ...said }
+}
+
+const node = (name: string, cwd: string) => spawnSync(process.execPath, [name], { cwd: at(cwd), encoding: "utf8" })
+
+beforeAll(async () => {
+  const packed = execFileSync("npm", ["pack", "--json", "--pack-destination", folder], {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
   })
+  const [{ filename }] = JSON.parse(packed.slice(packed.indexOf("[\n"))) as [{ filename: string }]
+  registry = await start(at(filename))
+}, 120_000)
 
-  it("type-checks under every strict flag, the declarations of the package too", { timeout: 120_000 }, () => {
-    const checked = spawnSync("npx", ["tsc", "-p", "."], { cwd: folder, encoding: "utf8" })
+afterAll(() => {
+  registry?.close()
+  fs.rmSync(folder, { recursive: true, force: true })
+})
+
+describe("the package, installed by the README's line in an empty folder", () => {
+  const user = "user"
+
+  beforeAll(async () => {
+    const [line] = /^npm install seawall .*$/m.exec(readme) ?? [""]
+    const installed = await type(line, user)
+    expect(installed).toMatchObject({ status: 0, stdout: expect.stringContaining("added") as string })
+    expect(installed.stderr).not.toMatch(/ERESOLVE|peer|deprecated|install-scripts/)
+    for (const [name, code] of Object.entries(programs)) fs.writeFileSync(at(user, name), code)
+  }, 120_000)
+
+  it("type-checks under every strict flag, the declarations of the package too", { timeout: 120_000 }, async () => {
+    fs.writeFileSync(
+      at(user, "tsconfig.json"),
+      JSON.stringify({ compilerOptions: strict, include: Object.keys(programs) }),
+    )
+    expect((await type(`npm install --save-dev ${tools.join(" ")}`, user)).status).toBe(0)
+    const checked = await type("npx tsc -p .", user)
     expect(checked.stdout).toBe("")
     expect(checked.status).toBe(0)
   })
 
   it("says of everything that can be imported what it is, and of what type", () => {
-    const own = path.join(folder, "node_modules/seawall")
+    const own = at(user, "node_modules/seawall")
     const { exports } = JSON.parse(fs.readFileSync(path.join(own, "package.json"), "utf8")) as {
       readonly exports: Readonly<Record<string, string | { readonly types: string }>>
     }
@@ -175,21 +167,35 @@ describe("the package in an empty folder", () => {
     expect(problems).toEqual([])
   })
 
-  it.each(["threaded.ts", "inline.ts"])("runs a guarded program, %s, and leaves one clean file", (name) => {
-    const ended = spawnSync(process.execPath, [name], { cwd: folder, encoding: "utf8" })
+  it.each(["threaded.mts", "inline.mts"])("runs a guarded program, %s, and leaves one clean file", (name) => {
+    const ended = node(name, user)
     expect(ended.stdout).toContain("outcome Complete")
     expect(ended.stdout).not.toMatch(trouble)
     expect(ended.status).toBe(0)
-    expect(fs.readdirSync(folder).filter((file) => file.startsWith("program.db"))).toEqual(["program.db"])
+    expect(fs.readdirSync(at(user)).filter((file) => file.startsWith("program.db"))).toEqual(["program.db"])
+  })
+
+  it("ends a program with two guarded databases on Ctrl+C without a word of trouble, and leaves one clean file of each", async () => {
+    const program = spawn(process.execPath, ["several.mts"], { cwd: at(user), stdio: ["ignore", "pipe", "inherit"] })
+    let said = ""
+    program.stdout.setEncoding("utf8").on("data", (text: string) => {
+      said += text
+      if (text.includes("both are open")) program.kill("SIGINT")
+    })
+    const [code] = (await once(program, "close")) as [number | null]
+    expect(said).toContain("both are open")
+    expect(said).not.toMatch(trouble)
+    expect(code).toBe(0)
+    expect(fs.readdirSync(at(user)).filter((file) => /^(?:one|two)\.db/.test(file))).toEqual(["one.db", "two.db"])
   })
 
   it("tests a guarded program in virtual time", () => {
-    const ended = spawnSync(process.execPath, ["testing.ts"], { cwd: folder, encoding: "utf8" })
+    const ended = node("testing.mts", user)
     expect([ended.stdout, ended.stderr]).toEqual(["runs 9 slow 1\n", ""])
   })
 
-  it.each(readme.map((_, n) => `readme${n + 1}.ts`))("runs the README's %s", (name) => {
-    const ended = spawnSync(process.execPath, [name], { cwd: folder, encoding: "utf8" })
+  it.each(blocks.map((_, n) => `readme${n + 1}.mts`))("runs the README's %s", (name) => {
+    const ended = node(name, user)
     expect(ended.stderr).toBe("")
     expect(ended.stdout).not.toMatch(trouble)
     expect(ended.status).toBe(0)
@@ -197,7 +203,7 @@ describe("the package in an empty folder", () => {
 
   it("has the command, with its threads, its processes and its page beside it", { timeout: 60_000 }, async () => {
     const seawall = (...args: ReadonlyArray<string>) =>
-      spawnSync(process.execPath, ["node_modules/seawall/dist/main.js", ...args], { cwd: folder, encoding: "utf8" })
+      spawnSync(process.execPath, ["node_modules/seawall/dist/main.js", ...args], { cwd: at(user), encoding: "utf8" })
     const server = createServer().listen(0, "127.0.0.1")
     await once(server, "listening")
     const { port } = server.address() as AddressInfo // free a moment later, and hardly taken by another meanwhile
@@ -208,8 +214,56 @@ describe("the package in an empty folder", () => {
     expect(session.stdout).toContain(`http://127.0.0.1:${port}`)
     expect(session.status).toBe(0)
     expect(session.stdout).not.toMatch(/"level":"(?:ERROR|FATAL|WARN)"/)
-    expect(fs.readdirSync(folder).filter((file) => file.startsWith("session.db")).length).toBeGreaterThan(0)
+    expect(fs.readdirSync(at(user)).filter((file) => file.startsWith("session.db")).length).toBeGreaterThan(0)
     expect(seawall("backup", "session.db", "copy.db")).toMatchObject({ status: 0, stdout: "copy.db\n" })
     expect(seawall("checkpoint", "copy.db").stdout).toContain("Complete")
+  })
+})
+
+describe("the package, installed in another way", () => {
+  const [first = ""] = blocks
+
+  it.each([
+    ["alone", "npm install seawall"],
+    ["beside the newest Effect", "npm install effect@latest @effect/platform-node@latest && npm install seawall"],
+    ["with pnpm", "npx --yes pnpm@10 add seawall effect @effect/platform-node"],
+  ])("%s, runs the README's first program and the command", { timeout: 180_000 }, async (how, line) => {
+    const cwd = how.replaceAll(" ", "-")
+    const installed = await type(line, cwd)
+    expect(installed).toMatchObject({ status: 0 })
+    expect(installed.stdout + installed.stderr).not.toMatch(/ERESOLVE|unmet peer|install-scripts/)
+    fs.writeFileSync(at(cwd, "first.mts"), first)
+    expect(node("first.mts", cwd)).toMatchObject({ status: 0, stderr: "" })
+    const command = spawnSync(process.execPath, ["node_modules/seawall/dist/main.js", "--version"], {
+      cwd: at(cwd),
+      encoding: "utf8",
+    })
+    expect(command).toMatchObject({ status: 0, stderr: "", stdout: expect.stringContaining("seawall v") as string })
+  })
+
+  it("globally, gives a command that runs a session", { timeout: 180_000 }, async () => {
+    const prefix = at("prefix")
+    expect(await type(`npm install -g --prefix ${prefix} seawall`, "global")).toMatchObject({ status: 0 })
+    const session = spawnSync(
+      process.execPath,
+      [path.join(prefix, "bin/seawall"), "run", "--duration-seconds", "0.2", "--dashboard-port", "0", "--db", "a.db"],
+      { cwd: at("global"), encoding: "utf8" },
+    )
+    expect(session).toMatchObject({ status: 0, stderr: "" })
+    expect(session.stdout).not.toMatch(/level=(?:WARN|ERROR|FATAL)/)
+  })
+
+  it("by npx, with a Node of its own", { timeout: 180_000 }, async () => {
+    const ran = await type("npx --yes -p node@24 -p seawall seawall --version", "npx")
+    expect(ran).toMatchObject({ status: 0, stdout: expect.stringContaining("seawall v") as string })
+  })
+
+  it("on a Node that is too old, says so in one line, and nothing else", { timeout: 180_000 }, async () => {
+    const ran = await type("npx --yes -p node@20 -p seawall seawall status app.db", "old")
+    expect(ran).toMatchObject({ status: 1, stdout: "" })
+    const said = ran.stderr.split("\n").filter((line) => line !== "" && !line.startsWith("npm "))
+    expect(said).toEqual([
+      expect.stringMatching(/^seawall needs Node .*; this is Node 20\..* seawall status app\.db$/) as string,
+    ])
   })
 })

@@ -185,3 +185,24 @@ describe("the budget", () => {
     }).pipe(Effect.provide(LogCapture.layer)),
   )
 })
+
+describe("a finalizer", () => {
+  it.effect("that fails or dies outside of its steps is an ERROR, and counts as a step that failed", () =>
+    Effect.gen(function* () {
+      const shutdown = yield* Shutdown.Shutdown
+      const closes = (name: string, self: Effect.Effect<void, string>) =>
+        Effect.scoped(Effect.addFinalizer(() => self.pipe(Shutdown.contained(name))))
+      yield* closes("fails", Effect.fail("no disk"))
+      yield* closes(
+        "dies",
+        Effect.sync(() => {
+          throw new RangeError("0.5 cannot be converted to a BigInt")
+        }),
+      )
+      yield* closes("runs", Effect.void)
+      expect(yield* shutdown.failures).toEqual(["fails", "dies"])
+      expect((yield* logged("fails failed")).map(({ level }) => level)).toEqual(["Error"])
+      expect((yield* logged("dies failed"))[0]?.cause).toContain("RangeError")
+    }).pipe(Effect.provide(withBudget)),
+  )
+})

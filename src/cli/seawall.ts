@@ -1,0 +1,23 @@
+/** The root of the commands: everything that the command line can be asked for. */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Effect } from "effect"
+import { Command } from "effect/cli"
+import { backup } from "./backup.ts"
+import { checkpoint } from "./checkpoint.ts"
+import { doctor } from "./doctor.ts"
+import { guard } from "./guard.ts"
+import { injectCapital } from "./injectCapital.ts"
+import { restore } from "./restore.ts"
+import { run } from "./run.ts"
+import { runMain } from "./RunMain.ts"
+import { status } from "./status.ts"
+import { writeInitialBasis } from "./writeInitialBasis.ts"
+
+const seawall = Command.make("seawall").pipe(
+  Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
+  Command.withSubcommands([run, guard, status, doctor, checkpoint, backup, restore, injectCapital, writeInitialBasis]),
+)
+
+/** Runs the command of this process's arguments, and ends the process with its exit code. */
+export const main = (version: string): void =>
+  seawall.pipe(Command.run({ version }), Effect.provide(NodeServices.layer), runMain)
