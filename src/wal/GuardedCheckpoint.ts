@@ -5,7 +5,7 @@
  * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
  * Whoever runs one does it `withTurn`: two checkpoints of a guard never overlap.
  */
-import { Clock, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
+import { Clock, Duration, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { Database } from "../sqlite/Database.ts"
 import { holderNames } from "../sqlite/ProcessName.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
@@ -25,7 +25,7 @@ import { type FinishedCheckpoint, mostFinished, type Observed, type Why } from "
 export const slowMillis = 200
 
 /** How long a look at the log may wait for its turn on the connection. */
-const lookBound = "100 millis"
+export const lookBound = Duration.millis(100)
 
 export const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
   description: "Age of the oldest commit that a power cut could still take; 0 when there is none",
@@ -201,10 +201,14 @@ export const make = Effect.gen(function* () {
       failures: Ref.get(failures),
       incident: watch.incident,
     }) satisfies Effect.Effect<Omit<Observed, "interval">>,
-    /** A transaction does not let go of the connection, so that nothing can be flushed: said once, by its span. */
-    heldUp: Effect.gen(function* () {
+    /**
+     * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held
+     * it for longer than that. Where it has not, many take turns, or the event loop was busy.
+     */
+    heldUp: Effect.fnUntraced(function* (bound: Duration.Duration) {
       const holder = yield* database.holder
-      if (Option.isNone(holder) || (yield* Ref.getAndSet(isHeldUp, true))) return
+      if (Option.isNone(holder) || holder.value.seconds <= Duration.toSeconds(bound)) return
+      if (yield* Ref.getAndSet(isHeldUp, true)) return
       yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint held up"), {
         transaction: holder.value.span,
         seconds: holder.value.seconds,

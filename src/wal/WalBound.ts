@@ -11,7 +11,7 @@ import { Cause, Duration, Effect, Fiber, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
-import type { GuardedCheckpoint } from "./GuardedCheckpoint.ts"
+import { type GuardedCheckpoint, lookBound } from "./GuardedCheckpoint.ts"
 
 /** 4000 frames: 16 MB at the default page size; recovery after a kill stays far below a second. */
 export const defaultMaxFrames = 4000
@@ -63,7 +63,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     ),
   )
 
-  const heldUp = Effect.andThen(checkpoint.heldUp, blocked)
+  const heldUp = (bound: Duration.Duration) => Effect.andThen(checkpoint.heldUp(bound), blocked)
 
   /**
    * Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. One that
@@ -84,7 +84,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   const flush = Effect.gen(function* () {
     const cut = yield* Effect.interruptible(Effect.timeoutOption(database.cutGently, cutBound))
     const done = Option.isNone(cut) ? Option.none() : yield* checkpoint.runGated("size")
-    if (Option.isNone(done)) return yield* heldUp
+    if (Option.isNone(done)) return yield* heldUp(cutBound)
     yield* checkpoint.notHeldUp
     yield* done.value.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
   }).pipe(Effect.uninterruptible)
@@ -96,7 +96,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     let previous = Infinity
     for (let passes = 0; passes < mostPasses; passes++) {
       const looked = yield* checkpoint.look
-      if (Option.isNone(looked)) return yield* heldUp
+      if (Option.isNone(looked)) return yield* heldUp(lookBound)
       const frames = looked.value
       if (backlogOf(frames) === 0) return
       if (backlogOf(frames) > previous / 2) residue *= residueGrowth
@@ -126,7 +126,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     yield* Effect.sleep(Option.getOrElse(yield* Ref.get(backoff), () => lookPause))
     seen = database.exposure.commits()
     const frames = yield* checkpoint.look
-    if (Option.isNone(frames)) return yield* heldUp
+    if (Option.isNone(frames)) return yield* heldUp(lookBound)
     if (yield* tooLong(frames.value)) {
       yield* checkpoint.withTurn(shorten)
     }

@@ -119,13 +119,19 @@ describe("the bound of the log", () => {
     }).pipe(Effect.provide(guarded(hourly))),
   )
 
+  /** A log that must be flushed under the gate: something was committed while it was copied. */
+  const tooLong = Effect.gen(function* () {
+    const { commit } = yield* SimulatedLog
+    yield* commit(600)
+    yield* TestClock.adjust("10 millis")
+    yield* commit(10)
+  })
+
   it.effect("names the transaction that keeps the gate open, and does not wait for it", () =>
     Effect.gen(function* () {
-      const { commit } = yield* SimulatedLog
       const { sql } = yield* Database
-      const held = yield* commit(10).pipe(
-        Effect.andThen(Effect.sleep("1 millis")),
-        Effect.forever,
+      yield* tooLong
+      const held = yield* Effect.never.pipe(
         sql.withTransaction,
         Effect.withSpan("Orders.settle"),
         Effect.forkChild({ startImmediately: true }),
@@ -137,6 +143,18 @@ describe("the bound of the log", () => {
       expect(more).toEqual([])
       expect([line?.level, line?.fields["transaction"]]).toEqual(["Warn", "Orders.settle"])
       expect(line?.fields["seconds"]).toBeGreaterThanOrEqual(1)
+    }).pipe(Effect.provide(guarded({ interval: "1 hour", maxFrames: 500 }))),
+  )
+
+  it.effect("accuses no transaction that came only now, when many take turns", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* tooLong
+      const turns = Effect.forever(sql.withTransaction(Effect.sleep("30 millis")))
+      const many = yield* Effect.forkChild(Effect.all(Array.from({ length: 200 }, () => turns), { concurrency: 200 }))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.interrupt(many)
+      expect(yield* logged("wal_checkpoint held up")).toEqual([])
     }).pipe(Effect.provide(guarded({ interval: "1 hour", maxFrames: 500 }))),
   )
 })
