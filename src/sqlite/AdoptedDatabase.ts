@@ -7,11 +7,12 @@
  * https://www.sqlite.org/wal.html
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Effect, FileSystem, Layer } from "effect"
+import { Effect, Exit, FileSystem, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { Database } from "./Database.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
+import { DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import { lockHolders } from "./LockHolders.ts"
@@ -33,7 +34,19 @@ const make = Effect.gen(function* () {
     return yield* new DatabaseOpenError({ file, reason: "NotWal", detail: `its journal mode is ${String(mode)}` })
   }
   yield* OpenFiles.register(file)
-  const synced = Number(yield* one("PRAGMA synchronous")) >= 2
+  const level = yield* one("PRAGMA synchronous")
+  if (Number(level) === 0) {
+    const detail = "expected synchronous to be NORMAL or FULL, got OFF, at which a power cut can damage the database"
+    return yield* new DatabaseOpenError({ file, reason: "PragmaRefused", detail })
+  }
+  /** Somebody may have set it meanwhile. */
+  const stillSyncs = Effect.flatMap(Effect.exit(one("PRAGMA synchronous")), (found) =>
+    Exit.isSuccess(found) && Number(found.value) > 0
+      ? Effect.void
+      : Effect.fail(
+          new DurabilityError({ reason: "NotSynced", file, cause: Exit.isFailure(found) ? found.cause : found.value }),
+        ),
+  )
   // Commits are noted only when they are seen, so a sync never relies on there being none.
   const exposure: Exposure.Exposure = { ...Exposure.make(), isExposed: () => true }
   const logSync = yield* Effect.mapError(LogSync.make(file, exposure), (cause) => fromNative(file, cause))
@@ -42,8 +55,8 @@ const make = Effect.gen(function* () {
     sql,
     file,
     version: String(yield* one("SELECT sqlite_version()")),
-    durability: synced ? "full" : "normal",
-    durable: logSync.durable,
+    durability: Number(level) >= 2 ? "full" : "normal",
+    durable: Effect.andThen(stillSyncs, logSync.durable),
     durabilityLost: logSync.failed,
     resume: Effect.succeedNone,
     holder: Effect.succeedNone,

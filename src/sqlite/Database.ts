@@ -183,8 +183,11 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
 
   const exposure = Exposure.make()
   const logSync = readOnly ? LogSync.none : yield* typed(LogSync.make(stored, exposure))
+  /** Whether a guard has turned autocheckpoint off, and checkpoints instead. */
+  let isGuarded = false
   const client = yield* SafeClient.make(driver, {
     everyCommitSyncs: durability !== "normal",
+    isGuarded: () => isGuarded,
     committed: exposure.committed,
     refusal: logSync.refusal,
   })
@@ -218,7 +221,12 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     version: String(version[0]?.[0]),
     exposure,
     seesCommits: true,
-    autocheckpoint: Autocheckpoint.set(sql),
+    autocheckpoint: (pages) =>
+      Effect.tap(Autocheckpoint.set(sql)(pages), () =>
+        Effect.sync(() => {
+          isGuarded = pages === 0
+        }),
+      ),
   })
   return Context.make(Database, database).pipe(
     Context.add(SqlClient.SqlClient, sql),

@@ -24,8 +24,9 @@ export class DurabilityError extends Schema.TaggedError<DurabilityError>()("Dura
    * - `Refused`: an earlier sync failed. A later one that succeeds proves nothing: the system may have dropped what it
    *   could not write. Nothing is written or acknowledged from then on; a plain statement that writes fails with an
    *   `SqlError` that holds this.
+   * - `NotSynced`: the connection, which another part of the program opened, is at `synchronous=OFF`.
    */
-  reason: Schema.Literals(["SyncFailed", "LogReplaced", "Refused"]),
+  reason: Schema.Literals(["SyncFailed", "LogReplaced", "Refused", "NotSynced"]),
   file: Schema.String,
   cause: Schema.Defect(),
 }) {
@@ -38,6 +39,8 @@ export class DurabilityError extends Schema.TaggedError<DurabilityError>()("Dura
         return `${this.file}-wal was replaced while it was open: ${why}`
       case "Refused":
         return `${this.file} takes no writes since a sync of its log failed (${why}); check the disk, then restart`
+      case "NotSynced":
+        return `nothing of ${this.file} is durable at synchronous=OFF; set PRAGMA synchronous = NORMAL or FULL`
     }
   }
 }

@@ -1,135 +1,191 @@
 /**
- * The driver's connection as it is lent to whoever holds its permit: defects are failures, commits are noted, and nothing
- * commits for a fiber whose transaction has ended, or after a sync of the log failed.
+ * The driver's connection as it is lent to whoever holds its permit: it knows what may be run there, whether its transaction
+ * is still open, and notes what may have been committed.
+ *
+ * SQLite ends a transaction by itself when a statement asks for it (`OR ROLLBACK`, `RAISE(ROLLBACK)`), when the disk is full
+ * or fails: whether it has done so is asked after each statement that failed. From then on nothing of the transaction runs,
+ * and SQLite's own error is what its owner is told. A connection that was given back runs what still comes as a statement by
+ * itself, under the permit, as the driver does.
+ * https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction
  */
-import { Cause, Clock, Effect, Stream } from "effect"
+import { type Cause, Clock, Effect, type Fiber } from "effect"
 import { SqlError, type SqlConnection } from "effect/sql"
 import type { DurabilityError } from "./Durability.ts"
 import { nativeMessage } from "./NativeError.ts"
+import { kindOf, mayCommit } from "./StatementKind.ts"
+import { refusalOf, type Settings, toSqlError, Trusted, type Use } from "./StatementRefused.ts"
+import { type Awaited, innermost, type Transaction } from "./Waiting.ts"
 
 type Connection = SqlConnection.Connection
+type Run<A> = Effect.Effect<A, SqlError.SqlError>
 
-/**
- * Statements that cannot commit anything: among the PRAGMAs those that ask, and those that set the connection alone. What is
- * not listed counts as a commit: too many is harmless, too few is not.
- */
-const readsOnly = new RegExp(
-  String.raw`^\s*(?:select|explain|begin|savepoint|rollback|pragma\s+(?:\w+\.)?(?:${[
-    String.raw`(?!optimize|incremental_vacuum)\w+\s*;?\s*$`,
-    String.raw`(?:wal_checkpoint|wal_autocheckpoint|journal_size_limit|busy_timeout|synchronous|cache_size|foreign_keys)\b`,
-    String.raw`(?:integrity_check|quick_check|(?:table|index|foreign_key)_\w+)\b`,
-  ].join("|")}))`,
-  "i",
-)
-
-export const controls = { begin: "BEGIN IMMEDIATE", commit: "COMMIT", rollback: "ROLLBACK" } as const
-
-const failure = (cause: unknown, message: string) =>
-  new SqlError.SqlError({ reason: SqlError.classifySqliteError(cause, { message, operation: "execute" }) })
-
-/** The driver compiles "unprepared" statements outside of any effect, so a bad one throws from the call itself. */
-export const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
-  Effect.flatten(Effect.try({ try: run, catch: (cause) => failure(cause, "Failed to prepare statement") }))
-
-/** Of a statement that the driver prepares and keeps. */
-export const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
-
-/**
- * The driver remembers for ten minutes that a statement did not compile, though the table that it names may be there by
- * now: such a one is compiled anew each time. (For the raw form it has no way to.)
- */
-export const recompiling = (driver: Connection): Connection => ({
-  ...driver,
-  execute: (sql, params, transform) =>
-    Effect.catchIf(driver.execute(sql, params, transform), didNotCompile, () =>
-      compiling(() => driver.executeUnprepared(sql, params, transform)),
-    ),
-  executeValues: (sql, params) =>
-    Effect.catchIf(driver.executeValues(sql, params), didNotCompile, () =>
-      compiling(() => driver.executeValuesUnprepared(sql, params)),
-    ),
-})
-
-/** Failures of COMMIT and its kin, which `SqlClient.make` turns into defects: known again by identity, made failures again. */
-const controlFailures = new WeakSet<SqlError.SqlError>()
-const isControl = /^(?:commit$|rollback|release)/i
-
-const isNoTransaction = (error: unknown) => nativeMessage(error).includes("no transaction is active")
-
-/** What the connection must know of the durability of its commits. */
-export interface CommitLog {
-  /** Whether the connection itself syncs each commit (`synchronous=FULL`). */
-  readonly everyCommitSyncs: boolean
+/** What the connection must know of the durability of its commits, and of the settings that these rely on. */
+export interface CommitLog extends Settings {
   /** A statement that may have committed has returned, synced or not. */
   readonly committed: (clock: Clock.Clock, synced: boolean) => void
   /** Why nothing may commit any more, if so. */
   readonly refusal: () => DurabilityError | undefined
 }
 
-/** The connection as it is lent: the driver's, with defects made failures and commits noted. */
-export class Lent implements Connection {
-  ended = false
-  readonly execute: Connection["execute"]
-  readonly executeRaw: Connection["executeRaw"]
-  readonly executeValues: Connection["executeValues"]
-  readonly executeValuesUnprepared: Connection["executeValuesUnprepared"]
-  readonly executeUnprepared: Connection["executeUnprepared"]
+/** Survives a spread: who wraps a connection spreads it. */
+const loanKey = Symbol("seawall/sqlite/Loan")
 
-  constructor(driver: Connection, log: CommitLog, synced: boolean) {
-    const run = <A>(sql: string, statement: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
-      Effect.withFiber((fiber) => {
-        if (this.ended) {
-          const cause = new Error("The transaction that this fiber was forked in has ended; fork it outside of it")
-          return Effect.fail(failure(cause, cause.message))
-        }
-        if (readsOnly.test(sql)) return statement
-        const refusal = log.refusal()
-        if (refusal !== undefined) return Effect.fail(failure(refusal, refusal.message))
-        return Effect.map(statement, (result) => {
-          log.committed(fiber.getRef(Clock.Clock), synced)
-          return result
-        })
-      })
-    const control = <A>(statement: Effect.Effect<A, SqlError.SqlError>) =>
-      Effect.mapError(statement, (error) => {
-        controlFailures.add(error)
-        return error
-      })
-    const rollback = Effect.catchIf(
-      driver.execute(controls.rollback, [], undefined),
-      isNoTransaction, // SQLite has rolled back by itself, as it does after a full disk
-      () => Effect.succeed([]),
-    )
-    this.execute = (sql, params, transform) => {
-      if (!isControl.test(sql)) return run(sql, driver.execute(sql, params, transform))
-      if (sql === controls.rollback) return run(sql, control(rollback))
-      const statement = control(run(sql, driver.execute(sql, params, transform)))
-      return sql === controls.commit ? Effect.tapError(statement, () => rollback) : statement
-    }
-    this.executeRaw = (sql, params) => run(sql, driver.executeRaw(sql, params))
-    this.executeValues = (sql, params) => run(sql, driver.executeValues(sql, params))
-    this.executeValuesUnprepared = (sql, params) =>
-      run(
-        sql,
-        compiling(() => driver.executeValuesUnprepared(sql, params)),
-      )
-    this.executeUnprepared = (sql, params, transform) =>
-      run(
-        sql,
-        compiling(() => driver.executeUnprepared(sql, params, transform)),
-      )
+/** None of a connection that is not of this client. */
+export const loanOf = (connection: Connection): Loan | undefined =>
+  (connection as { readonly [loanKey]?: Loan })[loanKey]
+
+const isNoTransaction = (error: unknown) => nativeMessage(error).includes("no transaction is active")
+
+const failure = (cause: unknown, message: string) =>
+  new SqlError.SqlError({ reason: new SqlError.UnknownError({ cause, message, operation: "execute" }) })
+
+const refused = (cause: DurabilityError) => Effect.fail(failure(cause, cause.message))
+
+/** What lends its connection. */
+export interface Lender {
+  readonly awaited: Awaited
+  readonly driver: Connection
+  readonly log: CommitLog
+  /** Runs a statement by itself, under the permit: for what comes after the end. */
+  readonly afterwards: <A>(use: (connection: Connection) => Run<A>) => Run<A>
+  /** A ROLLBACK did not succeed: the transaction may be open still. */
+  readonly stuck: (cause: Cause.Cause<SqlError.SqlError>) => Effect.Effect<void>
+}
+
+/** Ends the transaction that is open, if one is; whether one was. */
+export const rollBack = (driver: Connection): Run<boolean> =>
+  Effect.catchIf(Effect.as(driver.execute("ROLLBACK", [], undefined), true), isNoTransaction, () =>
+    Effect.succeed(false),
+  )
+
+export const beginImmediate = "BEGIN IMMEDIATE"
+
+/**
+ * One use of the connection, from when it is lent until it is given back, with the client's own transaction control. Nothing of
+ * that fails because SQLite has ended the transaction by itself.
+ */
+export class Loan implements Transaction {
+  ended = false
+  /** SQLite's own error, once it has ended the transaction. */
+  lost: SqlError.SqlError | undefined = undefined
+  /** Something that opens a transaction was run by whoever reserved the connection. */
+  mayBeOpen = false
+  readonly connection: Awaited
+  readonly lender: Lender
+  readonly use: Use
+  /** Whether what is committed is synced by then. */
+  readonly synced: boolean
+
+  constructor(lender: Lender, use: Use, synced: boolean) {
+    this.connection = lender.awaited
+    this.lender = lender
+    this.use = use
+    this.synced = synced
   }
 
-  executeStream() {
-    const cause = new Error("Streaming is not supported by node:sqlite's driver; read in pages with LIMIT")
-    return Stream.fail(failure(cause, cause.message))
+  begin(statement: string): Run<void> {
+    return statement === beginImmediate || kindOf(statement)._tag === "Opens"
+      ? Effect.asVoid(this.say(statement))
+      : Effect.fail(failure(undefined, `a transaction cannot begin with ${statement}`))
+  }
+
+  savepoint(name: string): Run<void> {
+    return this.lost === undefined ? Effect.asVoid(this.say(`SAVEPOINT ${name}`)) : Effect.fail(this.lost)
+  }
+
+  release(name: string): Effect.Effect<void> {
+    return this.cleanUp(`RELEASE SAVEPOINT ${name}`)
+  }
+
+  rollbackTo(name: string): Effect.Effect<void> {
+    return this.cleanUp(`ROLLBACK TO SAVEPOINT ${name}`)
+  }
+
+  /** One that fails ends the transaction, too. */
+  commit(): Run<void> {
+    if (this.lost !== undefined) return Effect.fail(this.lost)
+    const refusal = this.lender.log.refusal()
+    const committed = refusal === undefined ? Effect.asVoid(this.noted(this.say("COMMIT"))) : refused(refusal)
+    return Effect.tapError(committed, () => this.rollback())
+  }
+
+  rollback(): Effect.Effect<void> {
+    return this.lost === undefined
+      ? Effect.catchCause(Effect.asVoid(rollBack(this.lender.driver)), this.lender.stuck)
+      : Effect.void
+  }
+
+  /** After a failure: whether the transaction is still open, which only SQLite knows. */
+  isOpenAfter(error: unknown): Effect.Effect<boolean> {
+    if (this.lost !== undefined) return Effect.succeed(false)
+    return Effect.matchEffect(this.say("BEGIN"), {
+      onFailure: () => Effect.succeed(true),
+      onSuccess: () => {
+        const rolledBack = Effect.as(this.rollback(), false)
+        this.lost = SqlError.isSqlError(error) ? error : failure(error, nativeMessage(error))
+        return rolledBack
+      },
+    })
+  }
+
+  /** Runs a statement of a caller. */
+  run<A>(text: string, self: (connection: Connection) => Run<A>): Run<A> {
+    return Effect.withFiber((fiber) => {
+      const { lender, use } = this
+      if (this.ended || this.isOverFor(fiber)) return lender.afterwards(self)
+      const kind = kindOf(text)
+      const refusal = refusalOf(kind, use, lender.log)
+      if (refusal !== undefined && !fiber.getRef(Trusted)) return Effect.fail(toSqlError(refusal))
+      if (use === "transaction" && this.lost !== undefined) return Effect.fail(this.lost)
+      const commits = mayCommit(kind)
+      const durabilityLost = commits ? lender.log.refusal() : undefined
+      if (durabilityLost !== undefined) return refused(durabilityLost)
+      if (use === "transaction") return Effect.tapError(self(lender.driver), (error) => this.isOpenAfter(error))
+      if (kind._tag === "Opens" || kind._tag === "Nests") this.mayBeOpen = true
+      return commits ? this.noted(self(lender.driver)) : self(lender.driver)
+    })
+  }
+
+  /** A part of a batch may be over while the batch goes on. */
+  private isOverFor(fiber: Fiber.Fiber<unknown, unknown>) {
+    return this.use === "transaction" && innermost(fiber.context, this.connection)?.ended === true
+  }
+
+  private say(statement: string) {
+    return this.lender.driver.execute(statement, [], undefined)
+  }
+
+  /** What is done because something else failed, or is over: it hides nothing of that. */
+  private cleanUp(statement: string): Effect.Effect<void> {
+    return this.lost === undefined
+      ? Effect.catch(Effect.asVoid(this.say(statement)), (error) =>
+          Effect.sync(() => {
+            this.lost ??= error
+          }),
+        )
+      : Effect.void
+  }
+
+  private noted<A>(statement: Run<A>): Run<A> {
+    return Effect.withFiber((fiber) =>
+      Effect.map(statement, (result) => {
+        this.lender.log.committed(fiber.getRef(Clock.Clock), this.synced)
+        return result
+      }),
+    )
   }
 }
 
-/** A COMMIT that failed is a failure of whoever asked for the transaction, not a defect. */
-export const typedControls = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
-  Effect.catchCause(self, (cause): Effect.Effect<never, E | SqlError.SqlError> => {
-    const defects = cause.reasons.filter(Cause.isDieReason).map(({ defect }) => defect)
-    const error = defects.find((defect) => defect instanceof SqlError.SqlError && controlFailures.has(defect))
-    return error instanceof SqlError.SqlError ? Effect.fail(error) : Effect.failCause(cause)
-  })
+/** The connection as its borrower has it. */
+export const connectionOf = (loan: Loan): Connection => {
+  const connection: Connection & { readonly [loanKey]: Loan } = {
+    [loanKey]: loan,
+    execute: (sql, params, transform) => loan.run(sql, (it) => it.execute(sql, params, transform)),
+    executeRaw: (sql, params) => loan.run(sql, (it) => it.executeRaw(sql, params)),
+    executeValues: (sql, params) => loan.run(sql, (it) => it.executeValues(sql, params)),
+    executeUnprepared: (sql, params, transform) => loan.run(sql, (it) => it.executeUnprepared(sql, params, transform)),
+    executeValuesUnprepared: (sql, params) => loan.run(sql, (it) => it.executeValuesUnprepared(sql, params)),
+    executeStream: loan.lender.driver.executeStream,
+  }
+  return connection
+}

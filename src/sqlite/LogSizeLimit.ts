@@ -4,6 +4,7 @@
  */
 import { Effect, FileSystem, Ref } from "effect"
 import type { SqlClient } from "effect/sql"
+import { Trusted } from "./StatementRefused.ts"
 
 /**
  * 32 MiB: twice the log that 4000 frames of the default page size make, so that in normal running the file is reused
@@ -25,7 +26,7 @@ export const cutGently = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, 
     )
     const wanted = Math.max(limit, size - cutAtOnce)
     if ((yield* Ref.get(current)) === wanted) return
-    yield* sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`)
+    yield* Effect.provideService(sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`), Trusted, true)
     yield* Ref.set(current, wanted)
   })
 })

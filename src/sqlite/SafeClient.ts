@@ -5,14 +5,32 @@
  * transaction and vanish with its rollback. Here one permit covers each statement and each whole transaction. It is
  * also the write gate: whoever holds it knows that no statement of this process runs.
  *
+ * Transaction control belongs to the client: a BEGIN or COMMIT of a caller is refused, but on a connection that was reserved.
  * Also mended: a failing COMMIT rolls back and is a typed failure instead of a defect that leaves the connection inside
- * the transaction; a statement that does not compile is a typed failure, and compiled anew the next time; a fiber that
- * outlives the transaction it was forked in cannot write into somebody else's.
+ * the transaction; after SQLite has rolled back by itself nothing of the transaction runs, and its error is told; a statement
+ * that does not compile is a typed failure, and compiled anew the next time; a fiber that outlives the transaction it was
+ * forked in cannot write into somebody else's, but by itself, as with the driver.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
-import { Clock, Context, Deferred, Duration, Effect, type Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
+import {
+  type Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  type Exit,
+  Fiber,
+  Option,
+  Scope,
+  Semaphore,
+  Tracer,
+} from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
-import { type CommitLog, compiling, controls, Lent, recompiling, typedControls } from "./LentConnection.ts"
+import { compiling, compilingAnew } from "./Compiling.ts"
+import { beginImmediate, type CommitLog, connectionOf, type Lender, Loan, loanOf, rollBack } from "./LentConnection.ts"
+import type { Use } from "./StatementRefused.ts"
+import * as Waiting from "./Waiting.ts"
 
 /**
  * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
@@ -23,7 +41,10 @@ export const Unsynced = Context.Reference<boolean>("seawall/sqlite/Unsynced", { 
 /** Whether this is the context of a fiber inside a transaction of `sql` that has not ended: it would wait for itself. */
 export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.Context<never>): boolean => {
   const connection = Context.getOrUndefined(context, sql.transactionService)?.[0]
-  return connection !== undefined && !(connection instanceof Lent && connection.ended)
+  if (connection === undefined) return false
+  const loan = loanOf(connection)
+  if (loan === undefined) return true
+  return !(loan.ended || Waiting.innermost(context, loan.connection)?.ended === true)
 }
 
 /** The same of the fiber that asks. */
@@ -72,8 +93,18 @@ export interface SafeClient {
   ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
   /** The same, compiled anew: for a statement that did not compile before (see `didNotCompile`). */
   readonly executeAnew: SafeClient["execute"]
-  /** Runs a part of the transaction around it: all of it or nothing, and nothing after it has ended. */
-  readonly part: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError.SqlError, R>
+  /**
+   * A caller's part of the transaction around the fiber that runs it, with the services of that caller: all of it or nothing,
+   * and nothing of it after it has ended.
+   */
+  readonly part: <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    services: Context.Context<R>,
+  ) => Effect.Effect<A, E | SqlError.SqlError>
+  /** Inside a transaction, after a failure: whether it is still open, or SQLite has rolled it back. */
+  readonly isOpenAfter: (error: unknown) => Effect.Effect<boolean>
+  /** What whoever waits for the connection waits for. */
+  readonly awaited: Waiting.Awaited
   /** Who keeps everybody else waiting now; a single statement is nobody. */
   readonly holder: Effect.Effect<Option.Option<Holder>>
   /**
@@ -91,10 +122,9 @@ const spanOf = (context: Context.Context<never>): string => {
 
 /** Builds the client on a connection that the caller owns, and that nobody else uses from now on. */
 export const make = Effect.fnUntraced(function* (connection: SqlConnection.Connection, log: CommitLog) {
-  const driver = recompiling(connection)
+  const driver = compilingAnew(connection)
   const permit = yield* Semaphore.make(1)
-  const autocommit = new Lent(driver, log, log.everyCommitSyncs)
-  const autocommitUnsynced = new Lent(driver, log, false)
+  const awaited = Waiting.make()
   let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   /**
@@ -103,56 +133,92 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
    */
   let isLowered = false
   const level = (lowered: boolean) =>
-    compiling(() =>
-      driver.executeUnprepared(`PRAGMA synchronous = ${lowered ? "NORMAL" : "FULL"}`, [], undefined),
-    ).pipe(
+    driver.executeUnprepared(`PRAGMA synchronous = ${lowered ? "NORMAL" : "FULL"}`, [], undefined).pipe(
       Effect.map(() => {
         isLowered = lowered
       }),
     )
 
+  /** A rollback that did not succeed is tried again before anybody has the connection. */
+  let isStuck = false
+  const stuck = (cause: Cause.Cause<SqlError.SqlError>) =>
+    Effect.suspend(() => {
+      isStuck = true
+      return Effect.logError("rollback failed", cause)
+    })
+  const unstuck = Effect.suspend(() =>
+    isStuck
+      ? Effect.map(rollBack(driver), () => {
+          isStuck = false
+        })
+      : Effect.void,
+  )
+
+  /** What is done before the connection is used, if anything is. */
+  const isReady = (lowered: boolean) => isLowered === lowered && !isStuck
+  const ready = (lowered: boolean) =>
+    Effect.andThen(
+      unstuck,
+      Effect.suspend(() => (isLowered === lowered ? Effect.void : level(lowered))),
+    )
+
   /** One use of the connection under the permit, at the level that it needs. */
   const alone = <A, E, R>(lowered: boolean, use: () => Effect.Effect<A, E, R>) =>
-    permit.withPermit(
-      Effect.suspend((): Effect.Effect<A, E | SqlError.SqlError, R> =>
-        isLowered === lowered ? use() : Effect.andThen(level(lowered), Effect.suspend(use)),
+    Waiting.whileWaiting(awaited, (taken) =>
+      permit.withPermit(
+        Effect.suspend((): Effect.Effect<A, E | SqlError.SqlError, R> => {
+          taken()
+          return isReady(lowered) ? use() : Effect.andThen(ready(lowered), Effect.suspend(use))
+        }),
       ),
     )
 
-  const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) =>
+  const lender: Lender = { awaited, driver, log, stuck, afterwards: (use) => alone(false, () => use(autocommit)) }
+  const autocommit = connectionOf(new Loan(lender, "shared", log.everyCommitSyncs))
+  const autocommitUnsynced = connectionOf(new Loan(lender, "shared", false))
+
+  /** Rolls back what a reserved connection left open, which nobody can be told of any more but in the log. */
+  const rollBackLeft = Effect.suspend(() => {
+    const span = held === undefined ? "unknown" : spanOf(held.context)
+    return rollBack(driver).pipe(
+      Effect.flatMap((wasOpen) =>
+        wasOpen
+          ? Effect.annotateLogs(Effect.logError("transaction left open"), {
+              holder: span,
+              advice: "it was rolled back; end a transaction before the reserved connection's scope closes",
+            })
+          : Effect.void,
+      ),
+      Effect.catchCause(stuck),
+    )
+  })
+
+  /** The connection until the scope closes. */
+  const acquire = (use: Use, restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>
     Effect.withFiber((fiber) => {
       const scope = Context.getUnsafe(fiber.context, Scope.Scope)
       const lowered = log.everyCommitSyncs && fiber.getRef(Unsynced)
-      return Effect.flatMap(restore(permit.take(1)), () => {
-        const lent = new Lent(driver, log, log.everyCommitSyncs && !lowered)
+      const take = Waiting.whileWaiting(awaited, () => restore(permit.take(1)))
+      return Effect.flatMap(take, () => {
+        const loan = new Loan(lender, use, log.everyCommitSyncs && !lowered)
         held = { context: fiber.context, since: fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe() }
-        const giveBack = Effect.suspend(() => {
-          lent.ended = true
+        const release = Effect.suspend(() => {
+          loan.ended = true
           held = undefined
           return permit.release(1)
         })
-        const taken = Effect.as(Scope.addFinalizer(scope, giveBack), lent)
+        const giveBack = Effect.suspend(() => (loan.mayBeOpen ? Effect.andThen(rollBackLeft, release) : release))
+        const taken = Effect.as(Scope.addFinalizer(scope, giveBack), connectionOf(loan))
         // The scope of who does not get the connection is closed by nobody.
-        return isLowered === lowered
+        return isReady(lowered)
           ? taken
           : Effect.andThen(
-              Effect.onError(level(lowered), () => giveBack),
+              Effect.onError(ready(lowered), () => release),
               taken,
             )
       })
-    }),
-  )
-
-  const part = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
-    Effect.withFiber((fiber) => {
-      const lent = new Lent(driver, log, log.everyCommitSyncs && !fiber.getRef(Unsynced))
-      return Effect.ensuring(
-        Effect.provideService(sql.withTransaction(self), sql.transactionService, [lent, 0]),
-        Effect.sync(() => {
-          lent.ended = true
-        }),
-      )
     })
+  const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) => acquire("reserved", restore))
 
   const client = yield* SqlClient.make({
     driver: "sqlite-node",
@@ -160,16 +226,80 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     transactionAcquirer: reserve,
     borrower: (use) => alone(false, () => use(autocommit)),
     compiler: Statement.makeCompilerSqlite(),
-    spanAttributes: [["db.system.name", "sqlite"]],
-    beginTransaction: controls.begin,
-    commit: controls.commit,
-    rollback: controls.rollback,
-    releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
-    prepareTransactionControls: true,
+    spanAttributes,
   })
-  const { withTransaction } = client
-  const typed: SqlClient.SqlClient["withTransaction"] = (self) => typedControls(withTransaction(self))
-  const sql = Object.assign(client, { withTransaction: typed })
+  const { transactionService } = client
+
+  const transact = SqlClient.makeWithTransaction({
+    transactionService,
+    spanAttributes,
+    acquireConnection: (restore) => acquire("transaction", restore),
+    begin: (connection, statement = beginImmediate) => loanIn(connection).begin(statement),
+    savepoint: (connection, id) => loanIn(connection).savepoint(`effect_sql_${id}`),
+    releaseSavepoint: (connection, id) => loanIn(connection).release(`effect_sql_${id}`),
+    commit: (connection) => loanIn(connection).commit(),
+    rollback: (connection) => loanIn(connection).rollback(),
+    rollbackSavepoint: (connection, id) => loanIn(connection).rollbackTo(`effect_sql_${id}`),
+  })
+  /** A context may hold a connection that is not of this client, such as a wrapper that was written by hand. */
+  const loanIn = (connection: SqlConnection.Connection) =>
+    loanOf(connection) ?? new Loan({ ...lender, driver: connection }, "reserved", false)
+  const loanAround = (context: Context.Context<never>): Loan | undefined => {
+    const around = Context.getOrUndefined(context, transactionService)
+    return around === undefined ? undefined : loanOf(around[0])
+  }
+
+  /** What is inside a transaction, in the context of which it is known as such. */
+  const entered = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    Effect.withFiber<A, E, R>((fiber) => {
+      const loan = loanAround(fiber.context)
+      return loan === undefined
+        ? self
+        : Effect.provideService(self, Waiting.Transactions, [...fiber.getRef(Waiting.Transactions), loan])
+    })
+  /** Fails although its own part succeeded, when SQLite has ended the transaction meanwhile. */
+  const kept = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(self, (result) =>
+      Effect.withFiber<A, SqlError.SqlError>((fiber) => {
+        const lost = loanAround(fiber.context)?.lost
+        return lost === undefined ? Effect.succeed(result) : Effect.fail(lost)
+      }),
+    )
+  const withTransaction: SqlClient.SqlClient["withTransaction"] = (self) =>
+    Effect.withFiber((fiber) => {
+      if (Context.getOrUndefined(fiber.context, transactionService) === undefined) return transact(entered(self))
+      // Inside of one that has ended it is one of its own.
+      return isInsideTransaction(client, fiber.context)
+        ? transact(kept(self))
+        : Effect.updateContext(
+            transact(entered(self)),
+            (context) => Context.omit(transactionService)(context) as typeof context,
+          )
+    })
+  const sql = Object.assign(client, { withTransaction })
+
+  /**
+   * A caller's part of the transaction around the fiber that runs it, with the services of that caller: all of it or nothing,
+   * and nothing after it has ended.
+   */
+  const part = <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    services: Context.Context<R>,
+  ): Effect.Effect<A, E | SqlError.SqlError> =>
+    Effect.withFiber((fiber) => {
+      const transaction = Context.getUnsafe(fiber.context, transactionService)
+      const own: Waiting.Transaction = { connection: awaited, ended: false }
+      const context = services.pipe(
+        Context.add(transactionService, transaction),
+        Context.add(Waiting.Transactions, [...Context.get(services, Waiting.Transactions), own]),
+      )
+      return Effect.ensuring(
+        Effect.provideContext(sql.withTransaction(self), context as Context.Context<R>),
+        Effect.sync(() => {
+          own.ended = true
+        }),
+      )
+    })
 
   const holder = Effect.map(Clock.monotonicTimeNanos, (now) =>
     Option.map(Option.fromUndefinedOr(held), ({ context, since }): Holder => ({
@@ -210,5 +340,11 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     const connection = unsynced ? autocommitUnsynced : autocommit
     return alone(lowered, () => connection.execute(text, params, undefined))
   }
-  return { sql, holder, gate, part, commit, execute, executeAnew } satisfies SafeClient
+  const isOpenAfter: SafeClient["isOpenAfter"] = (cause) =>
+    Effect.contextWith(
+      (context: Context.Context<never>) => loanAround(context)?.isOpenAfter(cause) ?? Effect.succeed(true),
+    )
+  return { sql, awaited, holder, gate, part, commit, execute, executeAnew, isOpenAfter } satisfies SafeClient
 })
+
+const spanAttributes = [["db.system.name", "sqlite"]] as const

@@ -137,8 +137,16 @@ const rollsBack = (text: string, from: number): StatementKind => {
   return next.word.toUpperCase() === "TO" ? rollbackTo : rollback
 }
 
+/** Many callers say the same. */
+let last: { readonly text: string; readonly kind: StatementKind } = { text: "", kind: empty }
+
 /** What the first statement of a text does. */
 export const kindOf = (text: string): StatementKind => {
+  if (text !== last.text) last = { text, kind: read(text) }
+  return last.kind
+}
+
+const read = (text: string): StatementKind => {
   let start = skip(text, 0)
   while (text.charCodeAt(start) === 0x3b) start = skip(text, start + 1)
   if (start >= text.length) return empty

@@ -11,11 +11,13 @@
 import { Cause, Clock, Context, Data, Effect, Exit, Fiber, Metric } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Batching from "./Batching.ts"
+import { didNotCompile } from "./Compiling.ts"
 import type { Durability } from "./Durability.ts"
-import { didNotCompile } from "./LentConnection.ts"
 import type { LogSync } from "./LogSync.ts"
-import { nativeReason } from "./NativeError.ts"
+import { type NativeReason, nativeReason } from "./NativeError.ts"
 import { isInsideTransaction, type Row, type SafeClient, Unsynced } from "./SafeClient.ts"
+import { kindOf } from "./StatementKind.ts"
+import * as Waiting from "./Waiting.ts"
 import { type WriteFailure, WriterError } from "./WriterError.ts"
 
 /** Comes with `Database.layer`. When acknowledged, a write is as durable as that promises (`Durability`). */
@@ -24,13 +26,22 @@ export class Writer extends Context.Service<
   {
     /**
      * One statement, and the rows that it returns; what follows its semicolon is not run. It stays prepared for the
-     * next one of the same text.
+     * next one of the same text. The parameters are copied, bytes too, so that they may be changed at once.
      */
-    readonly execute: (sql: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, WriteFailure>
+    readonly execute: <A extends object = Row>(
+      sql: string,
+      params?: ReadonlyArray<unknown>,
+    ) => Effect.Effect<ReadonlyArray<A>, WriteFailure>
+    /** The same as a template, with everything that may stand in one of the `SqlClient`: `` writer.sql`INSERT ... ${value}` ``. */
+    readonly sql: <A extends object = Row>(
+      strings: TemplateStringsArray,
+      ...values: ReadonlyArray<unknown>
+    ) => Effect.Effect<ReadonlyArray<A>, WriteFailure>
     /**
      * All that `self` writes through the `SqlClient`, or nothing when it fails. It shares its transaction with other
      * callers, so it should write and return; whatever it waits for, they wait for too. It may run again when another
-     * caller's statement takes the whole transaction with it (`ON CONFLICT ROLLBACK`).
+     * caller's write takes the whole transaction with it (`ON CONFLICT ROLLBACK`, a COMMIT that fails). When its caller goes
+     * away it is interrupted and rolled back.
      */
     readonly transaction: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WriteFailure, R>
   }
@@ -38,10 +49,6 @@ export class Writer extends Context.Service<
 
 /** So many writes are one batch at most: about 5 ms of work. The callers of all others wait, in the order of asking. */
 const capacity = 1024
-
-/** Behind white space and comments, as SQLite reads it. */
-const forbidden =
-  /^(?:\s|--[^\n]*\n|\/\*[^]*?\*\/)*(?:begin|commit|end|rollback|savepoint|release|pragma|attach|detach|vacuum)\b/i
 
 const batchSize = Metric.histogram("seawall_write_batch_size", {
   description: "Writes in one transaction",
@@ -59,11 +66,14 @@ const commitSeconds = Metric.histogram("seawall_write_commit_duration_seconds", 
 type Answer = Exit.Exit<unknown, unknown>
 
 interface Write {
-  /** A statement, or what is to run as a part of the transaction with the services of its caller. */
-  readonly work: Statement | Effect.Effect<unknown, unknown>
+  readonly work: Statement | Part
   readonly answer: (exit: Answer) => void
+  /** It waits for this connection no longer: what it asked for is committed. */
+  readonly taken: (() => void) | undefined
   /** The caller has gone away. */
   cancelled: boolean
+  /** Interrupts the part, while it runs. */
+  stop: (() => void) | undefined
 }
 
 interface Statement {
@@ -71,6 +81,25 @@ interface Statement {
   readonly params: ReadonlyArray<unknown>
   /** Whether its caller wants whole numbers as `bigint`. */
   readonly bigints: boolean
+}
+
+/** What is to run as a part of the transaction, with the services of its caller. */
+interface Part {
+  readonly self: Effect.Effect<unknown, unknown>
+  readonly services: Context.Context<never>
+}
+
+const isStatement = (work: Write["work"]): work is Statement => "text" in work
+
+const copyOfBytes = (view: ArrayBufferView) => {
+  const copy = new Uint8Array(view.byteLength)
+  copy.set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
+  return copy
+}
+const copyOf = (param: unknown): unknown => {
+  if (typeof param !== "object" || param === null) return param
+  if (ArrayBuffer.isView(param)) return copyOfBytes(param)
+  return Object.fromEntries(Object.entries(param).map(([name, value]) => [name, copyOf(value)])) // named ones
 }
 
 /** Writes that are committed, and what each of them will be told, in the same order. */
@@ -90,14 +119,14 @@ const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach((
 
 /** What a `Database` makes its writer of. @internal */
 export interface WriterOptions {
-  readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute" | "executeAnew">
+  readonly client: Pick<SafeClient, "sql" | "awaited" | "part" | "commit" | "execute" | "executeAnew" | "isOpenAfter">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
   readonly durability: Durability
 }
 
 /** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
 export const make = Effect.fnUntraced(function* ({ client, durability, logSync }: WriterOptions) {
-  const { execute, executeAnew, part, sql } = client
+  const { awaited, execute, executeAnew, isOpenAfter, part, sql } = client
   const unsynced = durability === "durable"
 
   const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
@@ -112,26 +141,37 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     }),
   )
   const acknowledge = (committed: Committed) => {
+    for (const { taken } of committed.writes) taken?.()
     if (!unsynced) tell(committed)
     else if (!acknowledging.offer(committed)) tellAll(committed.writes, closed)
   }
 
-  /** Whether the transaction is still open, which only SQLite knows. */
-  const isOpen = Effect.match(execute("BEGIN", []), { onFailure: () => true, onSuccess: () => false })
-
   const asAsked = <A, E>({ bigints }: Statement, self: Effect.Effect<A, E>) =>
     bigints ? Effect.provideService(self, SqlClient.SafeIntegers, true) : self
 
-  const run = ({ work }: Write): Effect.Effect<unknown, unknown> =>
+  /** In a fiber of its own, so that it can be interrupted when its caller goes away, and the batch goes on. */
+  const runPart = (write: Write, { self, services }: Part) =>
     // What it writes to another database is synced as that one promises.
-    Effect.isEffect(work)
-      ? part(Effect.provideService(work, Unsynced, false))
-      : asAsked(work, execute(work.text, work.params))
+    Effect.flatMap(
+      Effect.forkChild(part(Effect.provideService(self, Unsynced, false), services), { startImmediately: true }),
+      (fiber) => {
+        const ended = fiber.pollUnsafe()
+        if (ended !== undefined) return ended
+        write.stop = () => fiber.interruptUnsafe()
+        return Fiber.join(fiber)
+      },
+    )
+
+  const run = (write: Write): Effect.Effect<unknown, unknown> => {
+    if (write.cancelled) return Effect.void
+    const { work } = write
+    return isStatement(work) ? asAsked(work, execute(work.text, work.params)) : runPart(write, work)
+  }
 
   /** What failed once more, if there is a chance: its table may be there by now. */
   const again = ({ work }: Write, cause: Cause.Cause<unknown>): Effect.Effect<Answer> => {
     const error = Cause.squash(cause)
-    return !Effect.isEffect(work) && SqlError.isSqlError(error) && didNotCompile(error)
+    return isStatement(work) && SqlError.isSqlError(error) && didNotCompile(error)
       ? Effect.exit(asAsked(work, executeAnew(work.text, work.params)))
       : Effect.succeed(Exit.failCause(cause))
   }
@@ -146,7 +186,7 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
         step: (value) => answers.push(Exit.succeed(value)),
       }).pipe(
         Effect.catchCause((cause) =>
-          Effect.flatMap(isOpen, (open) => {
+          Effect.flatMap(isOpenAfter(Cause.squash(cause)), (open) => {
             const write = writes[answers.length]!
             if (!open) return Effect.fail(new TransactionLost({ write, cause }))
             return Effect.flatMap(again(write, cause), (answer) => {
@@ -166,33 +206,39 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       (exit): Committed => ({ writes: [write], answers: [exit] }),
     )
 
-  const commit = (writes: ReadonlyArray<Write>): Effect.Effect<void> =>
+  const commit = (all: ReadonlyArray<Write>): Effect.Effect<void> =>
     Effect.suspend(() => {
+      const writes = all.filter(({ cancelled }) => !cancelled)
       const [first] = writes
       const refusal = logSync.refusal()
       if (first === undefined) return Effect.void
       if (refusal !== undefined) return Effect.sync(() => tellAll(writes, Exit.fail(refusal)))
+      let hasBegun = false
+      const begun = Effect.suspend(() => {
+        hasBegun = true
+        return together(writes)
+      })
       const transaction =
-        writes.length > 1 || Effect.isEffect(first.work)
-          ? sql.withTransaction(together(writes))
-          : alone(first, first.work)
+        writes.length === 1 && isStatement(first.work) ? alone(first, first.work) : sql.withTransaction(begun)
       return transaction.pipe(
         Effect.provideService(Unsynced, unsynced),
         Effect.map(acknowledge),
-        Effect.catchTag("TransactionLost", ({ cause, write }) => {
-          const exit = Exit.failCause(cause)
-          // A statement that asks to roll back on a conflict costs nobody else; a full disk is everybody's.
-          if (nativeReason(Cause.squash(cause)) !== "Constraint") return Effect.sync(() => tellAll(writes, exit))
-          write.answer(exit)
-          return Effect.forEach(
-            writes.filter((other) => other !== write),
-            (other) => commit([other]),
-            { discard: true },
-          )
+        Effect.catchCause((cause) => {
+          const lost = Cause.squash(cause)
+          if (lost instanceof TransactionLost) {
+            lost.write.answer(Exit.failCause(lost.cause))
+            return eachAlone(writes.filter((other) => other !== lost.write))
+          }
+          // The COMMIT failed, perhaps because of what one of them wrote.
+          return hasBegun && writes.length > 1 && !isOfTheFile.has(nativeReason(lost))
+            ? eachAlone(writes)
+            : Effect.sync(() => tellAll(writes, Exit.failCause(cause)))
         }),
-        Effect.catchCause((cause) => Effect.sync(() => tellAll(writes, Exit.failCause(cause)))),
       )
     })
+  /** What one caller did costs the others a second run, and nothing else. */
+  const eachAlone = (writes: ReadonlyArray<Write>) =>
+    Effect.forEach(writes, (write) => commit([write]), { discard: true })
 
   const writing: Batching.Batching<Write> = yield* Batching.make(
     { capacity, gathers: true },
@@ -214,16 +260,33 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     work: (context: Context.Context<R>) => Write["work"],
   ): Effect.Effect<A, E | WriteFailure, R> =>
     Effect.callback<A, E | WriteFailure, R>((resume) => {
-      const { context } = Fiber.getCurrent()!
+      const fiber = Fiber.getCurrent()!
+      const { context } = fiber
       if (isInsideTransaction(sql, context)) return resume(insideTransaction)
+      const taken = Waiting.start(fiber, awaited)
+      if (SqlError.isSqlError(taken)) return resume(Effect.fail(taken))
+      const answer = resume as (exit: Answer) => void
       const write: Write = {
         work: work(context as Context.Context<R>),
-        answer: resume as (exit: Answer) => void,
+        answer:
+          taken === undefined
+            ? answer
+            : (exit) => {
+                taken()
+                answer(exit)
+              },
+        taken,
         cancelled: false,
+        stop: undefined,
       }
-      if (!writing.offer(write)) return resume(closed)
+      if (!writing.offer(write)) {
+        taken?.()
+        return resume(closed)
+      }
       return Effect.sync(() => {
         write.cancelled = true
+        taken?.()
+        write.stop?.()
         gaveUp += 1
         if (gaveUp < capacity) return
         gaveUp = 0
@@ -235,20 +298,53 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     Effect.onInterrupt(() => Effect.map(writing.takeBack, (left) => tellAll(left, closed))),
   )
 
+  const executing = <A extends object = Row>(text: string, params: ReadonlyArray<unknown> = []) => {
+    switch (kindOf(text)._tag) {
+      case "Opens":
+      case "Ends":
+      case "Nests":
+        return transactionControl
+      case "Pragma":
+      case "Attach":
+      case "Vacuum":
+        return notAWrite
+      default:
+        return submit<ReadonlyArray<A>, never>((context) => ({
+          text,
+          params: params.map(copyOf),
+          bigints: Context.get(context, SqlClient.SafeIntegers),
+        }))
+    }
+  }
+
   return {
     quiesce,
     writer: Writer.of({
-      execute: (text, params = []) =>
-        forbidden.test(text)
-          ? notAWrite
-          : submit((context) => ({ text, params, bigints: Context.get(context, SqlClient.SafeIntegers) })),
+      execute: executing,
+      sql: <A extends object = Row>(strings: TemplateStringsArray, ...values: ReadonlyArray<unknown>) => {
+        const [text, params] = sql(strings, ...values).compile()
+        return executing<A>(text, params)
+      },
       transaction: <A, E, R>(self: Effect.Effect<A, E, R>) =>
-        submit<A, E, R>((context) => Effect.provideContext(self, context)),
+        submit<A, E, R>((services) => ({ self: self as Part["self"], services: services as Part["services"] })),
     }),
   }
 })
+
+/** What is wrong with the file or its disk fails everybody at once: nobody's write is at fault. */
+const isOfTheFile: ReadonlySet<NativeReason> = new Set<NativeReason>([
+  "Busy",
+  "Locked",
+  "ReadOnly",
+  "Io",
+  "Corrupt",
+  "CannotOpen",
+  "NotADatabase",
+  "NoPermission",
+])
 
 const refused = (reason: WriterError["reason"]) => Exit.fail(new WriterError({ reason }))
 const closed = refused("Closed")
 const insideTransaction = refused("InsideTransaction")
 const notAWrite = refused("NotAWrite")
+const transactionControl = refused("TransactionControl")

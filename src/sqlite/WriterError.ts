@@ -8,9 +8,10 @@ export class WriterError extends Schema.TaggedError<WriterError>()("WriterError"
   /**
    * - `Closed`: the program is shutting down, and the log is about to be emptied.
    * - `InsideTransaction`: asked for by a fiber inside a transaction, which would wait for itself. Use `sql` there.
-   * - `NotAWrite`: a statement that begins, ends or configures something, which would change the batch of others.
+   * - `NotAWrite`: a PRAGMA, ATTACH, DETACH or VACUUM, which would change the batch of others.
+   * - `TransactionControl`: a statement that begins, ends or nests a transaction, which would be that of others, too.
    */
-  reason: Schema.Literals(["Closed", "InsideTransaction", "NotAWrite"]),
+  reason: Schema.Literals(["Closed", "InsideTransaction", "NotAWrite", "TransactionControl"]),
 }) {
   override get message() {
     switch (this.reason) {
@@ -19,7 +20,9 @@ export class WriterError extends Schema.TaggedError<WriterError>()("WriterError"
       case "InsideTransaction":
         return "the write was not taken: this fiber is inside a transaction; use the SqlClient there"
       case "NotAWrite":
-        return "the write was not taken: transactions, PRAGMA, ATTACH and VACUUM are for the SqlClient"
+        return "the write was not taken: PRAGMA, ATTACH, DETACH and VACUUM are for the SqlClient"
+      case "TransactionControl":
+        return "the write was not taken: it would end the transaction of other callers; use Writer.transaction, or sql.reserve"
     }
   }
 }

@@ -78,8 +78,11 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
 /** A checkpoint that failed: the disk, the file or SQLite. The log keeps every frame, and the next run tries again. */
 export class CheckpointError extends Schema.TaggedError<CheckpointError>()("CheckpointError", {
   mode: CheckpointMode,
-  /** What SQLite said; `ThreadFailed` when the checkpoint thread crashed or could not start. */
-  reason: Schema.Literals([...NativeReason.literals, "ThreadFailed"]),
+  /**
+   * What SQLite said; `ThreadFailed` when the checkpoint thread crashed or could not start; `NotSynced` when the connection is
+   * at `synchronous=OFF`, at which a checkpoint could leave a damaged database after a power cut, and was not run.
+   */
+  reason: Schema.Literals([...NativeReason.literals, "ThreadFailed", "NotSynced"]),
   cause: Schema.Defect(),
 }) {
   override get message() {

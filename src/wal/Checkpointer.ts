@@ -8,7 +8,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, identity, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
-import { compiling } from "../sqlite/LentConnection.ts"
+import { compiling } from "../sqlite/Compiling.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { processNames } from "../sqlite/ProcessName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
@@ -97,6 +97,13 @@ export const runOn = (sql: SqlClient.SqlClient) =>
           compiling(() => connection.executeUnprepared(text, [], undefined)),
           (rows): unknown => rows[0],
         )
+      const [level] = yield* Effect.mapError(
+        connection.executeValues("PRAGMA synchronous", []),
+        (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),
+      )
+      if (Number(level?.[0]) === 0) {
+        return yield* new Checkpoint.CheckpointError({ mode, reason: "NotSynced", cause: new Error(notSynced) })
+      }
       const statements = {
         checkpoint: execute(`PRAGMA wal_checkpoint(${mode})`),
         writerBusy: execute("BEGIN IMMEDIATE").pipe(
@@ -116,6 +123,9 @@ export const runOn = (sql: SqlClient.SqlClient) =>
     Effect.scoped,
     Effect.provideService(SqlClient.SafeIntegers, false),
   )
+
+const notSynced =
+  "the connection is at synchronous=OFF, at which a power cut could leave a damaged database; set NORMAL or FULL"
 
 type Execute = (text: string) => Effect.Effect<unknown, SqlError.SqlError>
 

@@ -21,14 +21,16 @@ export interface EngineOptions {
   readonly pause?: number
   readonly frames?: number
   readonly backups?: boolean
+  readonly noise?: boolean
 }
 
 /** What Node is started with. */
-export const argumentsOf = (file: string, { backups, ...options }: EngineOptions): ReadonlyArray<string> => [
+export const argumentsOf = (file: string, { backups, noise, ...options }: EngineOptions): ReadonlyArray<string> => [
   engine,
   file,
   ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]),
   ...(backups === true ? ["--backups"] : []),
+  ...(noise === true ? ["--noise"] : []),
 ]
 
 export interface End {

@@ -1,6 +1,7 @@
 /**
  * SIGKILL at a random moment, again and again on the same database, while checkpoints run and a foreign reader comes and
- * goes: every acknowledged write is there, none is torn, and there is no gap.
+ * goes, and other callers fail, are interrupted and are refused: every acknowledged write is there, none is torn, there is no
+ * gap, and nothing that failed is there.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -17,7 +18,7 @@ const killOnce = async (file: string, seed: number, before: number): Promise<Ver
   const random = randomOf(seed)
   const moment = moments[random(moments.length)]!
   const writes = moment === "end" ? 1 + random(300) : 0
-  const engine = startEngine(file, { durability: "durable", seed, writes, backups: moment !== "work" })
+  const engine = startEngine(file, { durability: "durable", seed, writes, backups: moment !== "work", noise: true })
   if (moment !== "start") await engine.until(moment === "end" ? "closing" : "ready")
   await sleep(random(moment === "work" ? 500 : 2000))
   const { code, hung, last: reached, signal } = await engine.end("SIGKILL")

@@ -33,6 +33,8 @@ const { positionals, values } = parseArgs({
     frames: { type: "string", default: "200" },
     /** Made before and after all of it. */
     backups: { type: "boolean", default: false },
+    /** Others beside the callers, each of whose writes fails, is interrupted or is refused, in every way that there is. */
+    noise: { type: "boolean", default: false },
   },
 })
 const [file = ""] = positionals
@@ -70,6 +72,43 @@ const program = Effect.gen(function* () {
       if (pause > 0) yield* Effect.sleep(random(2 * pause))
     }
   })
+  /** A row that must never be there, and what takes it away again. */
+  let stray = 0
+  const add = Effect.suspend(() => sql`INSERT INTO t (n, text) VALUES (${--stray}, 'stray')`)
+  const rollsBack = sql`INSERT OR ROLLBACK INTO t (n, text) VALUES (1, 'again')`
+  const ways: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+    writer.transaction(Effect.andThen(add, rollsBack)),
+    writer.transaction(Effect.andThen(add, Effect.andThen(Effect.ignore(rollsBack), add))),
+    writer.transaction(Effect.andThen(add, sql.withTransaction(sql.withTransaction(rollsBack)))),
+    writer.transaction(Effect.andThen(add, sql.unsafe(";COMMIT"))),
+    writer.transaction(Effect.andThen(add, Effect.die("bug"))),
+    Effect.timeout(writer.transaction(Effect.andThen(add, Effect.never)), "2 millis"),
+    Effect.timeout(sql.withTransaction(Effect.andThen(add, Effect.never)), "2 millis"),
+    sql.withTransaction(Effect.andThen(add, Effect.andThen(Effect.ignore(rollsBack), add))),
+    sql.withTransaction(Effect.andThen(add, sql.unsafe("/**/END"))),
+    writer.execute("INSERT OR ROLLBACK INTO t (n, text) VALUES (1, 'again')"),
+    writer.execute(";ROLLBACK"),
+    sql.unsafe(";BEGIN"),
+    Effect.scoped(
+      Effect.flatMap(sql.reserve, (connection) =>
+        Effect.andThen(
+          connection.executeUnprepared("BEGIN", [], undefined),
+          connection.executeUnprepared(`INSERT INTO t (n, text) VALUES (${--stray}, 'stray')`, [], undefined),
+        ),
+      ),
+    ),
+  ]
+  const noise = Effect.suspend(() => Effect.exit(ways[random(ways.length)]!)).pipe(
+    Effect.andThen(Effect.suspend(() => Effect.sleep(random(6)))),
+    Effect.forever,
+  )
+  const hasRows = Effect.map(sql`SELECT 1 FROM t WHERE n = 1`, (rows) => rows.length > 0)
+  const noisy = Effect.sleep("1 millis").pipe(
+    Effect.andThen(hasRows),
+    Effect.repeat({ until: (there) => there }),
+    Effect.andThen(Effect.all([noise, noise, noise], { concurrency: 3 })),
+  )
+  if (values.noise) yield* Effect.forkChild(noisy)
   const guard = yield* WalGuard
   yield* Effect.repeat(Effect.andThen(Effect.sleep("5 millis"), guard.last), { until: Option.isSome }) // the thread is up
   yield* say("ready")

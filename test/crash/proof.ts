@@ -2,7 +2,7 @@
  * The proof: what was done to an engine's database, how often, and what was lost.
  *
  *     npm run proof                       everything, some minutes
- *     npm run proof -- kill               one part of it: kill, power, bytes, disk, orders, soak
+ *     npm run proof -- kill               one part of it: kill, power, programs, bytes, disk, orders, soak
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *     npm run proof -- soak --minutes 60  longer
@@ -19,6 +19,7 @@ import { everyOrder } from "./Orders.ts"
 import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
 import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
+import { programs } from "./Programs.ts"
 import { figuresOf, hasProc, soak } from "./Soak.ts"
 
 const { positionals, values } = parseArgs({
@@ -37,6 +38,9 @@ Cases, all of them when none is named:
   kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100; --minutes: with these done, more
           kills until so many minutes have passed since the first)
   power   disk states that a power cut could leave, from recorded system calls (--runs: states, default 3000)
+  programs  statements, transactions, parts of batches and reserved connections of many fibers against a model, at every
+          durability, on a thread, inline, and over the driver's own client; all of them fail, die and are interrupted
+          (--runs: steps, default 100000)
   bytes   flipped and missing bytes in the database, its log and -shm; random configurations and feeds
           (--runs: default 150)
   disk    the n-th open, sync, write or cut of a file fails, once or for ever; file systems that are too small, or full for
@@ -88,6 +92,7 @@ const power = (["durable", "full", "normal"] as const).map((durability): Part =>
 const parts: ReadonlyArray<Part> = [
   { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed, minutes) },
   ...power,
+  { part: "programs", name: "random programs", run: () => programs(number("runs", 100_000), seed) },
   { part: "bytes", name: "bad bytes", run: () => badBytes(number("runs", 150), seed) },
   { part: "orders", name: "every order of events", run: () => everyOrder(4) },
   { part: "disk", name: "failing disk", run: () => failingDisk(faults), ...needsStrace },

@@ -366,7 +366,7 @@ describe("the stream", () => {
       const again = yield* dashboard({ port: Number(new URL(url).port) })
       expect(again.url).toBe(url)
       expect(yield* inside(steps)).toEqual(["close dashboard"])
-      const [line] = (yield* inside(logged("dashboard stopped"))).slice(-1)
+      const [line] = (yield* inside(logged("close dashboard failed"))).slice(-1)
       expect(line?.level).toBe("Error")
     }),
   )

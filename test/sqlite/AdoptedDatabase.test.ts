@@ -13,7 +13,7 @@ import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import { scriptedDisk } from "../support/ScriptedDisk.ts"
 import { databaseContract } from "./databaseContract.ts"
 import { list, sizeOf } from "../support/files.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
+import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 /** As a program has it that knows nothing of Seawall, with a guard on top. */
 const guarded = (file: string, maxFrames = 0) =>
@@ -134,5 +134,40 @@ describe("a guard over a client that a program has already", () => {
         ["delete"],
       ])
     }),
+  )
+})
+
+describe("a client at synchronous=OFF, at which nothing is safe", () => {
+  const at = (level: string) => SqlClient.SqlClient.use((sql) => sql.unsafe(`PRAGMA synchronous = ${level}`))
+
+  it.effect("is refused at the start", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const layer = AdoptedDatabase.layer().pipe(
+        Layer.provideMerge(Layer.effectDiscard(at("OFF"))),
+        Layer.provideMerge(SqliteClient.layer({ filename: file })),
+      )
+      const error = yield* Effect.flip(Layer.build(layer))
+      expect(error).toMatchObject({ _tag: "DatabaseOpenError", reason: "PragmaRefused" })
+      expect(error.message).toContain("synchronous")
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("is found later: nothing is acknowledged and no checkpoint runs, until it is set again", () =>
+    Effect.gen(function* () {
+      const { durable } = yield* Database
+      const guard = yield* WalGuard
+      yield* Effect.andThen(table, insert)
+      yield* at("OFF")
+      expect(yield* Effect.flip(durable)).toMatchObject({ _tag: "DurabilityError", reason: "NotSynced" })
+      yield* TestClock.adjust("120 seconds")
+      expect(yield* guard.last).toEqual(Option.none())
+      const [line] = yield* logged("wal_checkpoint failed")
+      expect([line?.level, line?.cause]).toEqual(["Error", expect.stringContaining("synchronous=OFF")])
+      yield* at("NORMAL")
+      yield* durable
+      yield* TestClock.adjust("60 seconds")
+      expect(Option.getOrThrow(yield* guard.last).outcome).toBe("Complete")
+    }).pipe(Effect.provide(Layer.unwrap(Effect.map(temporaryFile, guarded)))),
   )
 })

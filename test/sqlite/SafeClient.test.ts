@@ -1,11 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option, Result } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option, Result, Stream } from "effect"
+import { Reactivity } from "effect/reactivity"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/sql"
-import { nativeReason } from "../../src/sqlite/NativeError.ts"
+import { SqlClient, SqlError } from "effect/sql"
+import { nativeMessage, nativeReason } from "../../src/sqlite/NativeError.ts"
+import * as SafeClient from "../../src/sqlite/SafeClient.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
 import { Database } from "../../src/sqlite/Database.ts"
+import { StatementRefused } from "../../src/sqlite/StatementRefused.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
+import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
 import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`)
@@ -167,25 +171,298 @@ describe("a transaction", () => {
     ),
   )
 
-  it.effect("lets no fiber that was forked in it write after it has ended", () =>
+  it.effect("that has ended runs what still comes of it by itself, and never in the transaction of another", () =>
     onDatabase(
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const ended = yield* Deferred.make<void>()
         const [late, wasInside] = yield* Effect.gen(function* () {
           const fiber = yield* Deferred.await(ended).pipe(
-            Effect.andThen(Effect.all([Effect.result(insert(7)), insideTransaction(sql)])),
+            Effect.andThen(
+              Effect.all([insert(7), insideTransaction(sql), Effect.exit(sql.withTransaction(insert(8)))]),
+            ),
             Effect.forkDetach,
           )
           return [fiber, yield* insideTransaction(sql)] as const
         }).pipe(sql.withTransaction)
-        yield* Deferred.succeed(ended, undefined)
-        const [result, isInside] = yield* Fiber.join(late)
-        expect([wasInside, isInside]).toEqual([true, false])
-        expect(Result.isFailure(result) && String(result.failure.reason.cause)).toContain("has ended")
-        expect(yield* rows).toEqual([])
+        const rolledBack = yield* Deferred.succeed(ended, undefined).pipe(
+          Effect.andThen(insert(1)),
+          Effect.andThen(Effect.yieldNow),
+          Effect.andThen(Effect.fail("roll back")),
+          sql.withTransaction,
+          Effect.exit,
+        )
+        const [, isInside, nested] = yield* Fiber.join(late)
+        expect([wasInside, isInside, nested._tag, rolledBack._tag]).toEqual([true, false, "Success", "Failure"])
+        expect(yield* rows).toEqual([7, 8])
       }),
     ),
+  )
+
+  it.effect("lets a finalizer of its scope, and a connection that was reserved, write when it is over", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.scoped(
+          sql.withTransaction(Effect.acquireRelease(insert(1), () => Effect.orDie(sql`DELETE FROM t`))),
+        )
+        expect(yield* rows).toEqual([])
+        const left = yield* Effect.scoped(sql.reserve)
+        yield* left.execute("INSERT INTO t VALUES (2)", [], undefined)
+        expect(yield* rows).toEqual([2])
+      }),
+    ),
+  )
+})
+
+/** Ways in which SQLite ends a transaction by itself; each fails with a reason of its own. */
+const endings = {
+  "OR ROLLBACK": ["Constraint", "INSERT OR ROLLBACK INTO t (a) VALUES (0)"],
+  "RAISE(ROLLBACK)": ["Constraint", "INSERT INTO guarded VALUES (1)"],
+  "a full disk": ["Full", "INSERT INTO t (a, b) VALUES (99, zeroblob(10000000))"],
+} as const
+const canEnd = SqlClient.SqlClient.use((sql) =>
+  Effect.gen(function* () {
+    yield* sql`ALTER TABLE t ADD COLUMN b`
+    yield* sql`CREATE TABLE guarded (a)`
+    yield* sql`CREATE TRIGGER g BEFORE INSERT ON guarded BEGIN SELECT RAISE(ROLLBACK, 'not here'); END`
+    yield* sql`PRAGMA max_page_count = 50`
+    yield* insert(0)
+  }),
+)
+
+describe.each(Object.entries(endings))("a transaction that SQLite ends by itself: %s", (_, [reason, text]) => {
+  const ends = SqlClient.SqlClient.use((sql) => sql.unsafe(text))
+  const reasonOf = <A, E>(exit: Exit.Exit<A, E>) =>
+    Exit.isFailure(exit)
+      ? exit.cause.reasons.map((it) => (Cause.isFailReason(it) ? nativeReason(it.error) : it._tag))
+      : exit._tag
+
+  it.effect("runs nothing more of it, and fails with SQLite's own error", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* canEnd
+        const seen: Array<unknown> = []
+        const swallowed = Effect.gen(function* () {
+          yield* insert(1)
+          yield* Effect.ignore(ends)
+          seen.push(reasonOf(yield* Effect.exit(insert(2))), reasonOf(yield* Effect.exit(sql`SELECT 1`)))
+          seen.push(reasonOf(yield* Effect.exit(sql.withTransaction(insert(3)))))
+        })
+        expect(reasonOf(yield* Effect.exit(sql.withTransaction(swallowed)))).toEqual([reason])
+        expect(seen).toEqual([[reason], [reason], [reason]])
+        expect(yield* rows).toEqual([0])
+        yield* sql.withTransaction(insert(4))
+        expect(yield* rows).toEqual([0, 4])
+      }),
+    ),
+  )
+
+  it.effect("keeps the first cause, nested, whatever it is", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* canEnd
+        const nested = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+          self.pipe(sql.withTransaction, sql.withTransaction, sql.withTransaction, Effect.exit)
+        expect(reasonOf(yield* nested(ends))).toEqual([reason])
+        const swallowed = Effect.andThen(insert(1), Effect.ignore(ends))
+        expect(reasonOf(yield* nested(swallowed))).toEqual([reason])
+        const bug = new Error("bug")
+        expect(yield* nested(Effect.andThen(swallowed, Effect.fail({ _tag: "NotAllowed" })))).toEqual(
+          Exit.fail({ _tag: "NotAllowed" }),
+        )
+        expect(yield* nested(Effect.andThen(swallowed, Effect.die(bug)))).toEqual(Exit.die(bug))
+        const inside = yield* Deferred.make<void>()
+        const interrupted = yield* Effect.forkChild(
+          nested(Effect.andThen(swallowed, Effect.andThen(Deferred.succeed(inside, undefined), Effect.never))),
+        )
+        yield* Deferred.await(inside)
+        yield* Fiber.interrupt(interrupted)
+        expect(Exit.hasInterrupts(yield* Fiber.await(interrupted))).toBe(true)
+        expect(yield* rows).toEqual([0])
+      }),
+    ),
+  )
+
+  it.effect("on a reserved connection is its holder's to notice, as with the driver", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* canEnd
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const connection = yield* sql.reserve
+            const say = (statement: string) => connection.execute(statement, [], undefined)
+            const inside = Effect.provideService(sql.transactionService, [connection, 0] as const)
+            yield* say("BEGIN")
+            expect(reasonOf(yield* Effect.exit(inside(Effect.andThen(insert(1), ends))))).toEqual([reason])
+            yield* say("INSERT INTO t (a) VALUES (5)") // by itself
+            expect(nativeMessage(yield* Effect.flip(say("COMMIT")))).toContain("no transaction is active")
+          }),
+        )
+        expect(yield* rows).toEqual([0, 5])
+      }),
+    ),
+  )
+})
+
+describe("transaction control", () => {
+  const control = [
+    "BEGIN",
+    ";begin immediate",
+    "COMMIT",
+    "/**/END",
+    "ROLLBACK",
+    "SAVEPOINT a",
+    "RELEASE a",
+    "ROLLBACK TO a",
+  ]
+  const refusals = <E, R>(self: Effect.Effect<unknown, E, R>) =>
+    Effect.map(Effect.flip(self), (error) =>
+      SqlError.isSqlError(error) && error.reason.cause instanceof StatementRefused ? error.message : String(error),
+    )
+
+  it.effect("of a caller is refused on the shared connection and inside a transaction, and changes nothing", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        for (const text of control) {
+          for (const form of [
+            sql.unsafe(text),
+            sql.unsafe(text).unprepared,
+            sql.unsafe(text).values,
+            sql.unsafe(text).raw,
+          ]) {
+            expect(yield* refusals(form)).toMatch(
+              /was not run: .*sql\.withTransaction or Writer\.transaction.*sql\.reserve/,
+            )
+            const inside = sql.withTransaction(Effect.andThen(insert(1), form))
+            expect(yield* refusals(inside)).toMatch(/was not run: the client begins, commits and rolls back/)
+          }
+        }
+        expect(yield* rows).toEqual([])
+        yield* insert(1)
+        expect(yield* rows).toEqual([1])
+      }),
+    ),
+  )
+
+  it.effect("works on a reserved connection, which a failed COMMIT leaves as SQLite does", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`CREATE TABLE child (a INTEGER REFERENCES t (a) DEFERRABLE INITIALLY DEFERRED)`
+        yield* sql`PRAGMA foreign_keys = ON`
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const connection = { ...(yield* sql.reserve) } // a wrapper spreads it
+            expect(Object.keys(connection)).toContain("executeStream")
+            const say = (text: string) => connection.executeUnprepared(text, [], undefined)
+            yield* say("BEGIN")
+            yield* say("INSERT INTO child VALUES (7)")
+            expect(nativeReason(yield* Effect.flip(say("COMMIT")))).toBe("Constraint")
+            yield* say("INSERT INTO t (a) VALUES (7)")
+            yield* say("COMMIT;")
+            yield* say("SAVEPOINT a")
+            yield* say("INSERT INTO t (a) VALUES (8)")
+            yield* say("ROLLBACK TO a")
+            yield* say("RELEASE a")
+            expect(nativeMessage(yield* Effect.flip(say("ROLLBACK")))).toContain("no transaction is active")
+          }),
+        )
+        expect(yield* rows).toEqual([7])
+      }),
+    ),
+  )
+
+  for (const open of ["BEGIN", "SAVEPOINT a"]) {
+    it.effect(`that leaves a ${open} behind on a reserved connection is rolled back, and told`, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* table
+        const reserved = Effect.flatMap(sql.reserve, (connection) =>
+          Effect.andThen(
+            connection.executeUnprepared(open, [], undefined),
+            connection.executeUnprepared("INSERT INTO t (a) VALUES (1)", [], undefined),
+          ),
+        )
+        yield* Effect.withSpan(Effect.scoped(reserved), "Reports.write")
+        const lines = yield* logged("transaction left open")
+        expect(lines.map(({ fields, level }) => [level, fields["holder"]])).toEqual([["Error", "Reports.write"]])
+        yield* insert(2)
+        expect(yield* rows).toEqual([2])
+      }).pipe(Effect.provide(temporaryDatabase()), Effect.provide(LogCapture.layer)),
+    )
+  }
+
+  it.effect("of another kind of BEGIN is for the transaction that asks for it", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const begin = (text: string) => Effect.provideService(SqlClient.BeginTransaction, text)
+        yield* begin("BEGIN DEFERRED")(sql.withTransaction(insert(1)))
+        expect(String(yield* Effect.flip(begin("COMMIT")(sql.withTransaction(insert(2)))))).toContain(
+          "cannot begin with",
+        )
+        yield* insert(3)
+        expect(yield* rows).toEqual([1, 3])
+      }),
+    ),
+  )
+})
+
+describe("a PRAGMA that the database relies on", () => {
+  const set = (text: string) => SqlClient.SqlClient.use((sql) => Effect.exit(sql.unsafe(text)))
+  const voids = [
+    "PRAGMA synchronous = OFF",
+    "pragma main.synchronous=0",
+    'PRAGMA/**/"synchronous"(off)',
+    "EXPLAIN PRAGMA synchronous = OFF",
+    "explain query plan pragma [synchronous] = 0",
+    "PRAGMA synchronous = EXTRA",
+    "PRAGMA journal_mode = DELETE",
+    "PRAGMA `main` . 'journal_mode' = 'off'",
+    "PRAGMA locking_mode = exclusive",
+    "PRAGMA journal_size_limit = -1",
+  ]
+
+  for (const durability of ["durable", "full", "normal"] as const) {
+    it.effect(`is not set at ${durability}, however it is spelt, and asking is allowed`, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        for (const text of voids) {
+          expect((yield* set(text))._tag, `${text}`).toBe("Failure")
+          expect((yield* Effect.exit(sql.withTransaction(sql.unsafe(text))))._tag, `${text}`).toBe("Failure")
+          const reserved = Effect.flatMap(sql.reserve, (it) => it.executeUnprepared(text, [], undefined))
+          expect((yield* Effect.exit(Effect.scoped(reserved)))._tag, `${text}`).toBe("Failure")
+        }
+        const ask = (name: string) => Effect.map(sql.unsafe(`PRAGMA ${name}`).values, ([row]) => row?.[0])
+        expect([yield* ask("synchronous"), yield* ask("journal_mode"), yield* ask("locking_mode")]).toEqual([
+          durability === "normal" ? 1 : 2,
+          "wal",
+          "normal",
+        ])
+        yield* sql`PRAGMA journal_mode = WAL` // as ported code does
+        yield* sql.unsafe(`PRAGMA synchronous = ${durability === "normal" ? "NORMAL" : "FULL"}`)
+        yield* sql`PRAGMA foreign_keys = ON`
+      }).pipe(Effect.provide(temporaryDatabase({ durability }))),
+    )
+  }
+
+  it.effect("is the guard's while it checkpoints: wal_autocheckpoint", () =>
+    Effect.gen(function* () {
+      const { autocheckpoint } = yield* Database
+      const text = "PRAGMA wal_autocheckpoint = 500"
+      expect((yield* set(text))._tag).toBe("Success")
+      const found = yield* autocheckpoint(0)
+      expect(String(yield* Effect.flip(SqlClient.SqlClient.use((sql) => sql.unsafe(text))))).toContain(
+        "a guard checkpoints",
+      )
+      yield* autocheckpoint(found)
+      expect([found, (yield* set(text))._tag]).toEqual([500, "Success"])
+    }).pipe(Effect.provide(temporaryDatabase())),
   )
 })
 
@@ -199,7 +476,11 @@ describe("what throws in the driver", () => {
           Effect.result(sql.unsafe("no sql at all").unprepared),
           Effect.result(sql.unsafe("no sql at all").values),
         ])
-        expect(results.map(Result.isFailure)).toEqual([true, true, true])
+        expect(results.map((it) => Result.isFailure(it) && it.failure.reason.operation)).toEqual([
+          "prepare",
+          "prepare",
+          "prepare",
+        ])
       }),
     ),
   )
@@ -233,16 +514,71 @@ describe("a statement that did not compile", () => {
 describe("a connection whose level cannot be changed", () => {
   it.effect("is given back: the next statement has it, and says what is wrong", () =>
     Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
-      const writer = yield* Writer
-      yield* sql`CREATE TABLE t (a)`
-      yield* sql.unsafe("BEGIN").unprepared // by hand: inside it the level stays as it is
-      const error = yield* Effect.flip(writer.transaction(sql`INSERT INTO t VALUES (1)`))
-      expect(String(error)).toContain("SqlError")
-      yield* sql.unsafe("ROLLBACK").unprepared
-      yield* writer.transaction(sql`INSERT INTO t VALUES (2)`)
-      expect(yield* sql`SELECT a FROM t`).toEqual([{ a: 2 }])
-    }).pipe(Effect.provide(temporaryDatabase({ durability: "durable" }))),
+      const said: Array<string> = []
+      let isBroken = true
+      const execute = (text: string) =>
+        Effect.suspend(() => {
+          said.push(text)
+          return isBroken && text.startsWith("PRAGMA") ? Effect.fail(broken) : Effect.succeed([])
+        })
+      const broken = new SqlError.SqlError({ reason: new SqlError.UnknownError({ cause: "broken" }) })
+      const { sql } = yield* SafeClient.make(
+        {
+          execute,
+          executeRaw: execute,
+          executeValues: execute,
+          executeUnprepared: execute,
+          executeValuesUnprepared: execute,
+          executeStream: () => Stream.fail(broken),
+        },
+        { everyCommitSyncs: true, isGuarded: () => false, committed: () => {}, refusal: () => undefined },
+      )
+      const unsynced = Effect.provideService(sql.withTransaction(sql`INSERT`), SafeClient.Unsynced, true)
+      expect(yield* Effect.flip(unsynced)).toBe(broken)
+      yield* sql`SELECT 1`
+      isBroken = false
+      yield* unsynced
+      expect(said).toEqual([
+        "PRAGMA synchronous = NORMAL",
+        "SELECT 1",
+        "PRAGMA synchronous = NORMAL",
+        "BEGIN IMMEDIATE",
+        "INSERT",
+        "COMMIT",
+      ])
+    }).pipe(Effect.provide(Reactivity.layer)),
+  )
+})
+
+describe("a ROLLBACK that fails", () => {
+  it.effect("is an ERROR, and is tried again before anybody has the connection", () =>
+    Effect.gen(function* () {
+      const said: Array<string> = []
+      let isBroken = true
+      const broken = new SqlError.SqlError({ reason: new SqlError.UnknownError({ cause: "broken" }) })
+      const execute = (text: string) =>
+        Effect.suspend(() => {
+          said.push(text)
+          return isBroken && text === "ROLLBACK" ? Effect.fail(broken) : Effect.succeed([])
+        })
+      const { sql } = yield* SafeClient.make(
+        {
+          execute,
+          executeRaw: execute,
+          executeValues: execute,
+          executeUnprepared: execute,
+          executeValuesUnprepared: execute,
+          executeStream: () => Stream.fail(broken),
+        },
+        { everyCommitSyncs: false, isGuarded: () => false, committed: () => {}, refusal: () => undefined },
+      )
+      expect(yield* Effect.flip(sql.withTransaction(Effect.fail("mine")))).toBe("mine")
+      expect((yield* logged("rollback failed")).map(({ level }) => level)).toEqual(["Error"])
+      expect(yield* Effect.flip(sql`SELECT 1`)).toBe(broken)
+      isBroken = false
+      yield* sql`SELECT 2`
+      expect(said).toEqual(["BEGIN IMMEDIATE", "ROLLBACK", "ROLLBACK", "ROLLBACK", "SELECT 2"])
+    }).pipe(Effect.provide(Reactivity.layer), Effect.provide(LogCapture.layer)),
   )
 })
 

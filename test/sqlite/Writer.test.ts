@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
@@ -139,6 +139,88 @@ describe("a transaction that writes to another database, too", () => {
         expect(yield* writer.transaction(Effect.andThen(plain(1), other.withTransaction(level)))).toBe(2)
       }).pipe(Effect.scoped),
     ),
+  )
+})
+
+describe("two databases that write into each other", () => {
+  const both = Effect.gen(function* () {
+    const open = Effect.gen(function* () {
+      const context = yield* Layer.build(temporaryDatabase({ durability: "normal" }))
+      const sql = Context.get(context, SqlClient.SqlClient)
+      yield* sql`CREATE TABLE t (a)`
+      return { sql, writer: Context.get(context, Writer) }
+    })
+    return [yield* open, yield* open] as const
+  })
+  type Side = Effect.Success<typeof both>[0]
+  const add = "INSERT INTO t VALUES (1)"
+  /** What is held, and what is asked for meanwhile. */
+  const holding: Readonly<
+    Record<string, (side: Side, self: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>>
+  > = {
+    "a part": ({ writer }, self) => writer.transaction(self),
+    "a transaction": ({ sql }, self) => sql.withTransaction(self),
+  }
+  const asking: Readonly<Record<string, (side: Side) => Effect.Effect<unknown, unknown>>> = {
+    "a write": ({ writer }) => writer.execute(add),
+    "a part": ({ writer, sql }) => writer.transaction(sql.unsafe(add)),
+    "a statement": ({ sql }) => sql.unsafe(add),
+    "a transaction": ({ sql }) => sql.withTransaction(sql.unsafe(add)),
+  }
+  const cases = Object.keys(holding).flatMap((held) => Object.keys(asking).map((asked) => [held, asked] as const))
+
+  it.effect.each(cases)("fail typed instead of waiting for each other: %s, then %s", ([held, asked]) =>
+    Effect.gen(function* () {
+      const [one, other] = yield* both
+      const meet = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+      const side = (own: 0 | 1, mine: Side, theirs: Side) =>
+        holding[held]!(
+          mine,
+          Effect.andThen(
+            mine.sql.unsafe("INSERT INTO t VALUES (0)"),
+            Deferred.succeed(meet[own], undefined).pipe(
+              Effect.andThen(Deferred.await(meet[own === 0 ? 1 : 0])),
+              Effect.andThen(asking[asked]!(theirs)),
+            ),
+          ),
+        )
+      const exits = yield* Effect.all([Effect.exit(side(0, one, other)), Effect.exit(side(1, other, one))], {
+        concurrency: "unbounded",
+      })
+      const failed = exits.filter(Exit.isFailure)
+      expect(failed).toHaveLength(1)
+      const error = failed[0] && Exit.getCause(failed[0]).pipe(Option.getOrThrow, Cause.squash)
+      expect(SqlError.isSqlError(error) && [error.reason._tag, error.reason.isRetryable]).toEqual([
+        "DeadlockError",
+        true,
+      ])
+      const counts = yield* Effect.all([one, other].map(({ sql }) => sql`SELECT count(*) AS n FROM t`))
+      expect(counts.map(([row]) => row?.["n"]).toSorted()).toEqual([1, 1])
+      // Nothing is left of it: either may write into the other again.
+      yield* one.writer.transaction(other.writer.execute(add))
+      yield* other.sql.withTransaction(one.sql.unsafe(add))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("are not refused while they only wait for one of them, also through a third", () =>
+    Effect.gen(function* () {
+      const [one, other] = yield* both
+      const [third] = yield* both
+      yield* Effect.forEach(
+        Array.from({ length: 50 }),
+        () =>
+          Effect.all(
+            [
+              one.writer.transaction(other.writer.transaction(third.writer.execute(add))),
+              one.sql.withTransaction(third.writer.execute(add)),
+              other.writer.execute(add),
+            ],
+            { concurrency: "unbounded" },
+          ),
+        { concurrency: "unbounded" },
+      )
+      expect(yield* third.sql`SELECT count(*) AS n FROM t`).toEqual([{ n: 100 }])
+    }).pipe(Effect.scoped),
   )
 })
 

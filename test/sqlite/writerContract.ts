@@ -1,8 +1,10 @@
 /** What a `Writer` gives its callers, whatever an acknowledged write survives: one suite, run at each durability. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
+import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
 import { Database } from "../../src/sqlite/Database.ts"
+import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { WriterError } from "../../src/sqlite/WriterError.ts"
 import { settle } from "../support/ScriptedDisk.ts"
@@ -49,7 +51,7 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
         ),
       )
 
-      it.effect("of a fiber that outlives its transaction is refused, not put into somebody else's", () =>
+      it.effect("of a fiber that outlives its transaction is one by itself, and never in that of another caller", () =>
         onDatabase(
           Effect.gen(function* () {
             const writer = yield* Writer
@@ -57,11 +59,61 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
             const late = yield* writer.transaction(
               Effect.andThen(plain(1), Effect.forkDetach(Effect.andThen(Deferred.await(goOn), plain(2)))),
             )
-            yield* writer.transaction(
-              Effect.andThen(Deferred.succeed(goOn, undefined), Effect.andThen(settle, plain(3))),
+            const failing = Deferred.succeed(goOn, undefined).pipe(
+              Effect.andThen(settle),
+              Effect.andThen(plain(3)),
+              Effect.andThen(Effect.fail("no")),
             )
-            expect(Exit.isFailure(yield* Fiber.await(late))).toBe(true)
-            expect(yield* rows).toEqual([1, 3])
+            yield* Effect.exit(writer.transaction(failing))
+            yield* Fiber.join(late)
+            expect(yield* rows).toEqual([1, 2])
+            const again = yield* writer.transaction(Effect.forkDetach(Effect.andThen(settle, insert(4))))
+            yield* Fiber.join(again)
+            expect(yield* rows).toEqual([1, 2, 4])
+          }),
+        ),
+      )
+
+      it.effect("is what was asked for, whatever is done with its parameters meanwhile", () =>
+        onDatabase(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const writer = yield* Writer
+            yield* sql`CREATE TABLE blobs (n, a, b)`
+            const bytes = new Uint8Array([1, 2, 3])
+            const params: Array<unknown> = [1, "text", bytes]
+            const named = { n: 2, a: "named", b: Buffer.from(bytes.buffer, 1) }
+            const writing = yield* Effect.forkChild(
+              together(
+                writer.execute("INSERT INTO blobs VALUES (?, ?, ?)", params),
+                writer.execute("INSERT INTO blobs VALUES (:n, :a, :b)", [named]),
+              ),
+              { startImmediately: true },
+            )
+            params[1] = "changed"
+            named.a = "changed"
+            bytes.fill(9)
+            yield* Fiber.join(writing)
+            expect(yield* sql`SELECT n, a, hex(b) AS b FROM blobs ORDER BY n`).toEqual([
+              { n: 1, a: "text", b: "010203" },
+              { n: 2, a: "named", b: "0203" },
+            ])
+          }),
+        ),
+      )
+
+      it.effect("may be a template, with all that may stand in one of the client", () =>
+        onDatabase(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const writer = yield* Writer
+            const rows = yield* writer.sql<{
+              id: number
+            }>`INSERT INTO t ${sql.insert([{ a: 7 }, { a: 8 }])} RETURNING id`
+            const ids: ReadonlyArray<number> = rows.map(({ id }) => id)
+            expect(ids).toEqual([1, 2])
+            expect(yield* writer.sql`UPDATE t SET a = ${70} WHERE ${sql.in("a", [7])} RETURNING a`).toEqual([{ a: 70 }])
+            expect(yield* Effect.flip(writer.sql`BEGIN`)).toEqual(new WriterError({ reason: "TransactionControl" }))
           }),
         ),
       )
@@ -120,17 +172,147 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
             yield* sql`CREATE TABLE child (t INTEGER REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED)`
             const orphan = writer.execute("INSERT INTO child (t) VALUES (99)")
             const exits = yield* outcomes(insert(1), orphan, insert(2))
-            expect(exits.map(Exit.isFailure)).toEqual([true, true, true])
-            const error = yield* Effect.flip(exits[0]!)
-            expect(error).toBeInstanceOf(SqlError.SqlError)
+            expect(exits.map(Exit.isFailure)).toEqual([false, true, false])
+            expect(nativeReason(yield* Effect.flip(exits[1]!))).toBe("Constraint")
             yield* insert(3)
-            expect(yield* rows).toEqual([3])
+            expect(yield* rows).toEqual([1, 2, 3])
+          }),
+        ),
+      )
+    })
+
+    describe("what one caller does", () => {
+      const bad = Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const writer = yield* Writer
+        yield* sql`PRAGMA foreign_keys = ON`
+        yield* sql`PRAGMA max_page_count = 60`
+        yield* sql`CREATE TABLE child (t INTEGER REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED)`
+        yield* sql`CREATE TABLE guarded (a)`
+        yield* sql`CREATE TRIGGER g BEFORE INSERT ON guarded BEGIN SELECT RAISE(ROLLBACK, 'not here'); END`
+        yield* sql`CREATE TABLE blobs (b)`
+        yield* insert(9)
+        const again = sql`INSERT OR ROLLBACK INTO t (a) VALUES (9)`
+        const after = (self: Effect.Effect<unknown, unknown>) =>
+          writer.transaction(plain(20).pipe(Effect.andThen(self), Effect.andThen(plain(21))))
+        return {
+          "a statement that rolls back": writer.execute("INSERT OR ROLLBACK INTO t (a) VALUES (9)"),
+          "a trigger that rolls back": writer.execute("INSERT INTO guarded VALUES (1)"),
+          "a statement that fills the disk": writer.execute("INSERT INTO blobs VALUES (zeroblob(10000000))"),
+          "a part that rolls back": after(again),
+          "a part nested in which it rolls back": after(sql.withTransaction(sql.withTransaction(again))),
+          "a part that swallows it": after(Effect.ignore(again)),
+          "a part that swallows it and fails by itself": after(
+            Effect.andThen(Effect.ignore(again), Effect.fail("mine")),
+          ),
+          "a part that swallows it and dies": after(Effect.andThen(Effect.ignore(again), Effect.die("bug"))),
+          "a part that fills the disk": after(sql`INSERT INTO blobs VALUES (zeroblob(10000000))`),
+          "a part that says ROLLBACK": after(sql`ROLLBACK`),
+          "a part that says COMMIT": after(sql.unsafe(";COMMIT")),
+          "a statement for which the COMMIT fails": writer.execute("INSERT INTO child (t) VALUES (99)"),
+          "a part for which the COMMIT fails": after(sql`INSERT INTO child (t) VALUES (99)`),
+        } satisfies Readonly<Record<string, Effect.Effect<unknown, unknown, SqlClient.SqlClient>>>
+      })
+
+      it.effect("costs nobody else a write, whatever it is and wherever it stands, and leaves nothing of it", () =>
+        onDatabase(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            for (const [what, write] of Object.entries(yield* bad)) {
+              for (let at = 0; at < 4; at++) {
+                const innocent = [insert(1), Writer.use((writer) => writer.transaction(plain(2))), insert(3)]
+                const exits = yield* outcomes<unknown, unknown, SqlClient.SqlClient | Writer>(
+                  ...innocent.toSpliced(at, 0, write as never),
+                )
+                expect(exits.map(Exit.isFailure), `${what}`).toEqual([0, 1, 2, 3].map((n) => n === at))
+                expect(yield* rows, `${what}`).toEqual([9, 1, 2, 3])
+                yield* sql`DELETE FROM t WHERE a < 9`
+              }
+            }
+            expect(yield* sql`SELECT count(*) AS n FROM child`).toEqual([{ n: 0 }])
+          }),
+        ),
+      )
+
+      it.effect("is told with its own cause", () =>
+        onDatabase(
+          Effect.gen(function* () {
+            const told: Record<string, unknown> = {}
+            for (const [what, write] of Object.entries(yield* bad)) {
+              const [exit] = yield* outcomes<unknown, unknown, SqlClient.SqlClient | Writer>(write as never, insert(1))
+              const error = Exit.isFailure(exit!) ? Cause.squash(exit.cause) : exit
+              told[what] = typeof error === "string" ? error : nativeReason(error)
+              if (what.includes("says")) told[what] = SqlError.isSqlError(error) && error.message.slice(0, 20)
+              yield* SqlClient.SqlClient.use((sql) => sql`DELETE FROM t WHERE a < 9`)
+            }
+            expect(told).toEqual({
+              "a statement that rolls back": "Constraint",
+              "a trigger that rolls back": "Constraint",
+              "a statement that fills the disk": "Full",
+              "a part that rolls back": "Constraint",
+              "a part nested in which it rolls back": "Constraint",
+              "a part that swallows it": "Constraint",
+              "a part that swallows it and fails by itself": "mine",
+              "a part that swallows it and dies": "bug",
+              "a part that fills the disk": "Full",
+              "a part that says ROLLBACK": "ROLLBACK was not run",
+              "a part that says COMMIT": "COMMIT was not run: ",
+              "a statement for which the COMMIT fails": "Constraint",
+              "a part for which the COMMIT fails": "Constraint",
+            })
+          }),
+        ),
+      )
+
+      it.effect("has its callbacks after the COMMIT of the batch, and never when that fails", () =>
+        onDatabase(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const writer = yield* Writer
+            yield* bad
+            const seen: Array<unknown> = []
+            const noting = (a: number) => sql.afterCommit(Effect.map(Effect.orDie(rows), (all) => seen.push([a, all])))
+            yield* writer.transaction(Effect.andThen(plain(1), noting(1)))
+            yield* outcomes<unknown, unknown, SqlClient.SqlClient>(
+              writer.transaction(Effect.andThen(sql`INSERT INTO child (t) VALUES (99)`, noting(2))),
+            )
+            expect(seen).toEqual([[1, [9, 1]]])
           }),
         ),
       )
     })
 
     describe("a caller", () => {
+      it.effect("that goes away takes its part with it, and the batch goes on", () =>
+        onDatabase(
+          Effect.gen(function* () {
+            const writer = yield* Writer
+            const started = yield* Deferred.make<void>()
+            const cleanedUp = yield* Deferred.make<void>()
+            const part = plain(1).pipe(
+              Effect.andThen(Deferred.succeed(started, undefined)),
+              Effect.andThen(Effect.never),
+              Effect.onInterrupt(() => Deferred.succeed(cleanedUp, undefined)),
+            )
+            const stuck = yield* Effect.forkChild(Effect.timeout(writer.transaction(part), "500 millis"))
+            const others = yield* Effect.forkChild(
+              together<unknown, unknown, Writer | SqlClient.SqlClient>(
+                insert(2),
+                writer.transaction(plain(3)),
+                insert(4),
+              ),
+            )
+            yield* Deferred.await(started)
+            yield* TestClock.adjust("500 millis")
+            expect((yield* Effect.flip(Fiber.join(stuck)))._tag).toBe("TimeoutError")
+            yield* Deferred.await(cleanedUp)
+            yield* Fiber.join(others)
+            expect(yield* rows).toEqual([2, 3, 4])
+            expect(yield* SqlClient.SqlClient.use((sql) => sql`SELECT 1 AS one`)).toEqual([{ one: 1 }])
+          }),
+        ),
+      )
+
       it.effect("that is interrupted before its batch starts has written nothing", () =>
         onDatabase(
           Effect.gen(function* () {
@@ -197,21 +379,26 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
         ),
       )
 
-      for (const text of [
-        "BEGIN",
-        " commit",
-        "PRAGMA synchronous = OFF",
-        "VACUUM",
-        "ROLLBACK",
-        "savepoint a",
-        "/* so */ BEGIN",
-        "-- so\n /**/ COMMIT",
-      ]) {
+      for (const [reason, text] of [
+        ["TransactionControl", "BEGIN"],
+        ["TransactionControl", " commit"],
+        ["TransactionControl", "ROLLBACK"],
+        ["TransactionControl", "savepoint a"],
+        ["TransactionControl", "/* so */ BEGIN"],
+        ["TransactionControl", "-- so\n /**/ COMMIT"],
+        ["TransactionControl", ";BEGIN"],
+        ["TransactionControl", "\uFEFF; /* ; */ ;end"],
+        ["NotAWrite", ";PRAGMA journal_mode=DELETE"],
+        ["NotAWrite", "EXPLAIN PRAGMA synchronous = OFF"],
+        ["NotAWrite", "PRAGMA synchronous = OFF"],
+        ["NotAWrite", "VACUUM"],
+        ["NotAWrite", "ATTACH 'other.db' AS other"],
+      ] as const) {
         it.effect(`cannot run ${text.trim()} in the batch of others`, () =>
           onDatabase(
             Effect.gen(function* () {
               const error = yield* Effect.flip(Writer.use((writer) => writer.execute(text)))
-              expect(error).toEqual(new WriterError({ reason: "NotAWrite" }))
+              expect(error).toEqual(new WriterError({ reason }))
             }),
           ),
         )

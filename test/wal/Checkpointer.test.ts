@@ -39,7 +39,7 @@ describe("an inline checkpoint", () => {
       yield* sql`SELECT count(*) FROM t`
       expect((yield* run("PASSIVE")).outcome).toBe("LockedInTransaction")
       yield* sql`ROLLBACK`
-    }).pipe(Effect.provide(inline)),
+    }).pipe(Effect.provide(adopted)),
   )
 
   it.effect("is NotWal for a database without a log", () =>
@@ -47,8 +47,7 @@ describe("an inline checkpoint", () => {
       const { sql } = yield* Database
       yield* sql`PRAGMA journal_mode = DELETE`
       expect((yield* run("PASSIVE")).outcome).toBe("NotWal")
-      yield* sql`PRAGMA journal_mode = WAL`
-    }).pipe(Effect.provide(inline)),
+    }).pipe(Effect.provide(adopted)),
   )
 
   it.effect("waits for a transaction of another fiber", () =>

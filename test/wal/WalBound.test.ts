@@ -151,7 +151,12 @@ describe("the bound of the log", () => {
       const { sql } = yield* Database
       yield* tooLong
       const turns = Effect.forever(sql.withTransaction(Effect.sleep("30 millis")))
-      const many = yield* Effect.forkChild(Effect.all(Array.from({ length: 200 }, () => turns), { concurrency: 200 }))
+      const many = yield* Effect.forkChild(
+        Effect.all(
+          Array.from({ length: 200 }, () => turns),
+          { concurrency: 200 },
+        ),
+      )
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.interrupt(many)
       expect(yield* logged("wal_checkpoint held up")).toEqual([])

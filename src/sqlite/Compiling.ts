@@ -1,0 +1,42 @@
+/**
+ * What the driver does wrong with statements that do not compile, made right: each is a typed failure, and is compiled anew
+ * the next time.
+ */
+import { Effect, Stream } from "effect"
+import { SqlError, type SqlConnection } from "effect/sql"
+
+const failure = (cause: unknown, message: string, operation: "prepare" | "execute") =>
+  new SqlError.SqlError({ reason: SqlError.classifySqliteError(cause, { message, operation }) })
+
+/** The driver compiles "unprepared" statements outside of any effect, so a bad one throws from the call itself. */
+export const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.flatten(Effect.try({ try: run, catch: (cause) => failure(cause, "Failed to prepare statement", "prepare") }))
+
+/** Of a statement that the driver prepares and keeps. */
+export const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
+
+/**
+ * The driver's connection with these mended. It remembers for ten minutes that a statement did not compile, though the table
+ * that it names may be there by now: such a one is compiled anew each time. (For the raw form it has no way to.)
+ */
+export const compilingAnew = (driver: SqlConnection.Connection): SqlConnection.Connection => {
+  const executeUnprepared: SqlConnection.Connection["executeUnprepared"] = (sql, params, transform) =>
+    compiling(() => driver.executeUnprepared(sql, params, transform))
+  const executeValuesUnprepared: SqlConnection.Connection["executeValuesUnprepared"] = (sql, params) =>
+    compiling(() => driver.executeValuesUnprepared(sql, params))
+  return {
+    execute: (sql, params, transform) =>
+      Effect.catchIf(driver.execute(sql, params, transform), didNotCompile, () =>
+        executeUnprepared(sql, params, transform),
+      ),
+    executeRaw: (sql, params) => driver.executeRaw(sql, params),
+    executeValues: (sql, params) =>
+      Effect.catchIf(driver.executeValues(sql, params), didNotCompile, () => executeValuesUnprepared(sql, params)),
+    executeUnprepared,
+    executeValuesUnprepared,
+    executeStream: () => {
+      const cause = new Error("Streaming is not supported by node:sqlite's driver; read in pages with LIMIT")
+      return Stream.fail(failure(cause, cause.message, "execute"))
+    },
+  }
+}
