@@ -226,9 +226,10 @@ const effectOf = (
               : sql.withTransaction(run(item.body))
         }
       }
-      if (body.end === "mine") yield* Effect.fail("mine")
-      if (body.end === "bug") yield* Effect.die("bug")
-      if (body.end === "interrupted") yield* Effect.interrupt
+      if (body.end === "mine") return yield* Effect.fail("mine")
+      if (body.end === "bug") return yield* Effect.die("bug")
+      if (body.end === "interrupted") return yield* Effect.interrupt
+      return undefined
     })
   switch (operation.form) {
     case "statement":

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Option, Result, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Result, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
@@ -393,7 +393,7 @@ describe("transaction control", () => {
         expect(lines.map(({ fields, level }) => [level, fields["holder"]])).toEqual([["Error", "Reports.write"]])
         yield* insert(2)
         expect(yield* rows).toEqual([2])
-      }).pipe(Effect.provide(temporaryDatabase()), Effect.provide(LogCapture.layer)),
+      }).pipe(Effect.provide(Layer.provideMerge(temporaryDatabase(), LogCapture.layer))),
     )
   }
 
@@ -578,7 +578,7 @@ describe("a ROLLBACK that fails", () => {
       isBroken = false
       yield* sql`SELECT 2`
       expect(said).toEqual(["BEGIN IMMEDIATE", "ROLLBACK", "ROLLBACK", "ROLLBACK", "SELECT 2"])
-    }).pipe(Effect.provide(Reactivity.layer), Effect.provide(LogCapture.layer)),
+    }).pipe(Effect.provide([Reactivity.layer, LogCapture.layer])),
   )
 })
 

@@ -194,7 +194,7 @@ describe("two databases that write into each other", () => {
         "DeadlockError",
         true,
       ])
-      const counts = yield* Effect.all([one, other].map(({ sql }) => sql`SELECT count(*) AS n FROM t`))
+      const counts = yield* Effect.forEach([one, other], ({ sql }) => sql`SELECT count(*) AS n FROM t`)
       expect(counts.map(([row]) => row?.["n"]).toSorted()).toEqual([1, 1])
       // Nothing is left of it: either may write into the other again.
       yield* one.writer.transaction(other.writer.execute(add))
