@@ -1,0 +1,115 @@
+/**
+ * Which file a database is: its names, resolved once, and what the system says of it. Whoever opens, watches, copies,
+ * replaces, removes or reports a database takes this value instead of a path.
+ *
+ * A name is not an identity: two names may be one file (links, mounts), and one name may be another file a moment later. Device
+ * and inode decide. SQLite names the WAL and its index after the path that a symbolic link leads to, not after the inode.
+ * Only `stat` and the mount table are read, which is safe also for a database that this process has open.
+ * https://www.sqlite.org/howtocorrupt.html#_multiple_links_to_the_same_file
+ */
+import * as Option from "effect/Option"
+import * as fs from "node:fs"
+import * as path from "node:path"
+
+/** Device and inode of a file, as `dev:ino`. */
+export type Identity = string
+
+/** What the system says of a file that is there. */
+export interface Found {
+  readonly identity: Identity
+  readonly kind: "file" | "folder" | "other"
+  readonly bytes: number
+  /** How many names it has on its file system; SQLite makes a WAL for each of them. */
+  readonly links: number
+  readonly owner: number
+  readonly group: number
+  /** The permission bits. */
+  readonly mode: number
+}
+
+export interface DatabaseFile {
+  /** As the caller named it: for messages, and for commands to paste. */
+  readonly given: string
+  /** The absolute path without symbolic links. */
+  readonly path: string
+  readonly wal: string
+  readonly shm: string
+  readonly journal: string
+  /** What was there when the value was made; none of a file that does not exist or cannot be seen. */
+  readonly found: Found | undefined
+}
+
+const kindOf = (stat: fs.BigIntStats): Found["kind"] =>
+  stat.isFile() ? "file" : stat.isDirectory() ? "folder" : "other"
+
+const stat = Option.liftThrowable((at: string) => fs.statSync(at, { bigint: true }))
+
+/** What is at this path now; none when nothing is there, or when it cannot be seen. */
+export const look = (at: string): Found | undefined =>
+  Option.getOrUndefined(
+    Option.map(stat(at), (it) => ({
+      identity: `${it.dev}:${it.ino}`,
+      kind: kindOf(it),
+      bytes: Number(it.size),
+      links: Number(it.nlink),
+      owner: Number(it.uid),
+      group: Number(it.gid),
+      mode: Number(it.mode) & 0o7777,
+    })),
+  )
+
+/** The file of a descriptor that this process has open. */
+export const identityOf = (descriptor: number): Identity => {
+  const { dev, ino } = fs.fstatSync(descriptor, { bigint: true })
+  return `${dev}:${ino}`
+}
+
+const withoutLinks = Option.liftThrowable((at: string) => fs.realpathSync.native(at))
+
+/** The absolute path without symbolic links, also of a file that does not exist yet in a folder that does. */
+const realPath = (given: string): string => {
+  const absolute = path.resolve(given)
+  const inFolder = () =>
+    Option.map(withoutLinks(path.dirname(absolute)), (folder) => path.join(folder, path.basename(absolute)))
+  return Option.getOrElse(Option.orElse(withoutLinks(absolute), inFolder), () => absolute)
+}
+
+/** Resolves a name. Never fails: what is wrong with a path is for its user to say. */
+export const resolve = (given: string): DatabaseFile => {
+  const real = realPath(given)
+  return {
+    given,
+    path: real,
+    wal: `${real}-wal`,
+    shm: `${real}-shm`,
+    journal: `${real}-journal`,
+    found: look(real),
+  }
+}
+
+/** The files that SQLite keeps beside a database. */
+export const sidecars = (file: DatabaseFile): ReadonlyArray<string> => [file.wal, file.shm, file.journal]
+
+/** Whether a path has the name of a file that SQLite keeps beside a database that is there. */
+export const isSidecar = (given: string): boolean => {
+  const real = realPath(given)
+  const [, database] = /^(.+)-(?:wal|shm|journal)$/.exec(real) ?? []
+  return database !== undefined && look(database)?.kind === "file"
+}
+
+/** Blanks and their like are octal numbers in a mount table. */
+const unescape = (text: string) =>
+  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+
+/** Whether a mount table (`/proc/self/mountinfo`) has a mount at this very path. */
+export const isMountPointIn = (table: string, real: string): boolean =>
+  table.split("\n").some((line) => {
+    const point = line.split(" ")[4]
+    return point !== undefined && unescape(point) === real
+  })
+
+const mounts = Option.liftThrowable(() => fs.readFileSync("/proc/self/mountinfo", "utf8"))
+
+/** Whether the file itself is mounted there, as containers do with a single file: its WAL would lie on another file system. */
+export const isMountPoint = (file: DatabaseFile): boolean =>
+  Option.exists(mounts(), (table) => isMountPointIn(table, file.path))
