@@ -148,7 +148,7 @@ describe.concurrent("a session", () => {
     expect(at.state()["halt.detail"]).toBe("2000 XRP is above the cap of 100")
   })
 
-  it("recovers its parent: balances go on, and nothing is cleared", async ({ at }) => {
+  it("recovers its parent: balances go on, and nothing is cleared", { timeout: 60_000 }, async ({ at }) => {
     const feed = path.join(at.folder, "..", `${path.basename(at.folder)}.feed`)
     const play = async (quotes: ReadonlyArray<string>, ...flags: ReadonlyArray<string>) => {
       fs.writeFileSync(feed, quotes.join("\n"))

@@ -356,6 +356,6 @@ describe("for any callers, failures, interruptions and syncs, in any order", () 
         const order = there.filter((a) => queued.has(a))
         expect(order, `seed ${seed}: order`).toEqual(order.toSorted((a, b) => a - b))
       }),
-    { arbitrary: { runs: 100 } },
+    { arbitrary: { runs: 40 } },
   )
 })
