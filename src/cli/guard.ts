@@ -3,14 +3,14 @@
  *
  * Each database has a chain of its own, from its connection up; they close side by side, because none knows of another.
  * One thread checkpoints them all, one after another.
- * A database whose file was moved or replaced is left alone from then on: closing it would remove the log that has its
- * name now, which is somebody else's. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
+ * A database whose file or WAL was replaced is left alone from then on, its connection open until the process ends: closing
+ * it would remove the WAL that has its name now. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Duration, Effect, FileSystem, Layer, Metric, Option, Schedule, Scope } from "effect"
+import { Duration, Effect, Layer, Metric, Option, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { Watched } from "../dashboard/WatchedDatabase.ts"
-import * as Shutdown from "../shutdown/Shutdown.ts"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
@@ -54,9 +54,6 @@ const flags = {
 
 type Input = Command.Command.Config.Infer<typeof flags>
 
-/** How often it is looked whether a database is still the file that was opened. */
-const lookInterval = "1 second"
-
 /** The header is read before this process has a connection to any of them, because closing a file drops its locks. */
 const warnOfLastWriter = Effect.fnUntraced(function* (file: string) {
   const header = yield* DatabaseHeader.read(file)
@@ -82,23 +79,11 @@ const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrame
     writers: "elsewhere",
   })
 
-/** What is at this path now; none when nothing is. Fails when it cannot be looked at. */
-const identity = Effect.fnUntraced(function* (file: string) {
-  const fs = yield* FileSystem.FileSystem
-  return yield* fs.stat(file).pipe(
-    Effect.map(({ dev, ino }) => Option.some(`${dev}:${Option.getOrElse(ino, () => 0)}`)),
-    Effect.catchIf(
-      ({ reason }) => reason._tag === "NotFound",
-      () => Effect.succeedNone,
-    ),
-  )
-})
-
 /** Each file once, by whatever names it was given: a second connection's end would drop the locks of the first. */
 const distinct = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
   const names = new Map<string, string>()
   for (const file of new Set(files)) {
-    const id = Option.getOrElse(yield* Effect.orElseSucceed(identity(file), Option.none), () => file)
+    const id = DatabaseFile.resolve(file).found?.identity ?? file
     const known = names.get(id)
     if (known === undefined) names.set(id, file)
     else yield* Effect.annotateLogs(Effect.logInfo("database named twice"), { database: file, guarded_as: known })
@@ -106,44 +91,11 @@ const distinct = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
   return [...names.values()]
 })
 
-/** Opens a database and guards it; succeeds with what watches over its file. */
+/** Opens a database and guards it; succeeds with what the dashboard watches. */
 const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: Scope.Scope) {
-  const shutdown = yield* Shutdown.Shutdown
-  const scope = yield* Scope.make()
-  let isReplaced = false
-  let isLeftAlone = false
-  yield* Scope.addFinalizerExit(all, (exit) =>
-    isReplaced ? shutdown.leaveBehind(`a connection to what was ${file}`) : Scope.close(scope, exit),
-  )
-  const unknown = Option.none<string>()
-  let opened = yield* Effect.orElseSucceed(identity(file), () => unknown)
-  const context = yield* Layer.buildWithScope(chain(file, input), scope)
-  const look = Effect.gen(function* () {
-    const now = yield* Effect.orElseSucceed(identity(file), () => opened) // for a moment, as on a busy disk
-    if (Option.isNone(opened)) opened = now
-    if (isLeftAlone || (!isReplaced && Option.getOrNull(now) === Option.getOrNull(opened))) return
-    if (!isReplaced) {
-      yield* Effect.annotateLogs(Effect.logError("database replaced"), {
-        danger:
-          "the file was moved or replaced while programs had it open, which can corrupt it; it is guarded no more",
-      })
-    }
-    isReplaced = true
-    yield* Effect.provideContext(
-      WalGuard.WalGuard.use((guard) => guard.setInterval(0)),
-      context,
-    )
-    isLeftAlone = true
-  })
-  const watched = {
-    ...(yield* Effect.provideContext(Dashboard.watched, context)),
-    replaced: Effect.sync(() => isReplaced),
-    attributes: { database: file }, // also of the only one, as in the log
-  } satisfies Watched
-  return {
-    watched,
-    look: Effect.schedule(Effect.ignore(look, { log: "Error" }), Schedule.spaced(lookInterval)),
-  }
+  const context = yield* Layer.buildWithScope(chain(file, input), all)
+  const watched = yield* Effect.provideContext(Dashboard.watched, context)
+  return { ...watched, attributes: { database: file } } satisfies Watched // also of the only one, as in the log
 })
 
 const guardAll = Effect.fnUntraced(function* (input: Input) {
@@ -153,11 +105,10 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
     self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
   const files = yield* distinct(input.databases)
   yield* Effect.forEach(files, (file) => named(file, warnOfLastWriter(file)), { discard: true })
-  const guarded = yield* Effect.forEach(files, (file) =>
-    Effect.map(named(file, guardOne(file, input, all)), ({ look, watched }) => ({ look: named(file, look), watched })),
+  const databases = yield* Effect.forEach(files, (file) =>
+    Effect.flatMap(Scope.fork(all), (scope) => named(file, guardOne(file, input, scope))),
   )
-  yield* Watch.start(input, { databases: guarded.map(({ watched }) => watched) })
-  yield* Effect.forEach(guarded, ({ look }) => look, { concurrency: "unbounded", discard: true })
+  yield* Watch.start(input, { databases })
   return yield* Effect.never
 })
 
@@ -178,8 +129,8 @@ Stop it with Ctrl+C, SIGTERM or SIGHUP. The log is then emptied, if nobody else 
 
 Exit codes:
   0   stopped by a signal
-  1   failure: a database that cannot be opened or is not in WAL mode, or a step of the close that failed
-  137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite, or a database was replaced ("database replaced"), whose connection must not be closed`,
+  1   failure: a database that cannot be opened or is not in WAL mode, one that was replaced while it was guarded ("database replaced"), or a step of the close that failed
+  137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite`,
   ),
   Command.withExamples([
     { command: "seawall guard app.db", description: "One database" },

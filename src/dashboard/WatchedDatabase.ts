@@ -26,8 +26,8 @@ export interface Watched {
 
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard
-  const { exposure, file } = yield* Database
-  return { name: file, guard, exposure } satisfies Watched
+  const { exposure, file, lookForReplacement } = yield* Database
+  return { name: file, guard, exposure, replaced: Effect.map(lookForReplacement, Option.isSome) } satisfies Watched
 })
 
 const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {

@@ -8,6 +8,7 @@
  * https://www.sqlite.org/howtocorrupt.html#_multiple_links_to_the_same_file
  */
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as fs from "node:fs"
 import * as path from "node:path"
 
@@ -58,6 +59,15 @@ export const look = (at: string): Found | undefined =>
     })),
   )
 
+const identity = Option.liftThrowable((at: string) => {
+  const it = fs.statSync(at, { bigint: true, throwIfNoEntry: false })
+  return it === undefined ? ("gone" as const) : `${it.dev}:${it.ino}`
+})
+
+/** Which file has this name now; `unknown` when the system does not say, as a busy network or a lost permission may do. */
+export const identityAt = (at: string): Identity | "gone" | "unknown" =>
+  Option.getOrElse(identity(at), () => "unknown" as const)
+
 /** The file of a descriptor that this process has open. */
 export const identityOf = (descriptor: number): Identity => {
   const { dev, ino } = fs.fstatSync(descriptor, { bigint: true })
@@ -66,12 +76,23 @@ export const identityOf = (descriptor: number): Identity => {
 
 const withoutLinks = Option.liftThrowable((at: string) => fs.realpathSync.native(at))
 
-/** The absolute path without symbolic links, also of a file that does not exist yet in a folder that does. */
-const realPath = (given: string): string => {
+const readLink = Option.liftThrowable((at: string) => fs.readlinkSync(at))
+
+/** As many links as Linux follows. */
+const mostLinks = 40
+
+/** The absolute path without symbolic links, also of a file, or of what a link leads to, that does not exist yet. */
+const realPath = (given: string, links = mostLinks): string => {
   const absolute = path.resolve(given)
-  const inFolder = () =>
-    Option.map(withoutLinks(path.dirname(absolute)), (folder) => path.join(folder, path.basename(absolute)))
-  return Option.getOrElse(Option.orElse(withoutLinks(absolute), inFolder), () => absolute)
+  const inFolder = (): string => {
+    const folder = Option.getOrElse(withoutLinks(path.dirname(absolute)), () => path.dirname(absolute))
+    const target = links === 0 ? Option.none() : readLink(absolute)
+    return Option.match(target, {
+      onNone: () => path.join(folder, path.basename(absolute)),
+      onSome: (to) => realPath(path.resolve(folder, to), links - 1),
+    })
+  }
+  return Option.getOrElse(withoutLinks(absolute), inFolder)
 }
 
 /** Resolves a name. Never fails: what is wrong with a path is for its user to say. */
@@ -113,3 +134,13 @@ const mounts = Option.liftThrowable(() => fs.readFileSync("/proc/self/mountinfo"
 /** Whether the file itself is mounted there, as containers do with a single file: its WAL would lie on another file system. */
 export const isMountPoint = (file: DatabaseFile): boolean =>
   Option.exists(mounts(), (table) => isMountPointIn(table, file.path))
+
+/** Which files a connection has open, by their real path and by device and inode. */
+export const OpenedFiles = Schema.Struct({
+  path: Schema.String,
+  identity: Schema.String,
+  /** None of a connection that only reads. */
+  wal: Schema.optionalKey(Schema.String),
+})
+/** */
+export type OpenedFiles = typeof OpenedFiles.Type

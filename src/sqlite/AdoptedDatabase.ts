@@ -10,6 +10,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Exit, FileSystem, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { Database } from "./Database.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
 import { DurabilityError } from "./Durability.ts"
@@ -34,6 +35,9 @@ const make = Effect.gen(function* () {
     return yield* new DatabaseOpenError({ file, reason: "NotWal", detail: `its journal mode is ${String(mode)}` })
   }
   yield* OpenFiles.register(file)
+  const target = DatabaseFile.resolve(file)
+  const identity = target.found?.identity
+  if (identity === undefined) return yield* new DatabaseOpenError({ file, reason: "Replaced", detail: "it is gone" })
   const level = yield* one("PRAGMA synchronous")
   if (Number(level) === 0) {
     const detail = "expected synchronous to be NORMAL or FULL, got OFF, at which a power cut can damage the database"
@@ -49,7 +53,7 @@ const make = Effect.gen(function* () {
   )
   // Commits are noted only when they are seen, so a sync never relies on there being none.
   const exposure: Exposure.Exposure = { ...Exposure.make(), isExposed: () => true }
-  const logSync = yield* Effect.mapError(LogSync.make(file, exposure), (cause) => fromNative(file, cause))
+  const logSync = yield* Effect.mapError(LogSync.make(target, identity, exposure), (cause) => fromNative(file, cause))
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
   return Database.of({
     sql,
@@ -58,6 +62,9 @@ const make = Effect.gen(function* () {
     durability: Number(level) >= 2 ? "full" : "normal",
     durable: Effect.andThen(stillSyncs, logSync.durable),
     durabilityLost: logSync.failed,
+    replaced: logSync.replaced,
+    lookForReplacement: logSync.lookForReplacement,
+    opened: { path: target.path, identity, ...(logSync.wal === undefined ? {} : { wal: logSync.wal }) },
     resume: Effect.succeedNone,
     holder: Effect.succeedNone,
     gate: () => Effect.succeed({ _tag: "NotClosed" }),

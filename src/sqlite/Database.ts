@@ -10,9 +10,10 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Path, Scope } from "effect"
+import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlError } from "effect/sql"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
@@ -81,12 +82,22 @@ export interface DatabaseService {
   readonly durable: Effect.Effect<void, DurabilityError>
   /** Waits until the log cannot be synced, and succeeds with why; from then on nothing is written or acknowledged. */
   readonly durabilityLost: Effect.Effect<DurabilityError>
+  /**
+   * Waits until the file or its WAL is no longer the one that was opened, and succeeds with what changed. It is looked once a
+   * second, and before each checkpoint. Nothing is written, acknowledged, checkpointed or closed from then on.
+   * https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
+   */
+  readonly replaced: Effect.Effect<DurabilityError>
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
   /** The other processes that have the file open, as far as that can be seen. */
   readonly others: Effect.Effect<ReadonlyArray<Sidecars.Process>>
   /** The other processes that hold a lock of the log now (readers, a writer, a checkpointer), as far as that can be seen. */
   readonly lockHolders: Effect.Effect<ReadonlyArray<LockHolder>>
+  /** Looks now whether the file or its WAL was replaced. @internal */
+  readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
+  /** Which files were opened: for a second connection to them. @internal */
+  readonly opened: DatabaseFile.OpenedFiles
   /** @internal */
   readonly holder: SafeClient.SafeClient["holder"]
   /** @internal */
@@ -137,12 +148,15 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     )
 
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  /** SQLite names the log after the file that a symbolic link leads to, which may not be there before it is opened. */
-  const realName = Effect.orElseSucceed(fs.realPath(file), () => path.resolve(file))
-  let stored = yield* realName
+  const before = DatabaseFile.resolve(file)
+  const stored = before.path
   yield* OpenFiles.register(stored)
-  const connection = yield* openConnection(() => stored, readOnly)
+  let logSync = LogSync.none
+  const connection = yield* openConnection(
+    stored,
+    readOnly,
+    Effect.suspend(() => logSync.lookForReplacement),
+  )
   const driver = yield* typed(
     SqliteClient.make({ filename: file, readonly: readOnly, disableWAL: true }).pipe(
       Effect.flatMap((client) => client.reserve),
@@ -177,12 +191,17 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
     yield* settle("journal_size_limit", LogSizeLimit.limit, LogSizeLimit.limit)
   }
-  stored = yield* realName
+  const target = DatabaseFile.resolve(file)
+  const identity = target.found?.identity ?? "gone"
+  // A name that led elsewhere while it was opened says nothing about what SQLite has.
+  if (target.path !== stored || (before.found !== undefined && before.found.identity !== identity)) {
+    return yield* new DatabaseOpenError({ file, reason: "Replaced", detail: "" })
+  }
   // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
   const exposure = Exposure.make()
-  const logSync = readOnly ? LogSync.none : yield* typed(LogSync.make(stored, exposure))
+  if (!readOnly) logSync = yield* typed(LogSync.make(target, identity, exposure))
   /** Whether a guard has turned autocheckpoint off, and checkpoints instead. */
   let isGuarded = false
   const client = yield* SafeClient.make(driver, {
@@ -205,6 +224,9 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durability,
     durable: logSync.durable,
     durabilityLost: logSync.failed,
+    replaced: logSync.replaced,
+    lookForReplacement: logSync.lookForReplacement,
+    opened: { path: stored, identity, ...(logSync.wal === undefined ? {} : { wal: logSync.wal }) },
     resume: Effect.sync(() => {
       const cause = logSync.refusal()?.cause
       // A log that was replaced is nobody's to go on with.
@@ -234,14 +256,28 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   )
 })
 
-/** The scope of the driver's connection, closed and verified with the layer's own. `close()` is a native call: it is not bounded. */
-const openConnection = Effect.fnUntraced(function* (stored: () => string, readOnly: boolean) {
+/** Connections that must not be closed: a close checkpoints into, and removes, what has the names of their files now. */
+const neverClosed: Array<Scope.Closeable> = []
+
+/**
+ * The scope of the driver's connection, closed and verified with the layer's own. `close()` is a native call: it is not bounded.
+ * A connection whose files were replaced is left open until the process ends.
+ */
+const openConnection = Effect.fnUntraced(function* (
+  file: string,
+  readOnly: boolean,
+  lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>,
+) {
   const connection = yield* Scope.make()
   const sidecars = yield* Effect.context<FileSystem.FileSystem>()
   const close = Effect.gen(function* () {
+    const changed = yield* lookForReplacement
+    if (Option.isSome(changed)) {
+      neverClosed.push(connection)
+      return yield* Effect.annotateLogs(Effect.logError("database left open"), { file, reason: changed.value.message })
+    }
     const end = yield* Shutdown.step("close database", Scope.close(connection, Exit.void))
     if (readOnly) return
-    const file = stored()
     const left = yield* Sidecars.present(file)
     if (left.length === 0) return
     const others = yield* Sidecars.openedBy(file)

@@ -14,6 +14,7 @@ import { nativeMessage, nativeReason, type NativeReason } from "./NativeError.ts
  * - `NotWal`: not in WAL mode, where that is a condition (`requireWal`, `AdoptedDatabase`).
  * - `WalRefused`: `:memory:`, a URI, or a database that SQLite left in another mode.
  * - `NetworkFileSystem`: and that was not allowed.
+ * - `Replaced`: another file got its name while it was opened.
  * - `PragmaRefused`: a setting, named in `detail`, read back as something else.
  * - `Unknown`: none of these; `detail` and `cause` say what.
  */
@@ -30,6 +31,7 @@ export const OpenReason = Schema.Literals([
   "NotWal",
   "WalRefused",
   "NetworkFileSystem",
+  "Replaced",
   "PragmaRefused",
   "Unknown",
 ])
@@ -52,6 +54,7 @@ const advice: Readonly<Record<OpenReason, string>> = {
   WalRefused: "it cannot be put in WAL mode; use a local file on a file system with shared memory, not :memory:",
   NetworkFileSystem:
     "it lies on a network file system, where WAL mode corrupts; move it to a local disk, or allow it explicitly",
+  Replaced: "another file got its name while it was opened; nothing was written, try again",
   PragmaRefused: "SQLite did not accept a setting; check the options and the SQLite version",
   Unknown: "SQLite gave an error that is none of the usual ones",
 }

@@ -20,13 +20,14 @@ export type Durability = typeof Durability.Type
 export class DurabilityError extends Schema.TaggedError<DurabilityError>()("DurabilityError", {
   /**
    * - `SyncFailed`: the sync that this waited for failed, or the database was closed before it.
-   * - `LogReplaced`: the log beside the database is not the file that was opened with it.
+   * - `Replaced`: the file, or the WAL beside it, is no longer the one that was opened; `cause` says which. Nothing is
+   *   written or acknowledged from then on.
    * - `Refused`: an earlier sync failed. A later one that succeeds proves nothing: the system may have dropped what it
    *   could not write. Nothing is written or acknowledged from then on; a plain statement that writes fails with an
    *   `SqlError` that holds this.
    * - `NotSynced`: the connection, which another part of the program opened, is at `synchronous=OFF`.
    */
-  reason: Schema.Literals(["SyncFailed", "LogReplaced", "Refused", "NotSynced"]),
+  reason: Schema.Literals(["SyncFailed", "Replaced", "Refused", "NotSynced"]),
   file: Schema.String,
   cause: Schema.Defect(),
 }) {
@@ -35,8 +36,8 @@ export class DurabilityError extends Schema.TaggedError<DurabilityError>()("Dura
     switch (this.reason) {
       case "SyncFailed":
         return `cannot sync the log of ${this.file}: ${why}`
-      case "LogReplaced":
-        return `${this.file}-wal was replaced while it was open: ${why}`
+      case "Replaced":
+        return `${this.file} is no longer the database that was opened (${why}); restart the program to use what is there now`
       case "Refused":
         return `${this.file} takes no writes since a sync of its log failed (${why}); check the disk, then restart`
       case "NotSynced":

@@ -1,14 +1,17 @@
 /**
- * Syncs a database's log from the thread pool, so that commits become durable while the event loop goes on.
+ * Syncs a database's WAL from the thread pool, so that commits become durable while the event loop goes on, and knows whether
+ * the database and its WAL are still the files that were opened.
  *
  * Holds one descriptor on `-wal`, which carries no locks: opened on the main thread once SQLite has the file, never
  * reopened, closed just before the connection. Whoever waits shares one sync with everybody who waited when it started.
- * A sync that fails ends it: what follows is `Refused`, until `resume`.
+ * A sync that fails ends it: what follows is `Refused`, until `resume`. A file that was replaced ends it for good: SQLite goes on
+ * writing into a file that has no name any more, and every commit succeeds and is lost.
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
-import { Clock, Context, Deferred, Effect, Metric, type Scope } from "effect"
+import { Clock, Context, Deferred, Effect, Metric, Option, Schedule, type Scope } from "effect"
 import { constVoid } from "effect/Function"
 import * as fs from "node:fs"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Batching from "./Batching.ts"
 import { DurabilityError } from "./Durability.ts"
@@ -34,7 +37,16 @@ export interface LogSync {
   readonly failed: Effect.Effect<DurabilityError>
   /** Acknowledges again. Only for who knows that all of the log is in the synced database. */
   readonly resume: () => void
+  /** Looks whether the database and its WAL are still the files that were opened: two `stat`, no descriptor, no lock. */
+  readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
+  /** Succeeds once a look, or a sync, has found one of them replaced. */
+  readonly replaced: Effect.Effect<DurabilityError>
+  /** Which WAL was opened. */
+  readonly wal: DatabaseFile.Identity | undefined
 }
+
+/** A second: what is acknowledged into a file without a name is bounded by it. */
+const lookInterval = "1 second"
 
 /** So many waiters share one sync at most; the others wait for the next. */
 const mostWaiters = 16_384
@@ -46,34 +58,53 @@ const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
 
 type Waiter = Deferred.Deferred<void, DurabilityError>
 
+/** `identity` is that of the database file when it was opened. */
 export const make = Effect.fnUntraced(function* (
-  file: string,
+  { given: file, path, wal: log }: DatabaseFile.DatabaseFile,
+  identity: DatabaseFile.Identity,
   exposure: Exposure,
 ): Effect.fn.Return<LogSync, DurabilityError, Scope.Scope> {
   const fdatasync = yield* Fdatasync
-  const log = `${file}-wal`
   const descriptor = yield* Effect.try({
     try: () => fs.openSync(log, "r+"),
     catch: (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }),
   })
+  const wal = DatabaseFile.identityOf(descriptor)
+  const replaced = Deferred.makeUnsafe<DurabilityError>()
   let failed = Deferred.makeUnsafe<DurabilityError>()
   let refusal: DurabilityError | undefined
   let isSyncing = false
 
   const refuse = (cause: DurabilityError) => {
-    if (refusal !== undefined) return
-    refusal = new DurabilityError({ reason: "Refused", file, cause })
+    if (refusal !== undefined && cause.reason !== "Replaced") return
+    refusal = cause.reason === "Replaced" ? cause : new DurabilityError({ reason: "Refused", file, cause })
     Deferred.doneUnsafe(failed, Effect.succeed(cause))
   }
 
-  /** Syncing an unlinked file succeeds and proves nothing. */
-  const isTheLog = Effect.try({
-    try: () => {
-      const opened = fs.fstatSync(descriptor, { bigint: true })
-      const beside = fs.statSync(log, { bigint: true })
-      if (opened.dev !== beside.dev || opened.ino !== beside.ino) throw new Error("another file has its name")
-    },
-    catch: (cause) => new DurabilityError({ reason: "LogReplaced", file, cause }),
+  const whatChanged = (): string | undefined => {
+    const [main, beside] = [DatabaseFile.identityAt(path), DatabaseFile.identityAt(log)]
+    if (main === "gone") return `${path} was removed`
+    if (main !== "unknown" && main !== identity) return `another file has the name ${path}`
+    if (beside === "gone") return `${log} was removed`
+    return beside !== "unknown" && beside !== wal ? `another file has the name ${log}` : undefined
+  }
+  const lookForReplacement = Effect.suspend(() => {
+    if (refusal?.reason === "Replaced") return Effect.succeedSome(refusal)
+    const changed = whatChanged()
+    if (changed === undefined) return Effect.succeedNone
+    const error = new DurabilityError({ reason: "Replaced", file, cause: new Error(changed) })
+    refuse(error)
+    Deferred.doneUnsafe(replaced, Effect.succeed(error))
+    return Effect.logError("database replaced").pipe(
+      Effect.annotateLogs({
+        file,
+        changed,
+        danger: "what was committed since may be lost; nothing more is written, acknowledged, checkpointed or closed",
+        advice: "end every program that has the old file open, then start again with the file that is right",
+      }),
+      Effect.andThen(Effect.flatMap(Shutdown.Shutdown, (shutdown) => shutdown.recordFailure("database replaced"))),
+      Effect.as(Option.some(error)),
+    )
   })
 
   const sync = Effect.gen(function* () {
@@ -83,8 +114,10 @@ export const make = Effect.fnUntraced(function* (
     const start = yield* Clock.monotonicTimeNanos
     yield* Effect.mapError(fdatasync(descriptor), (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }))
     yield* Metric.update(durationSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
-    yield* isTheLog
-    yield* covered
+    // Syncing an unlinked file succeeds and proves nothing.
+    const changed = yield* lookForReplacement
+    if (Option.isSome(changed)) return yield* changed.value
+    return yield* covered
   }).pipe(
     Effect.tapError((error) => Effect.sync(() => refuse(error))),
     Effect.ensuring(
@@ -99,6 +132,8 @@ export const make = Effect.fnUntraced(function* (
       for (const waiter of waiters) Deferred.doneUnsafe(waiter, exit)
     }),
   )
+
+  yield* lookForReplacement.pipe(Effect.schedule(Schedule.spaced(lookInterval)), Effect.forkScoped)
 
   // A sync under way would go to whatever gets the number of the descriptor next: that one is left open.
   yield* Effect.addFinalizer(() =>
@@ -122,6 +157,9 @@ export const make = Effect.fnUntraced(function* (
       refusal = undefined
       failed = Deferred.makeUnsafe()
     },
+    lookForReplacement,
+    replaced: Deferred.await(replaced),
+    wal,
   }
 })
 
@@ -131,6 +169,9 @@ export const none: LogSync = {
   refusal: () => undefined,
   failed: Effect.never,
   resume: constVoid,
+  lookForReplacement: Effect.succeedNone,
+  replaced: Effect.never,
+  wal: undefined,
 }
 
 const closed = (file: string) =>

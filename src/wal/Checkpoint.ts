@@ -80,9 +80,10 @@ export class CheckpointError extends Schema.TaggedError<CheckpointError>()("Chec
   mode: CheckpointMode,
   /**
    * What SQLite said; `ThreadFailed` when the checkpoint thread crashed or could not start; `NotSynced` when the connection is
-   * at `synchronous=OFF`, at which a checkpoint could leave a damaged database after a power cut, and was not run.
+   * at `synchronous=OFF`, at which a checkpoint could leave a damaged database after a power cut, and was not run; `Replaced` when
+   * the file or its WAL is no longer the one that was opened, so that a checkpoint would mix two databases, and was not run.
    */
-  reason: Schema.Literals([...NativeReason.literals, "ThreadFailed", "NotSynced"]),
+  reason: Schema.Literals([...NativeReason.literals, "ThreadFailed", "NotSynced", "Replaced"]),
   cause: Schema.Defect(),
 }) {
   override get message() {

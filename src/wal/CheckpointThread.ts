@@ -12,6 +12,7 @@ import * as NodeWorker from "@effect/platform-node/NodeWorker"
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope, Semaphore } from "effect"
 import { RpcClient, type RpcClientError } from "effect/rpc"
 import { Worker } from "node:worker_threads"
+import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { type Checkpoint, CheckpointError, type CheckpointMode, count, counted, notTried } from "./Checkpoint.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
@@ -41,8 +42,8 @@ export interface Attached {
 }
 
 export interface CheckpointThreadService {
-  /** Opens the thread's connection to this file, until the scope closes. */
-  readonly attach: (file: string) => Effect.Effect<Attached, never, Scope.Scope>
+  /** Opens the thread's connection to these files, until the scope closes. */
+  readonly attach: (files: OpenedFiles) => Effect.Effect<Attached, never, Scope.Scope>
 }
 
 type Client = RpcClient.FromGroup<typeof CheckpointRpcs, RpcClientError.RpcClientError>
@@ -71,12 +72,12 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   const turn = Semaphore.makeUnsafe(1)
   const starting = Semaphore.makeUnsafe(1)
   /** The files of all that are attached. */
-  const files = Ref.makeUnsafe<ReadonlyArray<string>>([])
+  const attached = Ref.makeUnsafe<ReadonlyArray<OpenedFiles>>([])
   const starts = Ref.makeUnsafe(0)
   /** Of all threads that there ever were. */
   const numbers = Ref.makeUnsafe(0)
   const thread = Ref.makeUnsafe(Option.none<Thread>())
-  /** The file whose checkpoint is not answered yet. */
+  /** The path of the database whose checkpoint is not answered yet. */
   const underWay = Ref.makeUnsafe(Option.none<string>())
   const exists = Effect.map(
     Effect.all([Ref.get(thread), Ref.get(starts)]),
@@ -107,19 +108,19 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     }
     const started = yield* open(number, spawn)
     yield* Ref.set(thread, Option.some(started))
-    const opening = Effect.forEach(yield* Ref.get(files), (file) => Effect.ignore(started.client.Open({ file })))
+    const opening = Effect.forEach(yield* Ref.get(attached), (files) => Effect.ignore(started.client.Open(files)))
     yield* Effect.forkDetach(opening, { startImmediately: true })
   }).pipe(starting.withPermit)
 
   /** Runs on in a fiber of its own when the caller gives up, so that an answer that comes late is still noticed. */
-  const request = Effect.fnUntraced(function* (client: Client, file: string, mode: CheckpointMode) {
-    yield* Ref.set(underWay, Option.some(file))
+  const request = Effect.fnUntraced(function* (client: Client, files: OpenedFiles, mode: CheckpointMode) {
+    yield* Ref.set(underWay, Option.some(files.path))
     return yield* client
-      .Run({ file, mode })
+      .Run({ files, mode })
       .pipe(Effect.ensuring(Ref.set(underWay, Option.none())), Effect.forkDetach({ startImmediately: true }))
   })
 
-  const run = Effect.fnUntraced(function* (file: string, mode: CheckpointMode) {
+  const run = Effect.fnUntraced(function* (files: OpenedFiles, mode: CheckpointMode) {
     if (Option.isSome(yield* Ref.get(underWay))) return Option.some(yield* notTried(mode, "CheckpointerBusy"))
     const failed = (cause: unknown, number: number) =>
       Effect.andThen(lost(number, cause), Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })))
@@ -128,7 +129,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     if (Option.isNone(running)) return Option.none()
 
     const { client, number } = running.value
-    const fiber = yield* request(client, file, mode)
+    const fiber = yield* request(client, files, mode)
     const answer = yield* Effect.timeoutOption(Fiber.await(fiber), answerBound)
     if (Option.isNone(answer)) {
       yield* Effect.annotateLogs(Effect.logError("checkpoint thread hangs"), {
@@ -145,12 +146,12 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     return Option.some(done)
   })
 
-  const closeConnection = Effect.fnUntraced(function* (file: string) {
+  const closeConnection = Effect.fnUntraced(function* (files: OpenedFiles) {
     const running = yield* Ref.get(thread)
     if (Option.isNone(running)) return
-    const closing = running.value.client.Close({ file })
+    const closing = running.value.client.Close(files)
     // The thread does so after the checkpoint that is under way there, if that ever ends: nobody can wait for it.
-    if (Option.contains(yield* Ref.get(underWay), file)) {
+    if (Option.contains(yield* Ref.get(underWay), files.path)) {
       yield* Effect.forkDetach(Effect.ignore(closing), { startImmediately: true })
       return
     }
@@ -169,14 +170,15 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     yield* shutdown.leaveBehind("checkpoint thread")
   })
 
-  const attach = Effect.fnUntraced(function* (file: string) {
+  const attach = Effect.fnUntraced(function* (files: OpenedFiles) {
+    const isSame = (other: OpenedFiles) => other.path === files.path && other.identity === files.identity
     yield* Effect.acquireRelease(
-      Ref.update(files, (all) => [...all, file]),
+      Ref.update(attached, (all) => [...all, files]),
       () =>
-        Ref.updateAndGet(files, (all) => all.toSpliced(all.indexOf(file), 1)).pipe(
+        Ref.updateAndGet(attached, (all) => all.toSpliced(all.indexOf(files), 1)).pipe(
           Effect.flatMap((left) => {
             if (left.length === 0) return end
-            return left.includes(file) ? Effect.void : closeConnection(file)
+            return left.some(isSame) ? Effect.void : closeConnection(files)
           }),
           Shutdown.contained("close checkpoint thread"),
         ),
@@ -185,10 +187,10 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     // At once, while the file is surely the one that the program has open.
     yield* Option.isNone(running)
       ? Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
-      : Effect.forkScoped(Effect.ignore(running.value.client.Open({ file })), { startImmediately: true })
+      : Effect.forkScoped(Effect.ignore(running.value.client.Open(files)), { startImmediately: true })
     const withTurn: Attached["withTurn"] = (self) =>
       Effect.flatMap(exists, (shared) => (shared ? turn.withPermit(self) : self))
-    return { withTurn, run: (mode: CheckpointMode) => run(file, mode), exists } satisfies Attached
+    return { withTurn, run: (mode: CheckpointMode) => run(files, mode), exists } satisfies Attached
   })
   return { attach }
 }

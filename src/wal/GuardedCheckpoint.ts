@@ -11,7 +11,7 @@ import { holderNames } from "../sqlite/ProcessName.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
 import {
   Checkpoint,
-  type CheckpointError,
+  CheckpointError,
   type CheckpointMode,
   type CheckpointOutcome,
   isInTheWay,
@@ -121,6 +121,7 @@ export const make = Effect.gen(function* () {
 
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
   const failed = Effect.fnUntraced(function* (error: unknown) {
+    if (Option.isSome(yield* database.lookForReplacement)) return // that was said already
     const count = yield* Ref.updateAndGet(failures, (n) => n + 1)
     if (Math.log2(count) % 1 === 0) {
       yield* Effect.annotateLogs(Effect.logError("wal_checkpoint failed", error), { failures: count })
@@ -144,6 +145,10 @@ export const make = Effect.gen(function* () {
 
   /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
+    const replaced = yield* database.lookForReplacement
+    if (Option.isSome(replaced)) {
+      return yield* new CheckpointError({ mode, reason: "Replaced", cause: replaced.value })
+    }
     const covered = yield* database.exposure.syncing
     const before = yield* Ref.getAndSet(looked, Option.none())
     const start = yield* Clock.monotonicTimeNanos

@@ -6,7 +6,6 @@
  * checkpoints run inline, on the connection of the program. Lets go of the thread before the main connection closes.
  */
 import { Effect, Layer } from "effect"
-import * as path from "node:path"
 import { Database } from "../sqlite/Database.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
@@ -22,8 +21,7 @@ const make = Effect.gen(function* () {
     yield* Effect.annotateLogs(Effect.logWarning("sqlite version withdrawn"), { version: database.version })
   }
   const inline = runOn(database.sql)
-  // The thread may start anew when the program is in another folder.
-  const thread = yield* (yield* CheckpointThread).attach(path.resolve(database.file))
+  const thread = yield* (yield* CheckpointThread).attach(database.opened)
   return Checkpointer.of({
     run: Effect.fn("Checkpointer.run")(function* (mode: CheckpointMode): Effect.fn.Return<Checkpoint, CheckpointError> {
       if (yield* insideTransaction(database.sql)) return yield* notTried(mode, "LockedInTransaction")

@@ -241,6 +241,8 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   )
 
   yield* start
+  // Nothing of what has the name now is checkpointed, truncated or counted.
+  yield* Effect.forkScoped(Effect.andThen(database.replaced, lock.withPermit(setInterval(Duration.zero))))
   return {
     start: lock.withPermit(start),
     setInterval: (input: Duration.Input) => lock.withPermit(setInterval(input)),

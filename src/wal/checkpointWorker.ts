@@ -9,19 +9,31 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeWorkerRunner from "@effect/platform-node/NodeWorkerRunner"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RcMap from "effect/RcMap"
 import * as RpcServer from "effect/rpc/RpcServer"
 import { pathToFileURL } from "node:url"
+import { identityAt, type OpenedFiles } from "../files/DatabaseFile.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { CheckpointError } from "./Checkpoint.ts"
 import { runOn } from "./Checkpointer.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
 
-const connect = Effect.fnUntraced(function* (file: string) {
-  const address = pathToFileURL(file)
-  address.searchParams.set("mode", "rw") // a file that is gone by now is not made anew
+/** A name may lead elsewhere by now: what this connection copied would then go into another database. */
+const stillThere = ({ identity, path, wal }: OpenedFiles) =>
+  Effect.suspend(() => {
+    const [main, beside] = [identityAt(path), identityAt(`${path}-wal`)]
+    if (main === identity && (wal === undefined || beside === wal)) return Effect.void
+    return Effect.fail(new Replaced({ message: `${path} or its WAL is not the file that the program has open` }))
+  })
+class Replaced extends Data.TaggedError("Replaced")<{ readonly message: string }> {}
+
+const connect = Effect.fnUntraced(function* (files: OpenedFiles) {
+  yield* stillThere(files)
+  const address = pathToFileURL(files.path)
+  address.searchParams.set("mode", "rw") // a file that is gone by now is not created
   const context = yield* Layer.build(SqliteClient.layer({ filename: address.href, disableWAL: true }))
   const sql = Context.get(context, SqliteClient.SqliteClient)
   for (const setting of ["busy_timeout = 0", "wal_autocheckpoint = 0", "synchronous = NORMAL"]) {
@@ -30,27 +42,33 @@ const connect = Effect.fnUntraced(function* (file: string) {
   // Without a sync before it copies, a checkpoint could leave a corrupt database after a power cut.
   const [level] = yield* sql.unsafe("PRAGMA synchronous").values
   if (!(Number(level?.[0]) >= 1)) return yield* Effect.die(new Error("the checkpoint connection does not sync"))
+  yield* sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1") // opens the WAL
+  yield* stillThere(files)
   return runOn(sql)
 })
 
+/** The key of a connection, and what it leads to. */
+const keyOf = (files: OpenedFiles) => JSON.stringify(files)
+const lookup = (key: string) => connect(JSON.parse(key) as OpenedFiles)
+
 const handlers = CheckpointRpcs.toLayer(
   Effect.gen(function* () {
-    const connections = yield* RcMap.make({ lookup: connect, idleTimeToLive: "Infinity" })
-    const connection = (file: string) =>
-      RcMap.get(connections, file).pipe(
+    const connections = yield* RcMap.make({ lookup, idleTimeToLive: "Infinity" })
+    const connection = (files: OpenedFiles) =>
+      RcMap.get(connections, keyOf(files)).pipe(
         Effect.catchDefect(Effect.fail), // the driver dies of a file that it cannot open
-        Effect.tapError(() => RcMap.invalidate(connections, file)),
+        Effect.tapError(() => RcMap.invalidate(connections, keyOf(files))),
       )
     return {
-      Open: ({ file }) => Effect.scoped(Effect.ignore(connection(file))),
-      Run: Effect.fnUntraced(function* ({ file, mode }) {
-        const run = yield* Effect.mapError(
-          connection(file),
-          (cause) => new CheckpointError({ mode, reason: nativeReason(cause), cause }),
-        )
+      Open: (files) => Effect.scoped(Effect.ignore(connection(files))),
+      Run: Effect.fnUntraced(function* ({ files, mode }) {
+        const failed = (cause: unknown) =>
+          new CheckpointError({ mode, reason: cause instanceof Replaced ? "Replaced" : nativeReason(cause), cause })
+        const run = yield* Effect.mapError(connection(files), failed)
+        yield* Effect.mapError(stillThere(files), failed)
         return yield* run(mode)
       }, Effect.scoped),
-      Close: ({ file }) => RcMap.invalidate(connections, file),
+      Close: (files) => RcMap.invalidate(connections, keyOf(files)),
     }
   }),
 )

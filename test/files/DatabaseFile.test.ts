@@ -34,6 +34,10 @@ describe("a database file", () => {
     fs.mkdirSync(at("data"))
     fs.symlinkSync("data", at("folder"))
     expect(resolve(at("folder/new.db"))).toMatchObject({ path: at("data/new.db"), found: undefined })
+    fs.symlinkSync("folder/new.db", at("dangling.db"))
+    expect(resolve(at("dangling.db"))).toMatchObject({ path: at("data/new.db"), found: undefined })
+    fs.symlinkSync("round.db", at("round.db"))
+    expect(resolve(at("round.db"))).toMatchObject({ path: at("round.db"), found: undefined })
     expect(resolve(at("nowhere/new.db"))).toMatchObject({ path: at("nowhere/new.db"), found: undefined })
   })
 

@@ -117,7 +117,7 @@ describe("an open database", () => {
         yield* sql`CREATE TABLE t (a)`
         fs.rmSync(`${file}-wal`)
         const error = yield* Effect.flip(Writer.use((writer) => writer.execute("INSERT INTO t VALUES (1)")))
-        expect(error).toMatchObject({ _tag: "DurabilityError", reason: "LogReplaced" })
+        expect(error).toMatchObject({ _tag: "DurabilityError", reason: "Replaced" })
         expect(Option.isNone(yield* resume)).toBe(true)
       }).pipe(Effect.provide(Database.layer({ file, afterFailedSync: "resume" })))
     }),

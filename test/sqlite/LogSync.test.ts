@@ -130,8 +130,8 @@ describe("the log", () => {
       yield* Effect.andThen(table, insert)
       fs.renameSync(`${file}-wal`, `${file}-elsewhere`)
       fs.copyFileSync(`${file}-elsewhere`, `${file}-wal`)
-      expect((yield* Effect.flip(durable)).reason).toBe("LogReplaced")
-      expect((yield* Effect.flip(durable)).reason).toBe("Refused")
+      expect((yield* Effect.flip(durable)).reason).toBe("Replaced")
+      expect((yield* Effect.flip(durable)).reason).toBe("Replaced")
     }).pipe(Effect.provide(Layer.provideMerge(temporaryDatabase({ durability: "normal" }), LogCapture.layer))),
   )
 

@@ -176,8 +176,8 @@ describe("databases of one process", () => {
     Effect.gen(function* () {
       const { folder, log, open, thread, workers } = yield* sharing(real)
       const a = yield* open("a.db")
-      const gone = yield* thread.attach(`${folder}/gone.db`)
-      expect(yield* Effect.flip(gone.run("PASSIVE"))).toMatchObject({ _tag: "CheckpointError", reason: "CannotOpen" })
+      const gone = yield* thread.attach({ path: `${folder}/gone.db`, identity: "1:1" })
+      expect(yield* Effect.flip(gone.run("PASSIVE"))).toMatchObject({ _tag: "CheckpointError", reason: "Replaced" })
       expect((yield* a.passive).outcome).toBe("Complete")
       expect(workers).toHaveLength(1)
       expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
