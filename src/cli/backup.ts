@@ -35,7 +35,7 @@ export const backup = Command.make(
       "backup",
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
-        yield* locate({ file, create: false, readOnly: true })
+        yield* locate({ file, create: false, readOnly: true, oneName: true })
         yield* DatabaseHeader.read(file)
         const name = yield* nameFor(file, given)
         const made = yield* Effect.provide(

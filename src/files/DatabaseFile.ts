@@ -122,18 +122,15 @@ export const isSidecar = (given: string): boolean => {
 const unescape = (text: string) =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
 
-/** Whether a mount table (`/proc/self/mountinfo`) has a mount at this very path. */
+/**
+ * Whether a mount table (`/proc/self/mountinfo`) has a mount at this very path, as containers do with a single file: its WAL would
+ * lie on another file system.
+ */
 export const isMountPointIn = (table: string, real: string): boolean =>
   table.split("\n").some((line) => {
     const point = line.split(" ")[4]
     return point !== undefined && unescape(point) === real
   })
-
-const mounts = Option.liftThrowable(() => fs.readFileSync("/proc/self/mountinfo", "utf8"))
-
-/** Whether the file itself is mounted there, as containers do with a single file: its WAL would lie on another file system. */
-export const isMountPoint = (file: DatabaseFile): boolean =>
-  Option.exists(mounts(), (table) => isMountPointIn(table, file.path))
 
 /** Which files a connection has open, by their real path and by device and inode. */
 export const OpenedFiles = Schema.Struct({

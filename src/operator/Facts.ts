@@ -128,7 +128,9 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
     log,
     index,
     laterIndex,
-    network: yield* NetworkFileSystem.detect(path.dirname(target)),
+    network: Option.flatMap(yield* NetworkFileSystem.detect(path.dirname(target)), ({ kind, type }) =>
+      kind === "network" ? Option.some(type) : Option.none(),
+    ),
     // Who came or went meanwhile counts: what is said about a database at rest must not be said about another.
     owners: isOpen({ owners: after }) ? after : before,
   } satisfies Facts

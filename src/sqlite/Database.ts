@@ -16,7 +16,7 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
-import { DatabaseOpenError, fromNative, type OpenReason } from "./DatabaseOpenError.ts"
+import { DatabaseOpenError, fromNative, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import { locate } from "./DatabasePath.ts"
 import { type Durability, DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
@@ -140,7 +140,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     const detail = `expected cacheSizeKib to be a whole number above 0, got ${cacheSizeKib}`
     return yield* new DatabaseOpenError({ file, reason: "PragmaRefused", detail })
   }
-  yield* locate(options)
+  const before = yield* locate({ ...options, oneName: options.requireWal === true })
   const typed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     self.pipe(
       Effect.catchDefect((defect) => Effect.fail(fromNative(file, defect))),
@@ -148,7 +148,12 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     )
 
   const fs = yield* FileSystem.FileSystem
-  const before = DatabaseFile.resolve(file)
+  /** SQLite has one word, CANTOPEN, for all that the system may say: whether descriptors are left can be tried. */
+  const ofSystem = (error: DatabaseOpenError) =>
+    Effect.scoped(fs.open("/dev/null")).pipe(
+      Effect.mapError((cause) => (systemReason(cause) === "NoDescriptor" ? fromNative(file, cause) : error)),
+      Effect.andThen(Effect.fail(error)),
+    )
   const stored = before.path
   yield* OpenFiles.register(stored)
   let logSync = LogSync.none
@@ -162,7 +167,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
       Effect.flatMap((client) => client.reserve),
       Scope.provide(connection),
     ),
-  )
+  ).pipe(Effect.catchIf(({ reason }) => reason === "NoPermission", ofSystem))
   const pragma = (text: string) =>
     Effect.suspend(() => driver.executeValuesUnprepared(`PRAGMA ${text}`, [])).pipe(Effect.map((rows) => rows[0]?.[0]))
   /** Sets a pragma and fails when reading it back gives anything else. */

@@ -1,13 +1,22 @@
 /**
  * Why a database could not be opened: one error, a closed set of reasons, and for each a sentence that says what to do.
  */
-import { Schema } from "effect"
-import { nativeMessage, nativeReason, type NativeReason } from "./NativeError.ts"
+import { Option, Predicate, Schema } from "effect"
+import { nativeCode, nativeMessage, nativeReason, type NativeReason } from "./NativeError.ts"
 
 /**
  * - `FolderMissing`, `FileMissing`: nothing was to be created (`create`, `readOnly`).
  * - `NotAFile`: a folder or the like, or a path that leads through a file.
- * - `NoPermission`: for the file or its folder; also all that SQLite calls CANTOPEN.
+ * - `NoPermission`: for the file, its folder, or its WAL, which may be another user's; also what SQLite calls CANTOPEN without
+ *   the system saying more.
+ * - `PathTooLong`: for SQLite, or for the system, with the suffixes that SQLite adds.
+ * - `NoDescriptor`: the process may open no more files.
+ * - `WalWithoutDatabase`: the database is gone, and its WAL, named in `detail`, is there: SQLite would create an empty database
+ *   and throw the WAL away.
+ * - `MountPoint`: the file itself is mounted there, so that its WAL would lie elsewhere than that of the same file outside.
+ * - `OpenUnderOtherName`: this process has the file open under another name, in `detail`: there would be two WALs for one file.
+ * - `SeveralNames`: the file has hard links, and is to be copied or checkpointed (`requireWal`): which WAL is its own cannot
+ *   be known.
  * - `NotADatabase`, `Corrupt`: what SQLite said of its first pages; nobody has looked further (`Integrity`).
  * - `Locked`: still so at the end of the busy timeout.
  * - `ReadOnlyFileSystem`: the file system, or the file, and it was to be written.
@@ -28,6 +37,12 @@ export const OpenReason = Schema.Literals([
   "Locked",
   "ReadOnlyFileSystem",
   "DiskFull",
+  "PathTooLong",
+  "NoDescriptor",
+  "WalWithoutDatabase",
+  "MountPoint",
+  "OpenUnderOtherName",
+  "SeveralNames",
   "NotWal",
   "WalRefused",
   "NetworkFileSystem",
@@ -49,6 +64,15 @@ const advice: Readonly<Record<OpenReason, string>> = {
   ReadOnlyFileSystem:
     "the file system or the file is read-only; mount it writable, move the database, or open it read-only",
   DiskFull: "the disk is full; free some space and try again",
+  PathTooLong: "its path is too long; move it to a folder with a shorter path, or give it a shorter name",
+  NoDescriptor: "the process has as many files open as it may; raise the limit (ulimit -n), or close some",
+  WalWithoutDatabase:
+    "the file does not exist, but its WAL does, and holds commits; put the database back beside it, or move the WAL away",
+  MountPoint:
+    "the file itself is a mount point, and its WAL would lie on another file system; mount the folder that holds it instead",
+  OpenUnderOtherName: "this process has it open under another name; use one name for one database",
+  SeveralNames:
+    "the file has several names (hard links), and which of their WALs is its own cannot be known; remove the other names",
   NotWal:
     "it is not in WAL mode, and has no log to keep short; set PRAGMA journal_mode = WAL in the program that owns it",
   WalRefused: "it cannot be put in WAL mode; use a local file on a file system with shared memory, not :memory:",
@@ -72,6 +96,35 @@ export class DatabaseOpenError extends Schema.TaggedError<DatabaseOpenError>()("
   }
 }
 
+/** What the system says. Node gives its code, in the error itself or in what that wraps. */
+export const systemReason = (error: unknown, depth = 4): OpenReason => {
+  if (depth === 0) return "Unknown"
+  switch (Predicate.hasProperty(error, "code") ? error.code : undefined) {
+    case "EACCES":
+    case "EPERM":
+      return "NoPermission"
+    case "EROFS":
+      return "ReadOnlyFileSystem"
+    case "ENOSPC":
+    case "EDQUOT":
+      return "DiskFull"
+    case "ENOTDIR":
+    case "EEXIST":
+      return "NotAFile"
+    case "ENAMETOOLONG":
+      return "PathTooLong"
+    case "EMFILE":
+    case "ENFILE":
+      return "NoDescriptor"
+    default:
+      if (Predicate.hasProperty(error, "reason")) return systemReason(error.reason, depth - 1)
+      return Predicate.hasProperty(error, "cause") ? systemReason(error.cause, depth - 1) : "Unknown"
+  }
+}
+
+/** SHMOPEN, SHMSIZE, SHMLOCK and SHMMAP: a file system without shared memory. https://www.sqlite.org/rescode.html#ioerr_shmmap */
+const noSharedMemory: ReadonlySet<number> = new Set([4618, 4874, 5130, 5386])
+
 const byNativeReason: Readonly<Record<NativeReason, OpenReason>> = {
   Busy: "Locked",
   Locked: "Locked",
@@ -88,5 +141,10 @@ const byNativeReason: Readonly<Record<NativeReason, OpenReason>> = {
 }
 
 /** Any failure or defect of the driver while it opens, as the typed error. @internal */
-export const fromNative = (file: string, cause: unknown): DatabaseOpenError =>
-  new DatabaseOpenError({ file, reason: byNativeReason[nativeReason(cause)], detail: nativeMessage(cause), cause })
+export const fromNative = (file: string, cause: unknown): DatabaseOpenError => {
+  const reason = Option.match(nativeCode(cause), {
+    onNone: () => systemReason(cause),
+    onSome: (code) => (noSharedMemory.has(code) ? "WalRefused" : byNativeReason[nativeReason(cause)]),
+  })
+  return new DatabaseOpenError({ file, reason, detail: nativeMessage(cause), cause })
+}

@@ -1,42 +1,52 @@
 /**
- * Looks at the path of a database before SQLite does, which would answer most of what can be wrong with a bare CANTOPEN.
- * Touches nothing but folders that it may create.
+ * Looks at the path of a database before SQLite does, which would answer most of what can be wrong with a bare CANTOPEN, and
+ * some of what loses data not at all. Touches nothing but folders that it may create.
  */
 import { Effect, FileSystem, Option, Path, type PlatformError } from "effect"
-import { DatabaseOpenError, type OpenReason } from "./DatabaseOpenError.ts"
+import { type DatabaseFile, isMountPointIn, look, resolve } from "../files/DatabaseFile.ts"
+import { DatabaseOpenError, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
+import * as OpenFiles from "./OpenFiles.ts"
 
 export interface PathOptions {
   readonly file: string
   readonly readOnly?: boolean
   readonly create?: boolean
   readonly allowNetworkFileSystem?: boolean
+  /** Whether a file with several names is refused, as by what copies or checkpoints it; else it is a WARNING. */
+  readonly oneName?: boolean
 }
 
-/** Node gives the system's own code; the platform's error keeps it in its cause. */
-const systemReason = (error: PlatformError.PlatformError): OpenReason => {
-  const cause = error.reason.cause
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
-  switch (code) {
-    case "EACCES":
-    case "EPERM":
-      return "NoPermission"
-    case "EROFS":
-      return "ReadOnlyFileSystem"
-    case "ENOSPC":
-    case "EDQUOT":
-      return "DiskFull"
-    case "ENOTDIR":
-    case "EEXIST":
-      return "NotAFile"
-    default:
-      return "Unknown"
+/** What SQLite takes for a path, in bytes, with the longest suffix that it adds. https://www.sqlite.org/c3ref/open.html */
+const longestPath = 512 - "-journal".length
+
+/** What Linux, macOS and Windows take for the name of a file, in bytes, with that suffix. */
+const longestName = 255 - "-journal".length
+
+const danger = {
+  network: "WAL mode is not supported there and can corrupt the database",
+  shared: "programs of the host and of the guest do not see each other's locks; let only one side open the database",
+} as const
+
+/** A WAL begins with a header of 32 bytes; what is longer holds frames. https://www.sqlite.org/fileformat.html#walformat */
+const walHeader = 32
+
+/** Makes the names of folders durable that were created, up to the first that was there. A failure is a WARNING. */
+const syncFolders = Effect.fnUntraced(function* (folder: string, existing: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  for (let at = folder; ; at = path.dirname(at)) {
+    yield* Effect.scoped(Effect.flatMap(fs.open(at), (opened) => opened.sync)).pipe(
+      Effect.annotateLogs({ folder: at }),
+      Effect.ignore({ log: "Warn", message: "folder sync failed" }),
+    )
+    if (at === existing || at === path.dirname(at)) return
   }
-}
+})
 
-/** Succeeds when SQLite may be asked to open the file; creates its missing folders when that is wanted. */
+/** Succeeds with the file when SQLite may be asked to open it; creates its missing folders when that is wanted. */
 export const locate = Effect.fnUntraced(function* (options: PathOptions) {
-  const { file, create = true, readOnly = false } = options
+  const { file, create = true, oneName = false, readOnly = false } = options
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
@@ -52,25 +62,67 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
   if (file === "" || file.startsWith(":memory:") || file.startsWith("file:")) {
     return yield* refuse("WalRefused", "expected the path of a file")
   }
-  const folder = path.dirname(path.resolve(file))
+  const target = resolve(file)
+  const bytes = Buffer.byteLength(target.path)
+  if (bytes > longestPath) return yield* refuse("PathTooLong", `${bytes} bytes, at most ${longestPath} are possible`)
+  const nameBytes = Buffer.byteLength(path.basename(target.path))
+  if (nameBytes > longestName) {
+    return yield* refuse("PathTooLong", `its name has ${nameBytes} bytes, at most ${longestName} are possible`)
+  }
+
+  const folder = path.dirname(target.path)
   const mayCreate = create && !readOnly
   if ((yield* stat(folder)) === "Missing") {
     if (!mayCreate) return yield* refuse("FolderMissing", folder)
+    let existing = folder
+    while (look(existing) === undefined && existing !== path.dirname(existing)) existing = path.dirname(existing)
     yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), bySystem)
+    yield* syncFolders(folder, existing)
   }
-  const found = yield* stat(file)
+  const found = yield* stat(target.path)
+  if (found === "Missing" && (look(target.wal)?.bytes ?? 0) > walHeader) {
+    return yield* refuse("WalWithoutDatabase", target.wal)
+  }
   if (found === "Missing" && !mayCreate) return yield* refuse("FileMissing")
   if (found !== "Missing" && found !== "File") return yield* refuse("NotAFile", `it is a ${found}`)
-  if (found === "File") {
-    yield* Effect.mapError(fs.access(file, { readable: true, writable: !readOnly }), bySystem)
-  }
+  if (found === "File") yield* checkFile(target, readOnly, oneName)
   if (!readOnly) yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
-  const network = yield* NetworkFileSystem.detect(folder)
-  if (Option.isNone(network)) return
-  if (options.allowNetworkFileSystem !== true) return yield* refuse("NetworkFileSystem", network.value)
-  yield* Effect.annotateLogs(Effect.logWarning("database on a network file system"), {
+
+  const elsewhere = yield* NetworkFileSystem.detect(folder)
+  if (Option.isNone(elsewhere)) return target
+  const { kind, type } = elsewhere.value
+  if (kind === "network" && options.allowNetworkFileSystem !== true) return yield* refuse("NetworkFileSystem", type)
+  yield* Effect.annotateLogs(Effect.logWarning(`database on a ${kind} file system`), {
     file,
-    type: network.value,
-    danger: "WAL mode is not supported there and can corrupt the database",
+    type,
+    danger: danger[kind],
   })
+  return target
+})
+
+/** A file that is there: whether SQLite would have the WAL of this very file, and may use it. */
+const checkFile = Effect.fnUntraced(function* (target: DatabaseFile, readOnly: boolean, oneName: boolean) {
+  const fs = yield* FileSystem.FileSystem
+  const { found, given: file } = target
+  const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
+  const access = (name: string) =>
+    Effect.mapError(fs.access(name, { readable: true, writable: !readOnly }), (cause) => {
+      const owner = look(name)?.owner
+      const detail = name === target.path ? cause.message : `${name} belongs to user ${owner}`
+      return new DatabaseOpenError({ file, reason: systemReason(cause), detail, cause })
+    })
+  const mounts = yield* Effect.orElseSucceed(fs.readFileString("/proc/self/mountinfo"), () => "")
+  if (isMountPointIn(mounts, target.path)) return yield* refuse("MountPoint")
+  const other = OpenFiles.otherNameOf(target)
+  if (other !== undefined) return yield* refuse("OpenUnderOtherName", other)
+  if (found !== undefined && found.links > 1) {
+    if (oneName) return yield* refuse("SeveralNames", `${found.links} hard links`)
+    yield* Effect.annotateLogs(Effect.logWarning("database has several names"), {
+      file,
+      hard_links: found.links,
+      danger: "each name has a WAL of its own: programs that use another name overwrite what this one commits",
+    })
+  }
+  yield* access(target.path)
+  for (const sidecar of [target.wal, target.shm]) if (look(sidecar) !== undefined) yield* access(sidecar)
 })

@@ -44,6 +44,25 @@ const networkTypes: ReadonlySet<string> = new Set([
   "fuse.curlftpfs",
 ])
 
+/**
+ * File systems that a host and its guests, or several hosts, share: each side is a system of its own, and does not see the locks
+ * of the other.
+ */
+const sharedTypes: ReadonlySet<string> = new Set([
+  "virtiofs",
+  "fakeowner",
+  "fuse.grpcfuse",
+  "grpcfuse",
+  "osxfs",
+  "fuse.osxfs",
+  "vmhgfs",
+  "fuse.vmhgfs-fuse",
+  "prl_fs",
+  "juicefs",
+  "fuse.juicefs",
+  "ocfs2",
+])
+
 /** Spaces and their like are written as octal numbers in a mount table. */
 const unescape = (text: string) =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
@@ -69,7 +88,14 @@ export const networkName = (magic: number, table: string, path: string): Option.
     Option.filter(mountType(table, path), (type) => networkTypes.has(type)),
   )
 
-/** The network file system that this folder is on, if it is on one. */
+/** A file system that is not this system's alone. */
+export interface Elsewhere {
+  readonly type: string
+  /** `network`: processes on different hosts share no memory, and WAL mode corrupts. `shared`: safe for one side alone. */
+  readonly kind: "network" | "shared"
+}
+
+/** What kind of file system this folder is on; none of a local one, or one that is not known. */
 export const detect = Effect.fnUntraced(function* (folder: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Effect.orElseSucceed(fs.realPath(folder), () => folder)
@@ -78,5 +104,11 @@ export const detect = Effect.fnUntraced(function* (folder: string) {
     Effect.orElseSucceed(() => 0),
   )
   const table = yield* Effect.orElseSucceed(fs.readFileString("/proc/mounts"), () => "")
-  return networkName(magic, table, path)
+  const network = Option.map(networkName(magic, table, path), (type): Elsewhere => ({ type, kind: "network" }))
+  return Option.orElse(network, () =>
+    Option.map(
+      Option.filter(mountType(table, path), (type) => sharedTypes.has(type)),
+      (type): Elsewhere => ({ type, kind: "shared" }),
+    ),
+  )
 })

@@ -6,7 +6,7 @@
  * Knows what Seawall opened, on every system; a connection of somebody else's it does not know. Touches nothing but `stat`.
  */
 import { Effect, type Scope } from "effect"
-import * as fs from "node:fs"
+import { type DatabaseFile, look } from "../files/DatabaseFile.ts"
 
 interface Entry {
   readonly file: string
@@ -17,18 +17,6 @@ interface Entry {
 /** One for each registration, so that a file counts until the last of them has ended. */
 const entries = new Set<Entry>()
 
-const identityOf = (file: string): string | undefined => {
-  const found = fs.statSync(file, { bigint: true, throwIfNoEntry: false })
-  return found === undefined ? undefined : `${found.dev}:${found.ino}`
-}
-
-/** What is at this path now; undefined when nothing is, or nothing that can be seen. */
-const seenAt = (file: string): Effect.Effect<string | undefined> =>
-  Effect.orElseSucceed(
-    Effect.try(() => identityOf(file)),
-    () => undefined,
-  )
-
 /**
  * The file counts as open here until the scope closes. Call it before the connection is opened, in the scope that closes
  * after the connection: there is then no moment at which it is open and does not count.
@@ -36,8 +24,8 @@ const seenAt = (file: string): Effect.Effect<string | undefined> =>
 export const register = (file: string): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(
     Effect.acquireRelease(
-      Effect.map(seenAt(file), (identity) => {
-        const entry: Entry = { file, identity }
+      Effect.sync(() => {
+        const entry: Entry = { file, identity: look(file)?.identity }
         entries.add(entry)
         return entry
       }),
@@ -46,11 +34,22 @@ export const register = (file: string): Effect.Effect<void, never, Scope.Scope> 
   )
 
 /** Whether this process has it open, by whatever path it was opened. */
-export const isOpen = Effect.fnUntraced(function* (file: string) {
-  const wanted = yield* seenAt(file)
+export const isOpen = (file: string): Effect.Effect<boolean> =>
+  Effect.sync(() => {
+    const wanted = look(file)?.identity
+    for (const entry of entries) {
+      entry.identity ??= look(entry.file)?.identity
+      if (wanted !== undefined && entry.identity === wanted) return true
+    }
+    return false
+  })
+
+/** Another path under which this process has that very file open: SQLite would keep a second WAL for it. */
+export const otherNameOf = ({ found, path }: DatabaseFile): string | undefined => {
+  if (found === undefined) return undefined
   for (const entry of entries) {
-    entry.identity ??= yield* seenAt(entry.file)
-    if (wanted !== undefined && entry.identity === wanted) return true
+    entry.identity ??= look(entry.file)?.identity
+    if (entry.identity === found.identity && entry.file !== path) return entry.file
   }
-  return false
-})
+  return undefined
+}

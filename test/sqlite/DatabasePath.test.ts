@@ -2,6 +2,8 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Result } from "effect"
+import * as fs from "node:fs"
+import { Database } from "../../src/sqlite/Database.ts"
 import { locate, type PathOptions } from "../../src/sqlite/DatabasePath.ts"
 import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { list } from "../support/files.ts"
@@ -49,6 +51,100 @@ describe("a path on a network file system", () => {
       const folder = yield* temporaryFolder
       const result = yield* look({ file: `${folder}/test.db` }, `/dev/sda1 ${folder} ext4 rw 0 0\n`)
       expect(Result.isSuccess(result)).toBe(true)
+    }),
+  )
+})
+
+describe("a path on a file system that a host and its guests share", () => {
+  it.effect.each(["virtiofs", "fakeowner", "fuse.grpcfuse", "osxfs", "vmhgfs", "prl_fs", "fuse.juicefs", "ocfs2"])(
+    "is opened with a warning: %s",
+    (type) =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        expect(Result.isSuccess(yield* look({ file: `${folder}/test.db` }, `share ${folder} ${type} rw 0 0\n`))).toBe(
+          true,
+        )
+        const lines = yield* logged("database on a shared file system")
+        expect(lines.map(({ level, fields }) => [level, fields["type"]])).toEqual([["Warn", type]])
+      }).pipe(Effect.provide(LogCapture.layer)),
+  )
+})
+
+describe("a path that SQLite would open and lose data by", () => {
+  const refused = (options: PathOptions) =>
+    Effect.map(Effect.flip(locate(options)), ({ message, reason }) => ({ message, reason })).pipe(
+      Effect.provide([NodeFileSystem.layer, NodePath.layer]),
+    )
+
+  it.effect("is refused where only the WAL is left, and nothing is created", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const file = `${folder}/app.db`
+      fs.writeFileSync(`${file}-wal`, "x".repeat(4152))
+      expect(yield* refused({ file })).toEqual({
+        reason: "WalWithoutDatabase",
+        message: expect.stringContaining(
+          `put the database back beside it, or move the WAL away (${file}-wal)`,
+        ) as string,
+      })
+      expect(yield* list(folder)).toEqual(["app.db-wal"])
+      fs.writeFileSync(`${file}-wal`, "")
+      yield* locate({ file }).pipe(Effect.provide([NodeFileSystem.layer, NodePath.layer])) // it holds nothing
+    }),
+  )
+
+  it.effect("is refused where the file itself is a mount point", () =>
+    Effect.gen(function* () {
+      const folder = fs.realpathSync(yield* temporaryFolder)
+      const file = `${folder}/app.db`
+      fs.writeFileSync(file, "")
+      const layer = Layer.effect(
+        FileSystem.FileSystem,
+        Effect.map(FileSystem.FileSystem, (real) => ({
+          ...real,
+          readFileString: (path: string) =>
+            Effect.succeed(path === "/proc/self/mountinfo" ? `36 22 254:0 /x ${file} rw - ext4 /dev/vda rw\n` : ""),
+        })),
+      ).pipe(Layer.provide(NodeFileSystem.layer), Layer.merge(NodePath.layer))
+      expect((yield* Effect.flip(Effect.provide(locate({ file }), layer))).reason).toBe("MountPoint")
+    }),
+  )
+
+  it.effect("is refused under a second name for what copies or checkpoints, and a warning for what opens it", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      fs.writeFileSync(`${folder}/app.db`, "")
+      fs.linkSync(`${folder}/app.db`, `${folder}/alias.db`)
+      expect((yield* refused({ file: `${folder}/alias.db`, oneName: true })).reason).toBe("SeveralNames")
+      yield* locate({ file: `${folder}/alias.db` }).pipe(Effect.provide([NodeFileSystem.layer, NodePath.layer]))
+      const [line] = yield* logged("database has several names")
+      expect([line?.level, line?.fields["hard_links"]]).toEqual(["Warn", 2])
+    }).pipe(Effect.provide(LogCapture.layer)),
+  )
+
+  it.effect(
+    "is refused while this process has the file open under another name, and may be opened under the same again",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        const file = `${folder}/app.db`
+        yield* Effect.gen(function* () {
+          fs.linkSync(file, `${folder}/alias.db`)
+          fs.symlinkSync("app.db", `${folder}/link.db`)
+          const error = yield* Effect.flip(Layer.build(Database.layer({ file: `${folder}/alias.db` })))
+          expect([error.reason, error.detail]).toEqual(["OpenUnderOtherName", fs.realpathSync(file)])
+          yield* Effect.scoped(Layer.build(Database.layer({ file: `${folder}/link.db` })))
+        }).pipe(Effect.provide(Database.layer({ file })))
+        yield* Layer.build(Database.layer({ file: `${folder}/alias.db` }))
+      }).pipe(Effect.scoped),
+  )
+
+  it.effect("is refused when it, or its name, is longer than SQLite or the system can use", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      expect((yield* refused({ file: `${folder}/${"d/".repeat(250)}app.db` })).reason).toBe("PathTooLong")
+      expect((yield* refused({ file: `${folder}/${"n".repeat(250)}` })).message).toContain("its name has 250 bytes")
+      expect(yield* list(folder)).toEqual([])
     }),
   )
 })
