@@ -7,7 +7,7 @@
  * https://www.sqlite.org/wal.html
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Effect, Exit, FileSystem, Layer } from "effect"
+import { Effect, Exit, FileSystem, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
@@ -38,18 +38,22 @@ const make = Effect.gen(function* () {
   const target = DatabaseFile.resolve(file)
   const identity = target.found?.identity
   if (identity === undefined) return yield* new DatabaseOpenError({ file, reason: "Replaced", detail: "it is gone" })
+  yield* Effect.mapError(FileSync.pin(target.path), (cause) => fromNative(file, cause)) // the client may outlive this layer
   const level = yield* one("PRAGMA synchronous")
   if (Number(level) === 0) {
     const detail = "expected synchronous to be NORMAL or FULL, got OFF, at which a power cut can damage the database"
     return yield* new DatabaseOpenError({ file, reason: "PragmaRefused", detail })
   }
-  /** Somebody may have set it meanwhile. */
-  const stillSyncs = Effect.flatMap(Effect.exit(one("PRAGMA synchronous")), (found) =>
-    Exit.isSuccess(found) && Number(found.value) > 0
-      ? Effect.void
-      : Effect.fail(
-          new DurabilityError({ reason: "NotSynced", file, cause: Exit.isFailure(found) ? found.cause : found.value }),
-        ),
+  /**
+   * It may have been set meanwhile. A client that does not answer, because the caller itself has its connection, is left to the
+   * guard, which looks before each checkpoint.
+   */
+  const stillSyncs = Effect.flatMap(
+    Effect.timeoutOption(Effect.exit(one("PRAGMA synchronous")), "100 millis"),
+    (found) =>
+      Option.isSome(found) && Exit.isSuccess(found.value) && Number(found.value.value) === 0
+        ? Effect.fail(new DurabilityError({ reason: "NotSynced", file, cause: new Error("synchronous=OFF") }))
+        : Effect.void,
   )
   // Commits are noted only when they are seen, so a sync never relies on there being none.
   const exposure: Exposure.Exposure = { ...Exposure.make(), isExposed: () => true }

@@ -155,11 +155,12 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
       Effect.andThen(Effect.fail(error)),
     )
   const stored = before.path
-  yield* OpenFiles.register(stored)
+  const registration = yield* OpenFiles.register(stored, FileSync.release)
   let logSync = LogSync.none
   const connection = yield* openConnection(
     stored,
     readOnly,
+    registration.keep,
     Effect.suspend(() => logSync.lookForReplacement),
   )
   const driver = yield* typed(
@@ -202,6 +203,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   if (target.path !== stored || (before.found !== undefined && before.found.identity !== identity)) {
     return yield* new DatabaseOpenError({ file, reason: "Replaced", detail: "" })
   }
+  registration.identify(identity)
   // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
   yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT 1 FROM sqlite_schema LIMIT 1", [])))
 
@@ -271,6 +273,7 @@ const neverClosed: Array<Scope.Closeable> = []
 const openConnection = Effect.fnUntraced(function* (
   file: string,
   readOnly: boolean,
+  keep: () => void,
   lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>,
 ) {
   const connection = yield* Scope.make()
@@ -279,6 +282,7 @@ const openConnection = Effect.fnUntraced(function* (
     const changed = yield* lookForReplacement
     if (Option.isSome(changed)) {
       neverClosed.push(connection)
+      keep()
       return yield* Effect.annotateLogs(Effect.logError("database left open"), { file, reason: changed.value.message })
     }
     const end = yield* Shutdown.step("close database", Scope.close(connection, Exit.void))

@@ -6,7 +6,8 @@
  * Knows what Seawall opened, on every system; a connection of somebody else's it does not know. Touches nothing but `stat`.
  */
 import { Effect, type Scope } from "effect"
-import { type DatabaseFile, look } from "../files/DatabaseFile.ts"
+import { constVoid } from "effect/Function"
+import { type DatabaseFile, type Identity, look } from "../files/DatabaseFile.ts"
 
 interface Entry {
   readonly file: string
@@ -17,29 +18,53 @@ interface Entry {
 /** One for each registration, so that a file counts until the last of them has ended. */
 const entries = new Set<Entry>()
 
+/** A file that counts as open here. */
+export interface Registration {
+  /** Which file it is, of one that was created only now. */
+  readonly identify: (identity: Identity) => void
+  /** Its connection stays open until the process ends, and so does the file count. */
+  readonly keep: () => void
+}
+
 /**
  * The file counts as open here until the scope closes. Call it before the connection is opened, in the scope that closes
- * after the connection: there is then no moment at which it is open and does not count.
+ * after the connection: there is then no moment at which it is open and does not count. `lastOut` runs when nothing that is known
+ * here has the file open any more.
  */
-export const register = (file: string): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.asVoid(
-    Effect.acquireRelease(
+export const register = (
+  file: string,
+  lastOut: (identity: Identity) => void = constVoid,
+): Effect.Effect<Registration, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const entry: Entry = { file, identity: look(file)?.identity }
+      entries.add(entry)
+      let isKept = false
+      return {
+        entry,
+        isKept: () => isKept,
+        keep: () => void (isKept = true),
+        identify: (identity: Identity) => void (entry.identity = identity),
+      }
+    }),
+    ({ entry, isKept }) =>
       Effect.sync(() => {
-        const entry: Entry = { file, identity: look(file)?.identity }
-        entries.add(entry)
-        return entry
+        if (isKept()) return
+        const { identity } = entry
+        entries.delete(entry)
+        const isLast = identity !== undefined && [...entries].every((other) => identityOf(other) !== identity)
+        if (isLast) lastOut(identity)
       }),
-      (entry) => Effect.sync(() => entries.delete(entry)),
-    ),
   )
+
+const identityOf = (entry: Entry) => (entry.identity ??= look(entry.file)?.identity)
 
 /** Whether this process has it open, by whatever path it was opened. */
 export const isOpen = (file: string): Effect.Effect<boolean> =>
   Effect.sync(() => {
     const wanted = look(file)?.identity
     for (const entry of entries) {
-      entry.identity ??= look(entry.file)?.identity
-      if (wanted !== undefined && entry.identity === wanted) return true
+      if (wanted !== undefined && identityOf(entry) === wanted) return true
     }
     return false
   })
@@ -48,8 +73,7 @@ export const isOpen = (file: string): Effect.Effect<boolean> =>
 export const otherNameOf = ({ found, path }: DatabaseFile): string | undefined => {
   if (found === undefined) return undefined
   for (const entry of entries) {
-    entry.identity ??= look(entry.file)?.identity
-    if (entry.identity === found.identity && entry.file !== path) return entry.file
+    if (identityOf(entry) === found.identity && entry.file !== path) return entry.file
   }
   return undefined
 }

@@ -9,6 +9,8 @@ import * as OpenFiles from "../../src/sqlite/OpenFiles.ts"
 import { LogCapture } from "../../src/testing/LogCapture.ts"
 import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
+const syncAgain = Database.use(({ syncFile }) => syncFile)
+
 describe("the files that this process has open", () => {
   it.effect("count under every name, until the last scope that registered one has closed", () =>
     Effect.gen(function* () {
@@ -38,5 +40,32 @@ describe("the files that this process has open", () => {
       expect(yield* Effect.provide(adopted, SqliteClient.layer({ filename: file }))).toBe(true)
       expect(yield* OpenFiles.isOpen(file)).toBe(false)
     }).pipe(Effect.provide([LogCapture.layer, quickDisk])),
+  )
+
+  it.live.skipIf(!fs.existsSync("/proc/self/fd"))(
+    "leave no descriptor behind when they are closed, and their space is free",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* temporaryFile
+        const descriptors = () => fs.readdirSync("/proc/self/fd").filter((name) => linkOf(name).startsWith(file))
+        const linkOf = (name: string) => {
+          try {
+            return fs.readlinkSync(`/proc/self/fd/${name}`)
+          } catch {
+            return "" // the one that reads the folder
+          }
+        }
+        for (let n = 0; n < 3; n++) {
+          yield* Effect.gen(function* () {
+            const { sql, syncFile } = yield* Database
+            yield* sql`CREATE TABLE t (a)`
+            yield* syncFile
+            yield* Effect.provide(syncAgain, Database.layer({ file }), { local: true })
+            expect(descriptors().length).toBeGreaterThan(1)
+          }).pipe(Effect.provide(Database.layer({ file }), { local: true }))
+          fs.rmSync(file)
+          expect(descriptors().map(linkOf)).toEqual([])
+        }
+      }).pipe(Effect.provide([LogCapture.layer])),
   )
 })
