@@ -8,7 +8,7 @@
  * itself, under the permit, as the driver does.
  * https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction
  */
-import { type Cause, Clock, Effect, type Fiber } from "effect"
+import { type Cause, Clock, Effect, type Fiber, Scheduler } from "effect"
 import { SqlError, type SqlConnection } from "effect/sql"
 import type { DurabilityError } from "./Durability.ts"
 import { nativeMessage } from "./NativeError.ts"
@@ -71,6 +71,7 @@ export class Loan implements Transaction {
   /** Something that opens a transaction was run by whoever reserved the connection. */
   mayBeOpen = false
   readonly connection: Awaited
+  readonly waitsFor: Transaction["waitsFor"] = new Map()
   readonly lender: Lender
   readonly use: Use
   /** Whether what is committed is synced by then. */
@@ -90,7 +91,10 @@ export class Loan implements Transaction {
   }
 
   savepoint(name: string): Run<void> {
-    return this.lost === undefined ? Effect.asVoid(this.say(`SAVEPOINT ${name}`)) : Effect.fail(this.lost)
+    return Effect.withFiber((fiber) => {
+      if (this.isOver(fiber)) return Effect.fail(over)
+      return this.lost === undefined ? Effect.asVoid(this.say(`SAVEPOINT ${name}`)) : Effect.fail(this.lost)
+    })
   }
 
   release(name: string): Effect.Effect<void> {
@@ -103,16 +107,19 @@ export class Loan implements Transaction {
 
   /** One that fails ends the transaction, too. */
   commit(): Run<void> {
-    if (this.lost !== undefined) return Effect.fail(this.lost)
     const refusal = this.lender.log.refusal()
-    const committed = refusal === undefined ? Effect.asVoid(this.noted(this.say("COMMIT"))) : refused(refusal)
+    const committed =
+      this.lost !== undefined
+        ? Effect.fail(this.lost)
+        : refusal === undefined
+          ? Effect.asVoid(this.noted(this.say("COMMIT")))
+          : refused(refusal)
     return Effect.tapError(committed, () => this.rollback())
   }
 
+  /** Always, also of a transaction that SQLite seems to have ended: there is nothing worse than one that stays open. */
   rollback(): Effect.Effect<void> {
-    return this.lost === undefined
-      ? Effect.catchCause(Effect.asVoid(rollBack(this.lender.driver)), this.lender.stuck)
-      : Effect.void
+    return Effect.catchCause(Effect.asVoid(rollBack(this.lender.driver)), this.lender.stuck)
   }
 
   /** After a failure: whether the transaction is still open, which only SQLite knows. */
@@ -121,9 +128,8 @@ export class Loan implements Transaction {
     return Effect.matchEffect(this.say("BEGIN"), {
       onFailure: () => Effect.succeed(true),
       onSuccess: () => {
-        const rolledBack = Effect.as(this.rollback(), false)
         this.lost = SqlError.isSqlError(error) ? error : failure(error, nativeMessage(error))
-        return rolledBack
+        return Effect.as(this.rollback(), false)
       },
     })
   }
@@ -132,7 +138,7 @@ export class Loan implements Transaction {
   run<A>(text: string, self: (connection: Connection) => Run<A>): Run<A> {
     return Effect.withFiber((fiber) => {
       const { lender, use } = this
-      if (this.ended || this.isOverFor(fiber)) return lender.afterwards(self)
+      if (this.isOver(fiber)) return lender.afterwards(self)
       const kind = kindOf(text)
       const refusal = refusalOf(kind, use, lender.log)
       if (refusal !== undefined && !fiber.getRef(Trusted)) return Effect.fail(toSqlError(refusal))
@@ -140,14 +146,18 @@ export class Loan implements Transaction {
       const commits = mayCommit(kind)
       const durabilityLost = commits ? lender.log.refusal() : undefined
       if (durabilityLost !== undefined) return refused(durabilityLost)
-      if (use === "transaction") return Effect.tapError(self(lender.driver), (error) => this.isOpenAfter(error))
+      if (use === "transaction") {
+        // Nothing comes between a failure and the question: no interruption, and no other fiber of this transaction.
+        return inOneGo(Effect.tapError(self(lender.driver), (error) => this.isOpenAfter(error)))
+      }
       if (kind._tag === "Opens" || kind._tag === "Nests") this.mayBeOpen = true
       return commits ? this.noted(self(lender.driver)) : self(lender.driver)
     })
   }
 
-  /** A part of a batch may be over while the batch goes on. */
-  private isOverFor(fiber: Fiber.Fiber<unknown, unknown>) {
+  /** For this fiber: a part of a batch may be over while the batch goes on. */
+  isOver(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    if (this.ended) return true
     return this.use === "transaction" && innermost(fiber.context, this.connection)?.ended === true
   }
 
@@ -157,24 +167,34 @@ export class Loan implements Transaction {
 
   /** What is done because something else failed, or is over: it hides nothing of that. */
   private cleanUp(statement: string): Effect.Effect<void> {
-    return this.lost === undefined
-      ? Effect.catch(Effect.asVoid(this.say(statement)), (error) =>
-          Effect.sync(() => {
-            this.lost ??= error
-          }),
-        )
-      : Effect.void
+    return Effect.withFiber((fiber) =>
+      this.lost === undefined && !this.isOver(fiber)
+        ? Effect.catch(Effect.asVoid(this.say(statement)), (error) =>
+            Effect.sync(() => {
+              this.lost ??= error
+            }),
+          )
+        : Effect.void,
+    )
   }
 
   private noted<A>(statement: Run<A>): Run<A> {
     return Effect.withFiber((fiber) =>
-      Effect.map(statement, (result) => {
-        this.lender.log.committed(fiber.getRef(Clock.Clock), this.synced)
-        return result
-      }),
+      Effect.uninterruptible(
+        Effect.map(statement, (result) => {
+          this.lender.log.committed(fiber.getRef(Clock.Clock), this.synced)
+          return result
+        }),
+      ),
     )
   }
 }
+
+const inOneGo = <A>(self: Run<A>): Run<A> =>
+  Effect.uninterruptible(Effect.provideService(self, Scheduler.PreventSchedulerYield, true))
+
+/** What a transaction is told that was nested in one which has ended meanwhile. */
+export const over = failure(undefined, "the transaction around this one has ended; what it did is not all or nothing")
 
 /** The connection as its borrower has it. */
 export const connectionOf = (loan: Loan): Connection => {

@@ -19,7 +19,7 @@ import {
   Deferred,
   Duration,
   Effect,
-  type Exit,
+  Exit,
   Fiber,
   Option,
   Scope,
@@ -28,8 +28,17 @@ import {
 } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { compiling, compilingAnew } from "./Compiling.ts"
-import { beginImmediate, type CommitLog, connectionOf, type Lender, Loan, loanOf, rollBack } from "./LentConnection.ts"
-import type { Use } from "./StatementRefused.ts"
+import {
+  beginImmediate,
+  type CommitLog,
+  connectionOf,
+  type Lender,
+  Loan,
+  loanOf,
+  over,
+  rollBack,
+} from "./LentConnection.ts"
+import { StatementRefused, toSqlError, Trusted, type Use } from "./StatementRefused.ts"
 import * as Waiting from "./Waiting.ts"
 
 /**
@@ -97,9 +106,11 @@ export interface SafeClient {
    * A caller's part of the transaction around the fiber that runs it, with the services of that caller: all of it or nothing,
    * and nothing of it after it has ended.
    */
-  readonly part: <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    services: Context.Context<R>,
+  readonly part: <A, E>(
+    self: Effect.Effect<A, E>,
+    services: Context.Context<never>,
+    /** Called with the fiber that runs it, and with what it leaves to be done after the COMMIT, complete by then. */
+    started: (fiber: Fiber.Fiber<unknown, unknown>, afterCommit: ReadonlyArray<Effect.Effect<void>>) => void,
   ) => Effect.Effect<A, E | SqlError.SqlError>
   /** Inside a transaction, after a failure: whether it is still open, or SQLite has rolled it back. */
   readonly isOpenAfter: (error: unknown) => Effect.Effect<boolean>
@@ -113,6 +124,24 @@ export interface SafeClient {
    */
   readonly gate: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<GateEnd<A, E>, never, R>
 }
+
+/** A caller's part of a batch. */
+interface PartOfBatch extends Waiting.Transaction {
+  readonly afterCommit: Array<Effect.Effect<void>>
+}
+
+const reservedInside = toSqlError(
+  new StatementRefused({
+    statement: "sql.reserve",
+    advice: "this fiber is inside a transaction and would wait for itself; use the SqlClient there",
+  }),
+)
+
+/** A wrapper of a connection runs the client's own transaction control, too. */
+const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection => ({
+  ...connection,
+  execute: (...args) => Effect.provideService(connection.execute(...args), Trusted, true),
+})
 
 const spanOf = (context: Context.Context<never>): string => {
   let span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
@@ -198,14 +227,19 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     Effect.withFiber((fiber) => {
       const scope = Context.getUnsafe(fiber.context, Scope.Scope)
       const lowered = log.everyCommitSyncs && fiber.getRef(Unsynced)
-      const take = Waiting.whileWaiting(awaited, () => restore(permit.take(1)))
+      // A scope of its own: an interruption may come when the permit was given and not yet received.
+      const own = Scope.makeUnsafe()
+      const taking = restore(Scope.provide(permit.takeScoped(1), own))
+      const take = Waiting.whileWaiting(awaited, () => Effect.onError(taking, () => Scope.close(own, Exit.void)))
       return Effect.flatMap(take, () => {
         const loan = new Loan(lender, use, log.everyCommitSyncs && !lowered)
+        if (use === "transaction") awaited.holder = loan
         held = { context: fiber.context, since: fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe() }
         const release = Effect.suspend(() => {
           loan.ended = true
           held = undefined
-          return permit.release(1)
+          awaited.holder = undefined
+          return Scope.close(own, Exit.void)
         })
         const giveBack = Effect.suspend(() => (loan.mayBeOpen ? Effect.andThen(rollBackLeft, release) : release))
         const taken = Effect.as(Scope.addFinalizer(scope, giveBack), connectionOf(loan))
@@ -218,7 +252,11 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
             )
       })
     })
-  const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) => acquire("reserved", restore))
+  const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber) =>
+      isInsideTransaction(client, fiber.context) ? Effect.fail(reservedInside) : acquire("reserved", restore),
+    ),
+  )
 
   const client = yield* SqlClient.make({
     driver: "sqlite-node",
@@ -243,7 +281,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   })
   /** A context may hold a connection that is not of this client, such as a wrapper that was written by hand. */
   const loanIn = (connection: SqlConnection.Connection) =>
-    loanOf(connection) ?? new Loan({ ...lender, driver: connection }, "reserved", false)
+    loanOf(connection) ?? new Loan({ ...lender, driver: trusted(connection) }, "reserved", false)
   const loanAround = (context: Context.Context<never>): Loan | undefined => {
     const around = Context.getOrUndefined(context, transactionService)
     return around === undefined ? undefined : loanOf(around[0])
@@ -255,14 +293,15 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
       const loan = loanAround(fiber.context)
       return loan === undefined
         ? self
-        : Effect.provideService(self, Waiting.Transactions, [...fiber.getRef(Waiting.Transactions), loan])
+        : Effect.provideService(self, Waiting.Transactions, Waiting.entering(fiber.getRef(Waiting.Transactions), loan))
     })
   /** Fails although its own part succeeded, when SQLite has ended the transaction meanwhile. */
   const kept = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     Effect.flatMap(self, (result) =>
       Effect.withFiber<A, SqlError.SqlError>((fiber) => {
-        const lost = loanAround(fiber.context)?.lost
-        return lost === undefined ? Effect.succeed(result) : Effect.fail(lost)
+        const loan = loanAround(fiber.context)
+        if (loan?.isOver(fiber) === true) return Effect.fail(over)
+        return loan?.lost === undefined ? Effect.succeed(result) : Effect.fail(loan.lost)
       }),
     )
   const withTransaction: SqlClient.SqlClient["withTransaction"] = (self) =>
@@ -278,28 +317,54 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     })
   const sql = Object.assign(client, { withTransaction })
 
-  /**
-   * A caller's part of the transaction around the fiber that runs it, with the services of that caller: all of it or nothing,
-   * and nothing after it has ended.
-   */
-  const part = <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    services: Context.Context<R>,
-  ): Effect.Effect<A, E | SqlError.SqlError> =>
+  const part: SafeClient["part"] = (self, services, started) =>
     Effect.withFiber((fiber) => {
-      const transaction = Context.getUnsafe(fiber.context, transactionService)
-      const own: Waiting.Transaction = { connection: awaited, ended: false }
-      const context = services.pipe(
-        Context.add(transactionService, transaction),
-        Context.add(Waiting.Transactions, [...Context.get(services, Waiting.Transactions), own]),
+      const [connection] = Context.getUnsafe(fiber.context, transactionService)
+      const own: PartOfBatch = {
+        connection: awaited,
+        ended: false,
+        waitsFor: loanOf(connection)?.waitsFor ?? new Map(),
+        afterCommit: [],
+      }
+      const context = ofBatch(fiber.context, services).pipe(
+        Context.add(Waiting.Transactions, Waiting.entering(Context.get(services, Waiting.Transactions), own)),
       )
+      // In a fiber of its own, so that it can be interrupted alone, and what it has forked ends before it does.
+      const running = Effect.flatMap(Effect.forkChild(self, { startImmediately: true }), (child) => {
+        started(child, own.afterCommit)
+        return Effect.onInterrupt(Fiber.join(child), () => Fiber.interrupt(child))
+      })
       return Effect.ensuring(
-        Effect.provideContext(sql.withTransaction(self), context as Context.Context<R>),
+        Effect.provideContext(sql.withTransaction(running), context as typeof services),
         Effect.sync(() => {
           own.ended = true
         }),
       )
     })
+  /** The caller's services, with the transaction of the batch: what is left in them of one that has ended does not count. */
+  const ofBatch = (batch: Context.Context<never>, services: Context.Context<never>): Context.Context<never> =>
+    Context.getOrUndefined(services, transactionService) === undefined
+      ? Context.add(services, transactionService, Context.getUnsafe(batch, transactionService))
+      : Context.merge(
+          services,
+          Context.makeUnsafe(
+            new Map([...batch.mapUnsafe].filter(([key]) => key.startsWith("effect/sql/SqlClient/Tran"))),
+          ),
+        )
+
+  /** Of a part it must not run in the fiber of the batch, which it may wait for: it is handed to the caller. */
+  const { afterCommit } = client
+  const handingOver: SqlClient.SqlClient["afterCommit"] = (effect) =>
+    Effect.withFiber((fiber) => {
+      const own = Waiting.innermost(fiber.context, awaited)
+      if (own === undefined || own.ended || !("afterCommit" in own)) return afterCommit(effect)
+      const context = Context.omit(transactionService)(fiber.context) as typeof fiber.context
+      const { afterCommit: handedOver } = own as PartOfBatch
+      return afterCommit(
+        Effect.sync(() => void handedOver.push(Effect.provideContext(effect as Effect.Effect<void>, context))),
+      )
+    })
+  Object.assign(sql, { afterCommit: handingOver })
 
   const holder = Effect.map(Clock.monotonicTimeNanos, (now) =>
     Option.map(Option.fromUndefinedOr(held), ({ context, since }): Holder => ({

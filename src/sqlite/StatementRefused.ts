@@ -64,7 +64,8 @@ const relied: Readonly<Record<string, Relied>> = {
 
 const ofPragma = ({ name, schema, value }: Pragma, settings: Settings) => {
   const rule = Object.hasOwn(relied, name) ? relied[name] : undefined
-  if (rule === undefined || value === undefined || !["", "main"].includes(schema)) return undefined
+  if (rule === undefined || value === undefined) return undefined
+  if (name !== "wal_autocheckpoint" && !["", "main"].includes(schema)) return undefined // which has no schema
   return rule.isHarmless(value, settings)
     ? undefined
     : new StatementRefused({ statement: `PRAGMA ${name} = ${value}`, advice: rule.advice })

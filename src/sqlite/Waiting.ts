@@ -4,7 +4,8 @@
  *
  * A fiber inside a transaction holds that connection until the transaction ends. While it waits for another connection, the
  * first waits for the second; a wait that would close a circle fails. SQLite itself cannot see this: each connection is only
- * a queue of fibers. What is not seen: a reserved connection, because nothing shows which fiber has it.
+ * a queue of fibers. What is not seen: a reserved connection, because nothing shows which fiber has it. What is seen too much: a
+ * fiber that was forked in a transaction counts as that until it ends, though the transaction may not wait for it.
  */
 import { Context, Effect, type Fiber } from "effect"
 import { constVoid } from "effect/Function"
@@ -12,16 +13,18 @@ import { SqlError } from "effect/sql"
 
 /** A connection that fibers wait for. */
 export interface Awaited {
-  /** The connections that the holder of this one waits for now, and how often. */
-  readonly waitsFor: Map<Awaited, number>
+  /** The transaction that has it now. */
+  holder: Transaction | undefined
 }
 
-export const make = (): Awaited => ({ waitsFor: new Map() })
+export const make = (): Awaited => ({ holder: undefined })
 
 /** A transaction that a fiber is inside of, or a caller's part of one. */
 export interface Transaction {
   readonly connection: Awaited
   ended: boolean
+  /** The connections that fibers inside of it wait for now, and how many; a part shares those of its transaction. */
+  readonly waitsFor: Map<Awaited, number>
 }
 
 /** The transactions around a fiber, the outermost first; those that have ended stay in the context of what was forked in them. */
@@ -33,11 +36,22 @@ export const Transactions = Context.Reference<ReadonlyArray<Transaction>>("seawa
 export const innermost = (context: Context.Context<never>, connection: Awaited): Transaction | undefined =>
   Context.get(context, Transactions).findLast((it) => it.connection === connection)
 
+/** The transactions of a fiber that enters another. Those of the same connection that have ended say nothing any more. */
+export const entering = (
+  transactions: ReadonlyArray<Transaction>,
+  transaction: Transaction,
+): ReadonlyArray<Transaction> => [
+  ...transactions.filter(({ connection, ended }) => !ended || connection !== transaction.connection),
+  transaction,
+]
+
+/** Whether what is asked for waits, over the transactions that have it now, for one of these. */
 const leadsTo = (from: Awaited, targets: ReadonlySet<Awaited>, seen = new Set<Awaited>()): boolean => {
   if (targets.has(from)) return true
   if (seen.has(from)) return false
   seen.add(from)
-  return [...from.waitsFor.keys()].some((next) => leadsTo(next, targets, seen))
+  const next = from.holder?.ended === false ? [...from.holder.waitsFor.keys()] : []
+  return next.some((it) => leadsTo(it, targets, seen))
 }
 
 const deadlock = () => {
@@ -58,15 +72,16 @@ export const start = (
 ): (() => void) | SqlError.SqlError | undefined => {
   const all = fiber.getRef(Transactions)
   if (all.length === 0) return undefined
-  const holding = new Set(all.flatMap((it) => (it.ended || it.connection === connection ? [] : [it.connection])))
-  if (holding.size === 0) return undefined
-  if (leadsTo(connection, holding)) return deadlock()
-  for (const { waitsFor } of holding) waitsFor.set(connection, (waitsFor.get(connection) ?? 0) + 1)
+  const holding = all.filter((it) => !it.ended && it.connection !== connection)
+  if (holding.length === 0) return undefined
+  if (leadsTo(connection, new Set(holding.map((it) => it.connection)))) return deadlock()
+  const maps = new Set(holding.map(({ waitsFor }) => waitsFor))
+  for (const waitsFor of maps) waitsFor.set(connection, (waitsFor.get(connection) ?? 0) + 1)
   let waits = true
   return () => {
     if (!waits) return
     waits = false
-    for (const { waitsFor } of holding) {
+    for (const waitsFor of maps) {
       const left = (waitsFor.get(connection) ?? 0) - 1
       if (left > 0) waitsFor.set(connection, left)
       else waitsFor.delete(connection)
@@ -74,13 +89,24 @@ export const start = (
   }
 }
 
-/** Runs what waits for a connection first and has it then; `taken` is to be called when it has it. */
+/**
+ * Runs what waits for a connection first and has it then; `taken` is to be called when it has it. An interruption cannot come
+ * between the note and its end.
+ */
 export const whileWaiting = <A, E, R>(
   connection: Awaited,
   self: (taken: () => void) => Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E | SqlError.SqlError, R> =>
-  Effect.withFiber<A, E | SqlError.SqlError, R>((fiber) => {
-    const taken = start(fiber, connection)
-    if (taken === undefined) return self(constVoid)
-    return typeof taken === "function" ? Effect.ensuring(self(taken), Effect.sync(taken)) : Effect.fail(taken)
-  })
+  Effect.withFiber<A, E | SqlError.SqlError, R>((fiber) =>
+    fiber.getRef(Transactions).length === 0
+      ? self(constVoid)
+      : Effect.uninterruptibleMask((restore) =>
+          Effect.suspend((): Effect.Effect<A, E | SqlError.SqlError, R> => {
+            const taken = start(fiber, connection)
+            if (taken === undefined) return restore(self(constVoid))
+            return typeof taken === "function"
+              ? Effect.ensuring(restore(self(taken)), Effect.sync(taken))
+              : Effect.fail(taken)
+          }),
+        ),
+  )

@@ -74,6 +74,8 @@ interface Write {
   cancelled: boolean
   /** Interrupts the part, while it runs. */
   stop: (() => void) | undefined
+  /** What its part leaves to be done after the COMMIT, before its caller is told. */
+  afterCommit: ReadonlyArray<Effect.Effect<void>>
 }
 
 interface Statement {
@@ -91,15 +93,17 @@ interface Part {
 
 const isStatement = (work: Write["work"]): work is Statement => "text" in work
 
-const copyOfBytes = (view: ArrayBufferView) => {
-  const copy = new Uint8Array(view.byteLength)
-  copy.set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
+/** Of bytes a copy of their own; what has been given away meanwhile has none. */
+const copyOfBytes = (param: unknown): unknown => {
+  if (!ArrayBuffer.isView(param)) return param
+  const copy = new Uint8Array(param.byteLength)
+  if (param.byteLength > 0) copy.set(new Uint8Array(param.buffer, param.byteOffset, param.byteLength))
   return copy
 }
+/** A parameter, or an object of named ones. */
 const copyOf = (param: unknown): unknown => {
-  if (typeof param !== "object" || param === null) return param
-  if (ArrayBuffer.isView(param)) return copyOfBytes(param)
-  return Object.fromEntries(Object.entries(param).map(([name, value]) => [name, copyOf(value)])) // named ones
+  if (typeof param !== "object" || param === null || ArrayBuffer.isView(param)) return copyOfBytes(param)
+  return Object.fromEntries(Object.entries(param).map(([name, value]) => [name, copyOfBytes(value)]))
 }
 
 /** Writes that are committed, and what each of them will be told, in the same order. */
@@ -149,18 +153,13 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
   const asAsked = <A, E>({ bigints }: Statement, self: Effect.Effect<A, E>) =>
     bigints ? Effect.provideService(self, SqlClient.SafeIntegers, true) : self
 
-  /** In a fiber of its own, so that it can be interrupted when its caller goes away, and the batch goes on. */
+  /** It is interrupted when its caller goes away, and the batch goes on. */
   const runPart = (write: Write, { self, services }: Part) =>
     // What it writes to another database is synced as that one promises.
-    Effect.flatMap(
-      Effect.forkChild(part(Effect.provideService(self, Unsynced, false), services), { startImmediately: true }),
-      (fiber) => {
-        const ended = fiber.pollUnsafe()
-        if (ended !== undefined) return ended
-        write.stop = () => fiber.interruptUnsafe()
-        return Fiber.join(fiber)
-      },
-    )
+    part(Effect.provideService(self, Unsynced, false), services, (fiber, afterCommit) => {
+      write.stop = () => fiber.interruptUnsafe()
+      write.afterCommit = afterCommit
+    })
 
   const run = (write: Write): Effect.Effect<unknown, unknown> => {
     if (write.cancelled) return Effect.void
@@ -168,12 +167,22 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     return isStatement(work) ? asAsked(work, execute(work.text, work.params)) : runPart(write, work)
   }
 
-  /** What failed once more, if there is a chance: its table may be there by now. */
-  const again = ({ work }: Write, cause: Cause.Cause<unknown>): Effect.Effect<Answer> => {
+  /** After a failure: the answer of this write, unless SQLite has rolled everything back because of it. */
+  const answerTo = (write: Write, cause: Cause.Cause<unknown>): Effect.Effect<Answer, TransactionLost> =>
+    Effect.flatMap(isOpenAfter(Cause.squash(cause)), (open) =>
+      open ? Effect.succeed(Exit.failCause(cause)) : Effect.fail(new TransactionLost({ write, cause })),
+    )
+
+  /** The same of what did not compile: its table may be there by now, so it is tried once more. */
+  const again = (write: Write, cause: Cause.Cause<unknown>): Effect.Effect<Answer, TransactionLost> => {
+    const { work } = write
     const error = Cause.squash(cause)
     return isStatement(work) && SqlError.isSqlError(error) && didNotCompile(error)
-      ? Effect.exit(asAsked(work, executeAnew(work.text, work.params)))
-      : Effect.succeed(Exit.failCause(cause))
+      ? Effect.matchCauseEffect(asAsked(work, executeAnew(work.text, work.params)), {
+          onFailure: (later) => answerTo(write, later),
+          onSuccess: (rows) => Effect.succeed(Exit.succeed(rows)),
+        })
+      : answerTo(write, cause)
   }
 
   /** Each write in turn; the failure of one is its answer, unless SQLite has rolled everything back. */
@@ -186,13 +195,9 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
         step: (value) => answers.push(Exit.succeed(value)),
       }).pipe(
         Effect.catchCause((cause) =>
-          Effect.flatMap(isOpenAfter(Cause.squash(cause)), (open) => {
-            const write = writes[answers.length]!
-            if (!open) return Effect.fail(new TransactionLost({ write, cause }))
-            return Effect.flatMap(again(write, cause), (answer) => {
-              answers.push(answer)
-              return rest
-            })
+          Effect.flatMap(again(writes[answers.length]!, cause), (answer) => {
+            answers.push(answer)
+            return rest
           }),
         ),
       )
@@ -206,13 +211,14 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       (exit): Committed => ({ writes: [write], answers: [exit] }),
     )
 
-  const commit = (all: ReadonlyArray<Write>): Effect.Effect<void> =>
+  /** Succeeds with why, when the file or its disk failed what is to be written. */
+  const commit = (all: ReadonlyArray<Write>): Effect.Effect<Answer | undefined> =>
     Effect.suspend(() => {
       const writes = all.filter(({ cancelled }) => !cancelled)
       const [first] = writes
       const refusal = logSync.refusal()
-      if (first === undefined) return Effect.void
-      if (refusal !== undefined) return Effect.sync(() => tellAll(writes, Exit.fail(refusal)))
+      if (first === undefined) return Effect.succeed(undefined)
+      if (refusal !== undefined) return failAll(writes, Exit.fail(refusal))
       let hasBegun = false
       const begun = Effect.suspend(() => {
         hasBegun = true
@@ -222,30 +228,51 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
         writes.length === 1 && isStatement(first.work) ? alone(first, first.work) : sql.withTransaction(begun)
       return transaction.pipe(
         Effect.provideService(Unsynced, unsynced),
-        Effect.map(acknowledge),
+        Effect.map((committed): Answer | undefined => {
+          acknowledge(committed)
+          const [only] = committed.answers
+          return committed.answers.length === 1 && only !== undefined && Exit.isFailure(only)
+            ? ofTheFile(only)
+            : undefined
+        }),
         Effect.catchCause((cause) => {
           const lost = Cause.squash(cause)
+          const exit = Exit.failCause(cause)
           if (lost instanceof TransactionLost) {
-            lost.write.answer(Exit.failCause(lost.cause))
-            return eachAlone(writes.filter((other) => other !== lost.write))
+            const own = Exit.failCause(lost.cause)
+            lost.write.answer(own)
+            return writes.length === 1
+              ? Effect.succeed(ofTheFile(own))
+              : eachAlone(writes.filter((it) => it !== lost.write))
           }
           // The COMMIT failed, perhaps because of what one of them wrote.
-          return hasBegun && writes.length > 1 && !isOfTheFile.has(nativeReason(lost))
-            ? eachAlone(writes)
-            : Effect.sync(() => tellAll(writes, Exit.failCause(cause)))
+          const canBeOne = hasBegun && writes.length > 1 && ofTheFile(exit) === undefined
+          return canBeOne ? eachAlone(writes) : Effect.map(failAll(writes, exit), () => ofTheFile(exit))
         }),
       )
     })
-  /** What one caller did costs the others a second run, and nothing else. */
-  const eachAlone = (writes: ReadonlyArray<Write>) =>
-    Effect.forEach(writes, (write) => commit([write]), { discard: true })
+  const failAll = (writes: ReadonlyArray<Write>, exit: Answer) => Effect.sync(() => (tellAll(writes, exit), exit))
+
+  /** What one caller did costs the others a second run, and nothing else; the first that meets a failing file ends it for all. */
+  const eachAlone = Effect.fnUntraced(function* (writes: ReadonlyArray<Write>) {
+    for (const [at, write] of writes.entries()) {
+      const failed = yield* commit([write])
+      if (failed !== undefined) return yield* failAll(writes.slice(at + 1), failed)
+    }
+    return undefined
+  })
+
+  /** What a batch has taken and not yet told how it ended. */
+  let underWay: ReadonlyArray<Write> = []
 
   const writing: Batching.Batching<Write> = yield* Batching.make(
     { capacity, gathers: true },
     Effect.fnUntraced(function* (waiting: ReadonlyArray<Write>) {
       const writes = waiting.filter(({ cancelled }) => !cancelled)
       const start = yield* Clock.monotonicTimeNanos
+      underWay = writes
       yield* commit(writes)
+      underWay = []
       yield* Metric.update(commitSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
       yield* Metric.update(batchSize, writes.length)
       yield* Metric.update(queueDepth, waiting.length + writing.size())
@@ -254,6 +281,8 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
 
   /** How many gave up since those who did were last taken out. */
   let gaveUp = 0
+
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
 
   /** The hot path: one callback, and no more objects than it needs. */
   const submit = <A, E, R = never>(
@@ -265,19 +294,24 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       if (isInsideTransaction(sql, context)) return resume(insideTransaction)
       const taken = Waiting.start(fiber, awaited)
       if (SqlError.isSqlError(taken)) return resume(Effect.fail(taken))
-      const answer = resume as (exit: Answer) => void
       const write: Write = {
         work: work(context as Context.Context<R>),
-        answer:
-          taken === undefined
-            ? answer
-            : (exit) => {
-                taken()
-                answer(exit)
-              },
+        answer: (exit) => {
+          taken?.()
+          if (write.afterCommit.length === 0 || Exit.isFailure(exit)) return resume(exit as Exit.Exit<A, E>)
+          // In a fiber of its own: what it waits for may be the next batch.
+          const all = Effect.forEach(write.afterCommit, (one) => Effect.ignoreCause(one, failedAfterCommit))
+          runFork(
+            Effect.andThen(
+              all,
+              Effect.sync(() => resume(exit as Exit.Exit<A, E>)),
+            ),
+          )
+        },
         taken,
         cancelled: false,
         stop: undefined,
+        afterCommit: [],
       }
       if (!writing.offer(write)) {
         taken?.()
@@ -295,9 +329,20 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     })
 
   const quiesce = Effect.andThen(writing.close, acknowledging.close).pipe(
-    Effect.onInterrupt(() => Effect.map(writing.takeBack, (left) => tellAll(left, closed))),
+    Effect.onInterrupt(() =>
+      Effect.map(writing.takeBack, (left) => {
+        tellAll(left, closed)
+        for (const { stop } of underWay) stop?.() // a part that does not end is told so, and the rest of its batch can end
+      }),
+    ),
   )
 
+  const statement = <A extends object>(text: string, params: () => ReadonlyArray<unknown>) =>
+    submit<ReadonlyArray<A>, never>((context) => ({
+      text,
+      params: params(),
+      bigints: Context.get(context, SqlClient.SafeIntegers),
+    }))
   const executing = <A extends object = Row>(text: string, params: ReadonlyArray<unknown> = []) => {
     switch (kindOf(text)._tag) {
       case "Opens":
@@ -309,11 +354,9 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       case "Vacuum":
         return notAWrite
       default:
-        return submit<ReadonlyArray<A>, never>((context) => ({
-          text,
-          params: params.map(copyOf),
-          bigints: Context.get(context, SqlClient.SafeIntegers),
-        }))
+        return params.every(isPlain)
+          ? statement<A>(text, () => params.slice())
+          : Effect.flatMap(copied(params), (own) => statement<A>(text, () => own))
     }
   }
 
@@ -331,6 +374,20 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
   }
 })
 
+const isPlain = (param: unknown) => typeof param !== "object" || param === null
+
+/** A copy when it is asked for. An object may fail to be read. */
+const copied = (params: ReadonlyArray<unknown>) =>
+  Effect.try({
+    try: () => params.map(copyOf),
+    catch: (cause) =>
+      new SqlError.SqlError({
+        reason: new SqlError.UnknownError({ cause, message: "A parameter cannot be read", operation: "execute" }),
+      }),
+  })
+
+const failedAfterCommit = { log: "Error", message: "afterCommit callback failed" } as const
+
 /** What is wrong with the file or its disk fails everybody at once: nobody's write is at fault. */
 const isOfTheFile: ReadonlySet<NativeReason> = new Set<NativeReason>([
   "Busy",
@@ -342,6 +399,9 @@ const isOfTheFile: ReadonlySet<NativeReason> = new Set<NativeReason>([
   "NotADatabase",
   "NoPermission",
 ])
+
+const ofTheFile = (exit: Answer): Answer | undefined =>
+  Exit.isFailure(exit) && isOfTheFile.has(nativeReason(Cause.squash(exit.cause))) ? exit : undefined
 
 const refused = (reason: WriterError["reason"]) => Exit.fail(new WriterError({ reason }))
 const closed = refused("Closed")
