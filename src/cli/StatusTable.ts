@@ -5,14 +5,8 @@
 import { DateTime, Option } from "effect"
 import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
 import { size } from "../operator/Wording.ts"
+import { shortCommand } from "../processes/Processes.ts"
 import { clean, table } from "./OneShot.ts"
-
-const longestCommand = 80
-
-/** Of the program itself the name is enough. */
-const program = (command: string) => command.replace(/^\S*\//, "")
-
-const shortened = (text: string) => (text.length > longestCommand ? `${text.slice(0, longestCommand - 3)}...` : text)
 
 const count = (n: number) => n.toLocaleString("en-US")
 
@@ -89,13 +83,14 @@ const opener = (it: OpenedBy, status: Status) => [
       (at) => `seen reading since ${ago(at, status)}`,
     ),
   ),
-  shortened(program(clean(it.command))),
+  shortCommand(clean(it.command)),
 ]
 
 const openers = (status: Status): ReadonlyArray<string> =>
   Option.match(status.opened_by, {
     onNone: () => ["cannot be seen on this system"],
-    onSome: (all) => (all.length === 0 ? ["nobody is seen"] : table(all.map((it) => opener(it, status))).split("\n")),
+    onSome: (all) =>
+      all.length === 0 ? ["no process that can be seen"] : table(all.map((it) => opener(it, status))).split("\n"),
   })
 
 const engine = (status: Status) => {

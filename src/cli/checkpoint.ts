@@ -1,8 +1,8 @@
 /** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
-import { Console, Effect, Layer } from "effect"
+import { Console, Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { nameOf } from "../processes/Processes.ts"
 import { Database } from "../sqlite/Database.ts"
-import { processName } from "../sqlite/ProcessName.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
 import { Checkpoint, isInTheWay } from "../wal/Checkpoint.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
@@ -23,7 +23,8 @@ const once = Effect.fnUntraced(function* (wanted: "passive" | "truncate") {
   if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
   const passive = yield* run("PASSIVE")
   const done = wanted === "truncate" && passive.outcome === "Complete" ? yield* run("TRUNCATE") : passive
-  const holders = done.outcome === "Complete" ? [] : yield* database.lockHolders
+  if (done.outcome === "Complete") return done
+  const holders = Option.getOrElse(yield* database.lockHolders, () => [])
   return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })
 })
 
@@ -45,7 +46,7 @@ const rows = (file: string, done: Checkpoint) => [
   ["log frames", done.logFrames < 0 ? "unknown" : String(done.logFrames)],
   ["checkpointed", done.checkpointedFrames < 0 ? "unknown" : String(done.checkpointedFrames)],
   ["took", `${done.elapsedMillis.toFixed(1)} ms`],
-  ...done.blockers.map((holder) => ["in the way", OneShot.clean(processName(holder, holder.lock))]),
+  ...done.blockers.map((holder) => ["in the way", OneShot.clean(nameOf(holder, holder.lock))]),
 ]
 
 export const checkpoint = Command.make(

@@ -3,7 +3,7 @@
  *
  * A guard that is off has promised nothing, so its exposure is no reason.
  */
-import { holderNames } from "../sqlite/ProcessName.ts"
+import { holderNames } from "../processes/Processes.ts"
 import type { DatabaseStatus, HealthReason } from "./Snapshot.ts"
 
 /** A commit is exposed for an interval by design, and for one more while a checkpoint that was due is late. */

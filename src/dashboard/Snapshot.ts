@@ -5,7 +5,7 @@
  * its unit. What is unknown is null, never 0.
  */
 import { Schema } from "effect"
-import { WalLock } from "../sqlite/LockTable.ts"
+import { WalLock } from "../processes/LockTable.ts"
 import { CheckpointMode, CheckpointOutcome } from "../wal/Checkpoint.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
@@ -31,7 +31,7 @@ const Blocked = Schema.Struct({
   runs: Count,
   since_ms: Finite,
   seconds: Finite,
-  /** Empty means unknown, never nobody. */
+  /** The processes that are seen to block them; `command` is short, as in log lines. */
   blockers: Schema.Array(
     Schema.Struct({ pid: Schema.Int, command: Schema.String, lock: WalLock, since_ms: Finite, seconds: Finite }),
   ),

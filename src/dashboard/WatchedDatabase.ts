@@ -3,6 +3,7 @@
  * is issued, no lock is taken, nobody waits.
  */
 import { Clock, Duration, Effect, Metric, Option } from "effect"
+import { shortCommand } from "../processes/Processes.ts"
 import { Database } from "../sqlite/Database.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
@@ -81,7 +82,12 @@ export const make = ({
       const seconds = Number(nanos - from) / 1e9
       return { seconds, since_ms: Math.round(millis - seconds * 1000) }
     }
-    const blockers = [...seen.values()].map(({ since: from, ...holder }) => ({ ...holder, ...age(from) }))
+    const blockers = [...seen.values()].map(({ command, lock, pid, since: from }) => ({
+      pid,
+      command: shortCommand(command),
+      lock,
+      ...age(from),
+    }))
     return { outcome, runs, ...age(since), blockers }
   })
 

@@ -3,12 +3,13 @@
  * back to. The only examinations that open it with SQLite, read-only, and after everything that is read as bytes.
  */
 import { Clock, DateTime, Effect, Option, Path, Result } from "effect"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { restoreCommand, unfinished } from "../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { endStatement, openSessions } from "../state/OpenSessions.ts"
 import { NotExamined, type Seen } from "./Examination.ts"
-import { type Facts, isAtRest, isOpen, owners } from "./Facts.ts"
+import { type Facts, isAtRest, isOpen, processesOf } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
 import type { Reading } from "./Readable.ts"
 import { command, quoted } from "../sqlite/ShellCommand.ts"
@@ -32,7 +33,10 @@ export const integrity = (readable: Reading, backups: ReadonlyArray<string>) =>
     const check = Effect.result(Integrity.check(file))
     const first = yield* check
     // A database at rest is read without a lock: who opened and wrote it meanwhile made the verdict worthless.
-    const isStale = Result.isFailure(first) && isAtRest(facts) && isOpen({ owners: yield* owners(file) })
+    const isStale =
+      Result.isFailure(first) &&
+      isAtRest(facts) &&
+      isOpen({ processes: yield* processesOf(DatabaseFile.resolve(file)) })
     const result = isStale ? yield* check : first
     if (Result.isSuccess(result)) return nothing("quick_check found nothing")
     const { findings, reason } = result.failure
@@ -62,7 +66,7 @@ export const sessions = (readable: Reading) =>
     const { file, situation } = yield* readable
     const found = yield* Effect.provide(openSessions, ReadOnly.layer(file, situation))
     if (Option.isNone(found)) return nothing("no engine keeps its memory here")
-    const mayRun = Option.exists(facts.owners, (them) => them.some(({ mayWrite }) => mayWrite))
+    const mayRun = Option.exists(facts.processes, (them) => them.some(({ mayWrite }) => mayWrite))
     const never = found.value.filter(({ isNewest }) => !(isNewest && mayRun))
     const seen = `${count(found.value.length, "session")} without an end${never.length < found.value.length ? ", the newest may be running" : ""}`
     if (never.length === 0) return nothing(seen)
@@ -102,9 +106,9 @@ export const backup = (backups: ReadonlyArray<string>) =>
     const path = yield* Path.Path
     const remedy = command("seawall backup", facts.file)
     const findings: Array<Omit<Finding, "subject">> = []
-    const left = Option.isSome(facts.owners) ? yield* unfinished(facts.file) : [] // else it may be on its way
+    const left = Option.isSome(facts.processes) ? yield* unfinished(facts.file) : [] // else it may be on its way
     if (left.length > 0) {
-      const message = `${count(left.length, "file")} of a backup that was never finished ${left.length === 1 ? "is" : "are"} beside it; nobody who can be seen is at it`
+      const message = `${count(left.length, "file")} of a backup that was never finished ${left.length === 1 ? "is" : "are"} beside it; no process that can be seen has it open`
       findings.push({ severity: "notice", message, evidence: { files: left }, remedy: command("rm", ...left) })
     }
     const [newest] = backups

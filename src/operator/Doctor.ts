@@ -8,6 +8,8 @@
  */
 import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Array as Arr, Effect, Order, type Scope } from "effect"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import type { DatabaseHeaderError } from "../sqlite/outside/DatabaseHeader.ts"
 import * as ContentExaminations from "./ContentExaminations.ts"
@@ -15,7 +17,6 @@ import * as Examination from "./Examination.ts"
 import * as Facts from "./Facts.ts"
 import { type Report, Subject, worstFirst } from "./Finding.ts"
 import * as LogExaminations from "./LogExaminations.ts"
-import * as OpenHere from "./OpenHere.ts"
 import * as ProcessExaminations from "./ProcessExaminations.ts"
 import * as Readable from "./Readable.ts"
 import * as SystemExaminations from "./SystemExaminations.ts"
@@ -47,8 +48,8 @@ const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyA
  */
 export const examine = Effect.fn("Doctor.examine")(function* (
   file: string,
-): Effect.fn.Return<Report, DatabaseHeaderError | OpenHere.OpenHereError, NodeServices.NodeServices | Scope.Scope> {
-  yield* OpenHere.refuse(file)
+): Effect.fn.Return<Report, DatabaseHeaderError | OpenHereError, NodeServices.NodeServices | Scope.Scope> {
+  yield* ensureNotOpenHere(DatabaseFile.resolve(file))
   const gathered = yield* Effect.result(Facts.gather(file))
   const backups = yield* BackupFiles.list(file)
   if (gathered._tag === "Failure") {

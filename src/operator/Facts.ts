@@ -6,19 +6,13 @@
  * Only for a process that holds no SQLite connection to the database (see `FileBytes`).
  */
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as Processes from "../processes/Processes.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import * as FileBytes from "../sqlite/outside/FileBytes.ts"
 import * as LogFile from "../sqlite/outside/LogFile.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
 import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
-import { type Opener, openers } from "../sqlite/outside/Openers.ts"
-
-export interface Owner extends Opener {
-  /** Its command line; none when it cannot be seen. */
-  readonly words: ReadonlyArray<string>
-  /** Whether it has the file open for writing; yes when that cannot be seen. */
-  readonly mayWrite: boolean
-}
 
 export interface Facts {
   /** As it was given: for what is said, and for commands. */
@@ -41,15 +35,16 @@ export interface Facts {
   readonly laterIndex: Result.Result<Option.Option<LogIndex.LogIndex>, FileBytes.FileBytesError>
   /** The network file system that it lies on. */
   readonly network: Option.Option<string>
-  /** Who has it open, as far as this user and this PID namespace see. None where nobody is seen (no Linux). */
-  readonly owners: Option.Option<ReadonlyArray<Owner>>
+  /** The processes that use it, as this user and this PID namespace see them; none where no process can be seen (no Linux). */
+  readonly processes: Option.Option<ReadonlyArray<Processes.Process>>
 }
 
-/** Whether somebody has it open: an empty answer of a system that shows it is as much of a "nobody" as there is. */
-export const isOpen = ({ owners }: Pick<Facts, "owners">): boolean => Option.exists(owners, (them) => them.length > 0)
+/** Whether a process is seen to use it. */
+export const isOpen = ({ processes }: Pick<Facts, "processes">): boolean =>
+  Option.exists(processes, (them) => them.length > 0)
 
-/** Nobody has it open, and that could be seen. */
-export const isAtRest = (facts: Facts): boolean => Option.isSome(facts.owners) && !isOpen(facts)
+/** No process uses it, and that could be seen. */
+export const isAtRest = (facts: Facts): boolean => Option.isSome(facts.processes) && !isOpen(facts)
 
 /** The index, when SQLite would trust it. */
 export const validIndex = ({ index }: Facts): Option.Option<LogIndex.LogIndex> =>
@@ -70,29 +65,12 @@ const readIndex = (target: string) =>
     Effect.result,
   )
 
-/** O_WRONLY and O_RDWR in the flags of `/proc/PID/fdinfo`, which are octal. */
-const writes = (fdinfo: string) => (parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] ?? "2", 8) & 3) !== 0
-
-const ownerOf = Effect.fnUntraced(function* (target: string, opener: Opener) {
-  const fs = yield* FileSystem.FileSystem
-  const read = (name: string) => Effect.orElseSucceed(fs.readFileString(`/proc/${opener.pid}/${name}`), () => "")
-  const descriptors = yield* Effect.orElseSucceed(fs.readDirectory(`/proc/${opener.pid}/fd`), () => [])
-  const onFile = yield* Effect.filter(descriptors, (descriptor) =>
-    fs.readLink(`/proc/${opener.pid}/fd/${descriptor}`).pipe(
-      Effect.map((link) => link === target),
-      Effect.orElseSucceed(() => false),
-    ),
+/** The processes that use the database now; none where no process can be seen. */
+export const processesOf = (file: DatabaseFile.DatabaseFile) =>
+  Effect.map(
+    Processes.using(file),
+    Option.map((them) => them.filter(Processes.isUsing)),
   )
-  const flags = yield* Effect.forEach(onFile, (descriptor) => read(`fdinfo/${descriptor}`))
-  const words = (yield* read("cmdline")).split("\0").filter((word) => word !== "")
-  return { ...opener, words, mayWrite: flags.length === 0 || flags.some(writes) } satisfies Owner
-})
-
-export const owners = Effect.fnUntraced(function* (target: string) {
-  const fs = yield* FileSystem.FileSystem
-  if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none()
-  return Option.some(yield* Effect.forEach(yield* openers(target), (opener) => ownerOf(target, opener)))
-})
 
 /** A journal that was ended has no first byte (`journal_mode = PERSIST`), or no bytes at all. */
 const isHotJournal = Effect.fnUntraced(function* (journal: string) {
@@ -107,13 +85,14 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const header = yield* DatabaseHeader.read(file)
-  const target = yield* Effect.orElseSucceed(fs.realPath(file), () => path.resolve(file))
+  const named = DatabaseFile.resolve(file)
+  const target = named.path
   const info = (name: string) => Effect.option(fs.stat(name))
-  const before = yield* owners(target)
+  const before = yield* processesOf(named)
   const index = yield* readIndex(target)
   const log = yield* Effect.result(LogFile.read(`${target}-wal`))
   const laterIndex = yield* readIndex(target)
-  const after = yield* owners(target)
+  const after = yield* processesOf(named)
   const [main, wal, shm] = [yield* info(target), yield* info(`${target}-wal`), yield* info(`${target}-shm`)]
   const modified = [main, wal].flatMap((it) => Option.toArray(Option.flatMap(it, ({ mtime }) => mtime)))
   return {
@@ -131,7 +110,7 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
     network: Option.flatMap(yield* NetworkFileSystem.detect(path.dirname(target)), ({ kind, type }) =>
       kind === "network" ? Option.some(type) : Option.none(),
     ),
-    // Who came or went meanwhile counts: what is said about a database at rest must not be said about another.
-    owners: isOpen({ owners: after }) ? after : before,
+    // A process that came or went meanwhile counts: what is said about a database at rest must not be said about another.
+    processes: isOpen({ processes: after }) ? after : before,
   } satisfies Facts
 })

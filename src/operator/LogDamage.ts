@@ -120,7 +120,7 @@ export const remedy = (facts: Facts): string => {
   const isGone = damage.value.evidence["log_bytes"] === 0
   if (!isAtRest(facts)) {
     // Who has a log open that is gone from the folder still takes it over when it closes.
-    const pids = Option.match(facts.owners, { onNone: () => [], onSome: (them) => them.map(({ pid }) => pid) })
+    const pids = Option.match(facts.processes, { onNone: () => [], onSome: (them) => them.map(({ pid }) => pid) })
     return isGone && pids.length > 0 ? `kill ${pids.join(" ")}` : command("seawall backup", facts.file)
   }
   if (isGone) return `put ${quoted(wal)} back beside the database`

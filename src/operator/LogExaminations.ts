@@ -53,7 +53,7 @@ const leftBehind: Examination<never> = {
       ...(facts.hasHotJournal ? [`${facts.target}-journal`] : []),
     ]
     if (files.length === 0) return nothing("no log, no index and no journal beside the database")
-    if (Option.isNone(facts.owners)) return yield* needsLinux
+    if (Option.isNone(facts.processes)) return yield* needsLinux
     if (isOpen(facts)) return nothing(`${count(files.length, "file")} of those who have it open`)
     const parsed = Option.flatten(Result.getSuccess(facts.log))
     const commits = Option.match(parsed, { onNone: () => 0, onSome: (found) => found.commits })
@@ -97,7 +97,7 @@ export const judgeVersion = (facts: Facts): Seen => {
   const verdict = SqliteVersion.verdict(last)
   if (!isWal(facts)) return nothing(`${seen}, not in WAL mode`)
   if (verdict === "Safe") return nothing(`${seen}, whose log reset is safe`)
-  const owners = Option.getOrElse(facts.owners, () => [])
+  const processes = Option.getOrElse(facts.processes, () => [])
   return {
     seen,
     findings: [
@@ -107,7 +107,7 @@ export const judgeVersion = (facts: Facts): Seen => {
           verdict === "Unsafe"
             ? `the last writer was SQLite ${last}, which can corrupt the database when two connections write and checkpoint at the same instant`
             : `the last writer was SQLite ${last}, which was withdrawn by its makers`,
-        evidence: { sqlite_version: last, pids: owners.map(({ pid }) => pid) },
+        evidence: { sqlite_version: last, pids: processes.map(({ pid }) => pid) },
         remedy: `in the program that writes, use SQLite ${SqliteVersion.safeVersions}`,
       },
     ],

@@ -11,22 +11,23 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { DateTime, Effect, FileSystem, Option, Schema } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Layer } from "effect"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
+import type { Process } from "../processes/Processes.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
 import * as LogFile from "../sqlite/outside/LogFile.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
 import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
-import { NotAtRestError, type Opener, openers } from "../sqlite/outside/Openers.ts"
+import { NotAtRestError } from "../sqlite/outside/AtRest.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
-import * as OpenHere from "./OpenHere.ts"
+import { processesOf } from "./Facts.ts"
 import { Status } from "./Status.ts"
 
-export { OpenHereError } from "./OpenHere.ts"
-
 /** No database, one that cannot be read, or one that is open here. */
-export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHere.OpenHereError
+export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHereError
 
 interface Log extends Pick<
   Status,
@@ -98,7 +99,7 @@ const notRead = (reason: string, isPassing = false): Engine => ({ state: "not_re
 const whyNot = (error: unknown) => {
   if (error instanceof NotAtRestError) {
     return error.reason === "Open"
-      ? "somebody opened the database during this look; look again"
+      ? "another process opened the database during this look; look again"
       : `${error.what.join(", ")} was left by a process that was ended, and belongs to the database; whatever opens it for writing next takes it over`
   }
   if (Schema.isSchemaError(error)) return "its tables are not those of an engine that Seawall knows"
@@ -124,16 +125,16 @@ interface Seen {
   readonly target: string
   readonly journalMode: "wal" | "rollback"
   readonly isOpen: boolean
-  readonly canSeeOpeners: boolean
+  readonly canSeeProcesses: boolean
   readonly logBytes: number
 }
 
-const readEngine = ({ canSeeOpeners, isOpen, journalMode, logBytes, target }: Seen): Effect.Effect<Engine> => {
+const readEngine = ({ canSeeProcesses, isOpen, journalMode, logBytes, target }: Seen): Effect.Effect<Engine> => {
   if (!isOpen && logBytes === 0) return readThrough(ReadOnly.layer(target, "AtRest"))
   if (!isOpen) {
-    const left = canSeeOpeners
+    const left = canSeeProcesses
       ? "the log was left by a process that did not close it"
-      : "who has the database open cannot be seen on this system"
+      : "the processes that use the database cannot be seen on this system"
     return Effect.succeed(notRead(`${left}; opening the database could take the log over, which changes its files`))
   }
   if (journalMode === "rollback") {
@@ -146,10 +147,10 @@ const readEngine = ({ canSeeOpeners, isOpen, journalMode, logBytes, target }: Se
   })
 }
 
-const engineFields = (engine: Engine, isOpen: boolean, canSeeOpeners: boolean) => {
+const engineFields = (engine: Engine, isOpen: boolean, canSeeProcesses: boolean) => {
   const found = engine.state === "read" ? Option.some(engine.stored) : Option.none()
   const session = Option.flatMap(found, ({ lastSession }) => lastSession)
-  const withoutEnd = isOpen || !canSeeOpeners ? ("open" as const) : ("not_closed" as const)
+  const withoutEnd = isOpen || !canSeeProcesses ? ("open" as const) : ("not_closed" as const)
   return {
     engine_state: engine.state,
     engine_state_reason: engine.state === "not_read" ? Option.some(engine.reason) : Option.none(),
@@ -169,7 +170,7 @@ const engineFields = (engine: Engine, isOpen: boolean, canSeeOpeners: boolean) =
 
 const iso = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
-const openedBy = ({ command, locks, pid, runningSince }: Opener) => ({
+const openedBy = ({ command, locks, pid, runningSince }: Process) => ({
   pid,
   command,
   locks,
@@ -181,8 +182,9 @@ const openedBy = ({ command, locks, pid, runningSince }: Opener) => ({
 export const look = Effect.fn("Look.look")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const lookedAt = yield* DateTime.now
-  const target = yield* Effect.orElseSucceed(fs.realPath(file), () => file)
-  yield* OpenHere.refuse(file)
+  const named = DatabaseFile.resolve(file)
+  const target = named.path
+  yield* ensureNotOpenHere(named)
   const stat = (path: string) => Effect.option(fs.stat(path))
   const sizeOf = (path: string) =>
     Effect.map(stat(path), (found) =>
@@ -195,9 +197,9 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
     )
 
   const header = yield* DatabaseHeader.read(file)
-  const canSeeOpeners = Option.isSome(yield* stat("/proc/self/fd"))
-  const all = yield* openers(target)
-  const isOpen = all.length > 0
+  const processes = yield* processesOf(named)
+  const canSeeProcesses = Option.isSome(processes)
+  const isOpen = Option.exists(processes, (them) => them.length > 0)
   const database = yield* stat(target)
   const logBytes = yield* sizeOf(`${target}-wal`)
   const indexBytes = yield* sizeOf(`${target}-shm`)
@@ -208,7 +210,7 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
   // From here on nothing may read the files as bytes before the connection is closed again.
   const engine: Engine = Option.isNone(journalMode)
     ? { state: "absent" }
-    : yield* readEngine({ target, journalMode: journalMode.value, isOpen, canSeeOpeners, logBytes })
+    : yield* readEngine({ target, journalMode: journalMode.value, isOpen, canSeeProcesses, logBytes })
 
   return new Status({
     file,
@@ -228,7 +230,7 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
     log_bytes: logBytes,
     index_bytes: indexBytes,
     ...log,
-    opened_by: canSeeOpeners ? Option.some(all.map(openedBy)) : Option.none(),
-    ...engineFields(engine, isOpen, canSeeOpeners),
+    opened_by: Option.map(processes, (them) => them.map(openedBy)),
+    ...engineFields(engine, isOpen, canSeeProcesses),
   })
 }, Effect.provide(NodeFileSystem.layer))

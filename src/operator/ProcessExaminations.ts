@@ -3,24 +3,24 @@
  * settings of another program's connection it does not show, so what only those could tell is said to be unknown.
  */
 import { Effect, type FileSystem, Option, Schedule } from "effect"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { nameOf, namesOf, type Process } from "../processes/Processes.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
-import { type Opener, openers } from "../sqlite/outside/Openers.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
-import { type Facts, type Owner, validIndex } from "./Facts.ts"
+import { type Facts, processesOf, validIndex } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
 import { command } from "../sqlite/ShellCommand.ts"
-import { count, ownerName } from "./Wording.ts"
+import { count } from "./Wording.ts"
 
 const nothing = (seen: string): Seen => ({ seen, findings: [] })
-const pidsOf = (owners: ReadonlyArray<{ readonly pid: number }>) => owners.map(({ pid }) => pid)
-const namesOf = (owners: ReadonlyArray<Owner>) => owners.map(ownerName).join(", ")
+const pidsOf = (processes: ReadonlyArray<Process>) => processes.map(({ pid }) => pid)
 
 const openElsewhere: Examination<never> = {
   subject: "open-elsewhere",
-  examine: Effect.fnUntraced(function* ({ file, owners }) {
-    if (Option.isNone(owners)) return yield* needsLinux
-    const them = owners.value
-    if (them.length === 0) return nothing("nobody, as far as this user and this container see")
+  examine: Effect.fnUntraced(function* ({ file, processes }) {
+    if (Option.isNone(processes)) return yield* needsLinux
+    const them = processes.value
+    if (them.length === 0) return nothing("in no process that this user and this container see")
     return {
       seen: count(them.length, "process", "processes"),
       findings: [
@@ -54,12 +54,12 @@ interface Hold {
   readonly mark: Option.Option<number>
 }
 
-const holdsOf = (them: ReadonlyArray<Opener & { readonly words?: Owner["words"] }>, index: LogIndex.LogIndex) =>
-  them.flatMap(({ command, locks, pid, words = [] }) =>
+const holdsOf = (them: ReadonlyArray<Process>, index: LogIndex.LogIndex) =>
+  them.flatMap(({ command, locks, pid }) =>
     locks.flatMap((lock): ReadonlyArray<Hold> => {
       if (!lock.startsWith("read")) return []
       const slot = Number(lock.slice("read".length))
-      const name = ownerName({ command, pid, words })
+      const name = nameOf({ command, pid })
       return [{ pid, name, slot, mark: slot === 0 ? Option.none() : (index.readMarks[slot] ?? Option.none()) }]
     }),
   )
@@ -94,20 +94,24 @@ export const pins = (holds: ReadonlyArray<Hold>, index: LogIndex.LogIndex): Read
 const pinnedLog: Examination<FileSystem.FileSystem> = {
   subject: "pinned-log",
   examine: Effect.fnUntraced(function* (facts: Facts) {
-    if (Option.isNone(facts.owners)) return yield* needsLinux
+    if (Option.isNone(facts.processes)) return yield* needsLinux
     const index = validIndex(facts)
     if (Option.isNone(index)) {
       const read = yield* Effect.fromResult(facts.index)
       return nothing(Option.isNone(read) ? "no reader, for there is no log" : "no reader, for the log is not in use")
     }
-    let held = holdsOf(facts.owners.value, index.value)
+    const file = DatabaseFile.resolve(facts.file)
+    let held = holdsOf(facts.processes.value, index.value)
     let last = index.value
     for (let look = 0; look < looks && held.length > 0; look++) {
       yield* Effect.sleep(lookInterval)
       const later = yield* LogIndex.read(`${facts.target}-shm`)
       if (Option.isNone(later)) return nothing("no reader, for the log is gone")
       last = later.value
-      const now = holdsOf(yield* openers(facts.target), last)
+      const now = holdsOf(
+        Option.getOrElse(yield* processesOf(file), () => []),
+        last,
+      )
       held = held.filter((hold) => now.some(isSame(hold)))
     }
     if (held.length === 0) return nothing("no reader held its snapshot for a second")
@@ -116,7 +120,7 @@ const pinnedLog: Examination<FileSystem.FileSystem> = {
 }
 
 /** `seawall run` and `seawall guard`, installed or from the sources. A guard inside another program is not seen. */
-export const isGuard = ({ words }: Pick<Owner, "words">) =>
+export const isGuard = ({ words }: Pick<Process, "words">) =>
   words.some(
     (word, at) =>
       /(?:^|\/)(?:seawall|main\.[jt]s)$/.test(word) && (words[at + 1] === "run" || words[at + 1] === "guard"),
@@ -128,14 +132,18 @@ const again = Schedule.max([Schedule.recurs(looks - 1), Schedule.spaced(lookInte
 /** Whether it is on is a setting of the other program's connection. The checkpointer's lock in its hands is proof. */
 const autocheckpoint: Examination<FileSystem.FileSystem> = {
   subject: "autocheckpoint",
-  examine: Effect.fnUntraced(function* ({ owners, target }: Facts) {
-    if (Option.isNone(owners)) return yield* needsLinux
-    const guards = owners.value.filter(isGuard)
+  examine: Effect.fnUntraced(function* ({ file, processes }: Facts) {
+    if (Option.isNone(processes)) return yield* needsLinux
+    const guards = processes.value.filter(isGuard)
     if (guards.length === 0) return nothing("no guard has the database open")
-    const others = owners.value.filter((owner) => !isGuard(owner) && owner.mayWrite)
-    if (others.length === 0) return nothing("nobody else may write beside the guard")
-    const look = Effect.map(openers(target), (seen: ReadonlyArray<Opener>) =>
-      pidsOf(seen.filter(({ locks, pid }) => locks.includes("checkpoint") && pidsOf(others).includes(pid))),
+    const others = processes.value.filter((it) => !isGuard(it) && it.mayWrite)
+    if (others.length === 0) return nothing("no other process may write beside the guard")
+    const look = Effect.map(processesOf(DatabaseFile.resolve(file)), (seen) =>
+      pidsOf(
+        Option.getOrElse(seen, () => []).filter(
+          ({ locks, pid }) => locks.includes("checkpoint") && pidsOf(others).includes(pid),
+        ),
+      ),
     )
     const pids = yield* Effect.repeat(look, { schedule: again, until: (found) => found.length > 0 })
     const caught = others.filter(({ pid }) => pids.includes(pid))

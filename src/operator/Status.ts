@@ -5,7 +5,7 @@
  */
 import { Option, Schema } from "effect"
 import { LogEndReason } from "../sqlite/outside/LogFile.ts"
-import { WalLock } from "../sqlite/LockTable.ts"
+import { WalLock } from "../processes/LockTable.ts"
 
 const Nullable = Schema.OptionFromNullOr
 
@@ -52,7 +52,7 @@ export class Status extends Schema.Class<Status>("seawall/operator/Status")({
   log_commits: Nullable(Count),
   /** Why a log that was left ends where it does. */
   log_end: Nullable(LogEndReason),
-  /** Null where it cannot be seen. Nobody means that nobody is seen: a process in another container may be invisible. */
+  /** Null where no process can be seen. Empty: no process is seen to use it; one in another container may be invisible. */
   opened_by: Nullable(Schema.Array(OpenedBy)),
   /** `absent`: no engine keeps its memory here. */
   engine_state: Schema.Literals(["read", "absent", "not_read"]),

@@ -9,17 +9,16 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Exit, FileSystem, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
-import * as Autocheckpoint from "./Autocheckpoint.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as OpenFiles from "../processes/OpenFiles.ts"
+import * as Processes from "../processes/Processes.ts"
+import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { Database } from "./Database.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
 import { DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import { lockHolders } from "./LockHolders.ts"
 import * as LogSync from "./LogSync.ts"
-import * as OpenFiles from "./OpenFiles.ts"
-import { openedBy } from "./Sidecars.ts"
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -78,8 +77,8 @@ const make = Effect.gen(function* () {
     autocheckpoint: Autocheckpoint.set(sql),
     cutGently: Effect.void,
     syncFile: FileSync.sync(file),
-    others: withFiles(openedBy(file)),
-    lockHolders: withFiles(lockHolders(file)),
+    others: withFiles(Processes.using(target)),
+    lockHolders: withFiles(Processes.lockHolders(target)),
   })
 })
 

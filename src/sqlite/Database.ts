@@ -14,6 +14,9 @@ import { Config, Context, Duration, Effect, Exit, FileSystem, Layer, Option, Sco
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import type { LockHolder } from "../processes/LockTable.ts"
+import * as OpenFiles from "../processes/OpenFiles.ts"
+import * as Processes from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { DatabaseOpenError, fromNative, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
@@ -21,14 +24,9 @@ import { locate } from "./DatabasePath.ts"
 import { type Durability, DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import { lockHolders } from "./LockHolders.ts"
-import type { LockHolder } from "./LockTable.ts"
 import * as LogSizeLimit from "./LogSizeLimit.ts"
 import * as LogSync from "./LogSync.ts"
-import * as OpenFiles from "./OpenFiles.ts"
-import { processName } from "./ProcessName.ts"
 import * as SafeClient from "./SafeClient.ts"
-import * as Sidecars from "./Sidecars.ts"
 import * as Writer from "./Writer.ts"
 
 /** How a database is opened; `file` alone has no default. */
@@ -90,10 +88,10 @@ export interface DatabaseService {
   readonly replaced: Effect.Effect<DurabilityError>
   /** What a power cut could still take. */
   readonly exposure: Exposure.Exposure
-  /** The other processes that have the file open, as far as that can be seen. */
-  readonly others: Effect.Effect<ReadonlyArray<Sidecars.Process>>
-  /** The other processes that hold a lock of the log now (readers, a writer, a checkpointer), as far as that can be seen. */
-  readonly lockHolders: Effect.Effect<ReadonlyArray<LockHolder>>
+  /** The other processes that use the file, or another one of its name (`has`); none where no process can be seen. */
+  readonly others: Effect.Effect<Option.Option<ReadonlyArray<Processes.Process>>>
+  /** The other processes that hold a lock of the WAL now: readers, a writer, a checkpointer. None when locks cannot be seen. */
+  readonly lockHolders: Effect.Effect<Option.Option<ReadonlyArray<LockHolder>>>
   /** Looks now whether the file or its WAL was replaced. @internal */
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
   /** Which files were opened: for a second connection to them. @internal */
@@ -223,6 +221,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
   const cutGently = yield* LogSizeLimit.cutGently(sql, stored)
+  const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
   const database = Database.of({
     sql,
     holder,
@@ -244,8 +243,8 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     }),
     quiesce: quiesceOnce,
     syncFile: FileSync.sync(stored),
-    lockHolders: Effect.provideService(lockHolders(stored), FileSystem.FileSystem, fs),
-    others: Effect.provideService(Sidecars.openedBy(stored), FileSystem.FileSystem, fs),
+    lockHolders: withFiles(Processes.lockHolders(target)),
+    others: withFiles(Processes.using(target)),
     cutGently,
     version: String(version[0]?.[0]),
     exposure,
@@ -287,11 +286,17 @@ const openConnection = Effect.fnUntraced(function* (
     }
     const end = yield* Shutdown.step("close database", Scope.close(connection, Exit.void))
     if (readOnly) return
-    const left = yield* Sidecars.present(file)
+    const target = DatabaseFile.resolve(file)
+    const left = [target.wal, target.shm].filter((at) => DatabaseFile.look(at) !== undefined)
     if (left.length === 0) return
-    const others = yield* Sidecars.openedBy(file)
-    const shutdown = yield* Shutdown.Shutdown
-    const holders = [...(yield* shutdown.leftBehind), ...others.map((it) => processName(it))]
+    const others = Option.getOrElse(yield* Processes.using(target), () => []).filter(Processes.isUsing)
+    const { leftBehind } = yield* Shutdown.Shutdown
+    // The registration of this layer ends after its connection.
+    const here = (yield* OpenFiles.timesOpen(file)) > 1 ? [`this process (pid ${process.pid})`] : []
+    const ownHolders = [...(yield* leftBehind), ...here]
+    // The sidecars of a process that goes on to use the database are rightly there.
+    if (end === "done" && ownHolders.length === 0 && others.some(({ has }) => has === "this")) return
+    const holders = [...ownHolders, ...others.map((it) => Processes.namesOf([it]))]
     const stillOpen = holders.length > 0 ? `still open in ${holders.join(", ")}` : "unknown"
     const reason = end === "done" ? stillOpen : "the connection did not close"
     yield* Effect.annotateLogs(Effect.logWarning("database sidecars left"), { files: left.join(" "), reason })

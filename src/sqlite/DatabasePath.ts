@@ -6,7 +6,7 @@ import { Effect, FileSystem, Option, Path, type PlatformError } from "effect"
 import { type DatabaseFile, isMountPointIn, look, resolve } from "../files/DatabaseFile.ts"
 import { DatabaseOpenError, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
-import * as OpenFiles from "./OpenFiles.ts"
+import * as OpenFiles from "../processes/OpenFiles.ts"
 
 export interface PathOptions {
   readonly file: string

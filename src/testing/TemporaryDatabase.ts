@@ -22,8 +22,8 @@ export const alone = <A, E, R>(database: Layer.Layer<A | Database, E, R>) =>
     Effect.map(Database, (real) => ({
       ...real,
       syncFile: Effect.void,
-      others: Effect.succeed([]),
-      lockHolders: Effect.succeed([]),
+      others: Effect.succeedSome([]),
+      lockHolders: Effect.succeedSome([]),
     })),
   ).pipe(Layer.provideMerge(database))
 

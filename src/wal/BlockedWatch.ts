@@ -5,9 +5,9 @@
  * speed any query makes a few runs wait. Nothing is repeated in between.
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
+import type { LockHolder } from "../processes/LockTable.ts"
+import { nameOf } from "../processes/Processes.ts"
 import type { Database } from "../sqlite/Database.ts"
-import type { LockHolder } from "../sqlite/LockTable.ts"
-import { processName } from "../sqlite/ProcessName.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 
 /** How long runs must have been blocked before that is worth a line. */
@@ -52,7 +52,7 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
     seen.size === 0
       ? "unknown"
       : [...seen.values()]
-          .map((holder) => processName(holder, holder.lock, `for ${seconds(holder.since, now).toFixed(1)} s`))
+          .map((holder) => nameOf(holder, holder.lock, `for ${seconds(holder.since, now).toFixed(1)} s`))
           .join(", ")
 
   const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {

@@ -7,7 +7,7 @@
  * https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
  */
 import { Clock, Duration, Effect, Metric, Schema } from "effect"
-import { LockHolder, type WalLock } from "../sqlite/LockTable.ts"
+import { LockHolder, type WalLock } from "../processes/LockTable.ts"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
 
 /**
@@ -71,7 +71,7 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
   checkpointedFrames: Schema.Int,
   /** Milliseconds, on the monotonic clock, of the PRAGMA alone. */
   elapsedMillis: Schema.Finite,
-  /** Who keeps it from finishing, as far as that can be seen; empty means nobody or unknown. */
+  /** The processes that are seen to keep it from finishing; a process in another container is not seen. */
   blockers: Schema.Array(LockHolder).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
 }) {}
 

@@ -8,11 +8,11 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, identity, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as Processes from "../processes/Processes.ts"
 import { compiling } from "../sqlite/Compiling.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
-import { processNames } from "../sqlite/ProcessName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
-import { openedBy } from "../sqlite/Sidecars.ts"
 import { hasNoop, safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 
@@ -61,12 +61,13 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
 /** One connection cannot meet the WAL-reset bug by itself; together with another process it can. @internal */
 export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: string) {
   if (verdict(version) !== "Unsafe") return
-  const others = yield* openedBy(file)
+  const seen = yield* Processes.using(DatabaseFile.resolve(file))
+  const others = Option.getOrElse(seen, () => []).filter(Processes.isUsing)
   if (others.length === 0) return
   yield* Effect.annotateLogs(Effect.logWarning("sqlite version unsafe"), {
     version,
     danger: "two processes that write and checkpoint at the same instant can corrupt the database",
-    others: processNames(others),
+    others: Processes.namesOf(others),
     safe: safeVersions,
   })
 }, Effect.provide(NodeFileSystem.layer))

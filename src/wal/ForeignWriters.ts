@@ -7,8 +7,8 @@
  * anew only when a write finds it wholly copied. Nothing from outside can hold that writer back; it is said once.
  */
 import { Clock, Duration, Effect, Option, Ref, Schedule } from "effect"
+import { namesOf } from "../processes/Processes.ts"
 import type { Database } from "../sqlite/Database.ts"
-import { processNames } from "../sqlite/ProcessName.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { GuardedCheckpoint } from "./GuardedCheckpoint.ts"
 
@@ -36,13 +36,14 @@ export const watch = Effect.fnUntraced(function* ({ checkpoint, database, maxFra
   const growing = yield* Ref.make(Option.none<Growing>())
 
   const tell = Effect.fnUntraced(function* (frames: WalFrames, since: bigint, now: bigint) {
-    const writers = (yield* database.lockHolders).filter(({ lock }) => lock === "write")
+    const holders = Option.getOrElse(yield* database.lockHolders, () => [])
+    const writers = holders.filter(({ lock }) => lock === "write")
     yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint cannot bound the log"), {
       outcome: "WriterBusy",
       log_frames: frames.log,
       checkpointed_frames: frames.checkpointed,
       seconds: Number(now - since) / 1e9,
-      writers: processNames(writers),
+      writers: writers.length === 0 ? "unknown" : namesOf(writers),
       advice: "the writer never pauses; let it pause for a few milliseconds, or checkpoint by itself",
     })
   })

@@ -6,8 +6,8 @@
  * Whoever runs one does it `withTurn`: two checkpoints of a guard never overlap.
  */
 import { Clock, Duration, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
+import { holderNames } from "../processes/Processes.ts"
 import { Database } from "../sqlite/Database.ts"
-import { holderNames } from "../sqlite/ProcessName.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
 import {
   Checkpoint,
@@ -113,11 +113,10 @@ export const make = Effect.gen(function* () {
   const withBlockers = (done: Checkpoint) =>
     done.outcome === "Complete"
       ? Effect.succeed(done)
-      : Effect.map(
-          database.lockHolders,
-          (holders) =>
-            new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) }),
-        )
+      : Effect.map(database.lockHolders, (seen) => {
+          const holders = Option.getOrElse(seen, () => [])
+          return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })
+        })
 
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
   const failed = Effect.fnUntraced(function* (error: unknown) {

@@ -10,9 +10,9 @@
  */
 import { Config, Context, Duration, Effect, Fiber, identity, Layer, Option, Ref, Schedule, Semaphore } from "effect"
 import type { SqlError } from "effect/sql"
+import { isUsing, namesOf } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
-import { processNames } from "../sqlite/ProcessName.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
@@ -194,11 +194,12 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")),
     GuardedCheckpoint.warnIfIncomplete,
   )
-  const truncateUnlessShared = Effect.flatMap(database.others, (others) =>
+  const users = Effect.map(database.others, (others) => Option.getOrElse(others, () => []).filter(isUsing))
+  const truncateUnlessShared = Effect.flatMap(users, (others) =>
     others.length === 0
       ? truncate
       : Effect.annotateLogs(Effect.logInfo("wal_checkpoint truncate skipped"), {
-          reason: `still open in ${processNames(others)}`,
+          reason: `still open in ${namesOf(others)}`,
         }),
   )
 

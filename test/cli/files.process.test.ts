@@ -84,7 +84,13 @@ describe("seawall checkpoint", () => {
     const { code, stdout } = await seawall("checkpoint", "test.db", "--mode", "truncate", "--json")
     const blocked = JSON.parse(stdout) as Record<string, unknown>
     expect(blocked).toMatchObject({ mode: "PASSIVE", outcome: "ReaderBlocked" })
-    expect(blocked["blockers"]).toEqual([{ pid: reader.pid, command: "python3", lock: expect.stringMatching(/^read/) }])
+    expect(blocked["blockers"]).toEqual([
+      {
+        pid: reader.pid,
+        command: expect.stringMatching(/^\S*python3 -c import sqlite3, sys c = /),
+        lock: expect.stringMatching(/^read/),
+      },
+    ])
     expect(code).toBe(2)
     await writer.end()
     await reader.end()
@@ -95,7 +101,7 @@ describe("seawall checkpoint", () => {
     const writer = await beside('c.execute("BEGIN IMMEDIATE")')
     const { code, stdout } = await seawall("checkpoint", "test.db", "--mode", "truncate")
     expect(stdout).toContain("WriterBusy")
-    expect(stdout).toContain(`python3 (pid ${writer.pid}, write)`)
+    expect(stdout).toMatch(new RegExp(` python3 -c import sqlite3.*\\(pid ${writer.pid}, write\\)`))
     expect(code).toBe(2)
     await writer.end()
   })

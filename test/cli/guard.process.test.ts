@@ -113,7 +113,9 @@ describe("seawall guard", () => {
     const [line] = lines(ended, "wal_checkpoint cannot bound the log")
     expect(line?.annotations).toMatchObject({ outcome: "WriterBusy", database: "test.db" })
     const [skipped] = lines(ended, "wal_checkpoint truncate skipped")
-    expect(skipped?.annotations["reason"]).toBe(`still open in python3 (pid ${writing.pid})`)
+    expect(skipped?.annotations["reason"]).toMatch(
+      new RegExp(`^still open in python3 -c import select.*\\(pid ${writing.pid}\\)$`),
+    )
     expect(logSize("test.db")).toBeGreaterThan(0)
     expect(rowsIn("test.db")).toBeGreaterThan(0)
     const rows = await writing.end()

@@ -10,8 +10,9 @@ import { judgeVersion } from "../../src/operator/LogExaminations.ts"
 import type { Facts } from "../../src/operator/Facts.ts"
 import * as ProcessExaminations from "../../src/operator/ProcessExaminations.ts"
 import { judgeNetwork, judgeSpace } from "../../src/operator/SystemExaminations.ts"
+import * as DatabaseFile from "../../src/files/DatabaseFile.ts"
+import { using } from "../../src/processes/Processes.ts"
 import { stampOf } from "../../src/sqlite/copies/BackupFiles.ts"
-import { openedBy } from "../../src/sqlite/Sidecars.ts"
 import { copyOf, leftBehind } from "../support/LeftFiles.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { owner } from "../support/Owner.ts"
@@ -82,13 +83,13 @@ describe("autocheckpoint", () => {
       expect(about(yield* examine(file), "autocheckpoint")).toBeUndefined()
       yield* owner(file, { before: "", name: ["/usr/lib/seawall/main.js", "run"] })
       const facts = yield* gather(file)
-      const reading = Option.map(facts.owners, (owners) =>
-        owners.map((one) => ({ ...one, mayWrite: ProcessExaminations.isGuard(one) })),
+      const reading = Option.map(facts.processes, (them) =>
+        them.map((one) => ({ ...one, mayWrite: ProcessExaminations.isGuard(one) })),
       )
       const [, , autocheckpoint] = ProcessExaminations.examinations
-      const run = (owners: Facts["owners"]) =>
-        Examination.run({ ...facts, owners }, autocheckpoint!).pipe(Effect.provide(NodeServices.layer))
-      expect((yield* run(facts.owners)).findings).toHaveLength(1)
+      const run = (processes: Facts["processes"]) =>
+        Examination.run({ ...facts, processes }, autocheckpoint!).pipe(Effect.provide(NodeServices.layer))
+      expect((yield* run(facts.processes)).findings).toHaveLength(1)
       expect((yield* run(reading)).findings).toEqual([])
     }),
   )
@@ -279,7 +280,7 @@ describe("a backup that was never finished", () => {
       const partial = `${file}.manual.20261102T000000000Z.partial`
       for (const suffix of ["", "-journal"]) fs.writeFileSync(partial + suffix, "half of it")
       const writing = yield* ChildProcess.make("tail", ["-f", partial])
-      yield* Effect.repeat(openedBy(partial), { until: (users) => users.length > 0 })
+      yield* Effect.repeat(using(DatabaseFile.resolve(partial)), { until: Option.exists((them) => them.length > 0) })
       const words = "never finished"
       const unfinished = Effect.map(examineUntouched(file), ({ findings }) =>
         findings.filter(({ message }) => message.includes(words)),
@@ -298,7 +299,7 @@ describe("an examination that cannot be made", () => {
   it.live("is a notice, never silent: who has a file open is seen on Linux only", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10)")
-      const facts = { ...(yield* gather(file)), owners: Option.none() }
+      const facts = { ...(yield* gather(file)), processes: Option.none() }
       for (const examination of ProcessExaminations.examinations) {
         const { examined, findings } = yield* Examination.run(facts, examination)
         expect(examined).toEqual([])

@@ -1,6 +1,6 @@
 /** What every `Database` keeps, whoever opened its connection: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, type Layer } from "effect"
+import { Duration, Effect, Exit, Fiber, type Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
@@ -98,7 +98,7 @@ export const databaseContract = <E>(
         yield* quiesce
         yield* quiesce
         expect(Exit.isSuccess(yield* Effect.exit(syncFile))).toBe(true)
-        expect([yield* lockHolders, yield* others]).toEqual([[], []])
+        expect([yield* lockHolders, yield* others]).toEqual([Option.some([]), Option.some([])])
       }).pipe(Effect.provide(layer)),
     )
   })

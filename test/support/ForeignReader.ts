@@ -4,7 +4,7 @@ import { spawn } from "node:child_process"
 
 const program = (file: string, statements: ReadonlyArray<string>) => `
 import sqlite3, sys
-c = sqlite3.connect(${JSON.stringify(file)}, isolation_level=None, timeout=5)
+c = sqlite3.connect(${JSON.stringify(file)}, isolation_level=None, timeout=5, uri=True)
 for s in ${JSON.stringify(statements)}: c.execute(s).fetchall()
 print("ready", flush=True)
 sys.stdin.read()

@@ -5,8 +5,8 @@
  */
 import { Clock, Context, Effect, identity, Layer, Option, Ref } from "effect"
 import { SqlClient } from "effect/sql"
+import type { LockHolder } from "../../src/processes/LockTable.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import type { LockHolder } from "../../src/sqlite/LockTable.ts"
 import * as Checkpoint from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
@@ -52,7 +52,7 @@ const pretended = Layer.effect(
     ...database,
     syncFile: Effect.void,
     cutGently: Effect.void,
-    lockHolders: Effect.succeed([pinnedReader]),
+    lockHolders: Effect.succeedSome([pinnedReader]),
   })),
 ).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, identity, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
+import type { Process } from "../../src/processes/Processes.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
@@ -31,14 +32,14 @@ const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
       ),
   })
 
-const others = (processes: ReadonlyArray<{ readonly pid: number; readonly command: string }>) =>
+const others = (processes: ReadonlyArray<Process>) =>
   Layer.effect(
     Database,
     Effect.map(Database, (database) => ({
       ...database,
       syncFile: Effect.void,
-      others: Effect.succeed(processes),
-      lockHolders: Effect.succeed(processes.map((process) => ({ ...process, lock: "write" as const }))),
+      others: Effect.succeedSome(processes),
+      lockHolders: Effect.succeedSome(processes.map(({ command, pid }) => ({ pid, command, lock: "write" as const }))),
     })),
   ).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
 
@@ -54,7 +55,15 @@ const guarded = (
     Layer.provideMerge(LogCapture.layer),
   )
 
-const writer = { pid: 4711, command: "writer" }
+const writer: Process = {
+  pid: 4711,
+  command: "/opt/app/writer --fast",
+  words: ["/opt/app/writer", "--fast"],
+  locks: ["write"],
+  mayWrite: true,
+  runningSince: Option.none(),
+  has: "this",
+}
 
 describe("a log that other processes write", () => {
   it.effect("is copied when it is long, although nothing is committed here", () =>
@@ -93,7 +102,7 @@ describe("a log that other processes write", () => {
         }
         const said = yield* logged("wal_checkpoint cannot bound the log")
         expect(said.map(({ level }) => level)).toEqual(["Warn"])
-        expect(said[0]?.fields).toMatchObject({ outcome: "WriterBusy", writers: "writer (pid 4711)" })
+        expect(said[0]?.fields).toMatchObject({ outcome: "WriterBusy", writers: "writer --fast (pid 4711)" })
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("1 second")
         expect(yield* logged("wal_checkpoint bounds the log again")).toHaveLength(1)
@@ -129,7 +138,7 @@ describe("a log that other processes write", () => {
       expect(entries.some(({ fields }) => fields["mode"] === "TRUNCATE")).toBe(false)
       const skipped = entries.filter(({ event }) => event === "wal_checkpoint truncate skipped")
       expect(skipped.map(({ fields, level }) => [level, fields["reason"]])).toEqual([
-        ["Info", "still open in writer (pid 4711)"],
+        ["Info", "still open in writer --fast (pid 4711)"],
       ])
     }),
   )

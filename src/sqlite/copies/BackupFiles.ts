@@ -5,9 +5,10 @@
  * Each is one whole database file, and has passed `quick_check` before it got its name. What is being written has a name
  * that ends in `.partial`, and is no backup.
  */
-import { Array as Arr, DateTime, Effect, FileSystem, Order, Path } from "effect"
+import { Array as Arr, DateTime, Effect, FileSystem, Option, Order, Path } from "effect"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import { isUsing, usingOrThis } from "../../processes/Processes.ts"
 import { command } from "../ShellCommand.ts"
-import * as Sidecars from "../Sidecars.ts"
 
 /** From before a session, or from its clean end. */
 export type SessionBackup = "bak" | "post"
@@ -49,8 +50,10 @@ export const unfinished = Effect.fnUntraced(function* (file: string, kind?: Back
     const [, whole = "", base, found] = partial.exec(name) ?? []
     if (base !== path.basename(file) || (kind ?? found) !== found) return Effect.succeed(false)
     // Looked for again after that: it may have got its name meanwhile.
-    return Effect.flatMap(Sidecars.users(path.join(folder, whole)), (users) =>
-      users.length > 0 ? Effect.succeed(false) : Effect.orElseSucceed(fs.exists(path.join(folder, name)), () => false),
+    return Effect.flatMap(usingOrThis(DatabaseFile.resolve(path.join(folder, whole))), (processes) =>
+      Option.exists(processes, (them) => them.some(isUsing))
+        ? Effect.succeed(false)
+        : Effect.orElseSucceed(fs.exists(path.join(folder, name)), () => false),
     )
   })
   return left.map((name) => path.join(folder, name))

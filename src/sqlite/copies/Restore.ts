@@ -11,8 +11,8 @@ import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
-import * as OpenFiles from "../OpenFiles.ts"
-import { ensureNotOpen } from "../outside/Openers.ts"
+import * as OpenFiles from "../../processes/OpenFiles.ts"
+import { ensureNotOpen } from "../outside/AtRest.ts"
 
 /** A database that was not replaced: it is as it was, or, after the last two reasons, under the names that the message says. */
 export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreError", {

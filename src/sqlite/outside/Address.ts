@@ -6,7 +6,8 @@
  */
 import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
-import { connectedIn } from "../LockTable.ts"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import { connected, linesOf } from "../../processes/LockTable.ts"
 
 /**
  * - `Open`: read as everybody else reads. Its locks and a journal are heeded, and it is also right for what has no log at
@@ -50,11 +51,13 @@ const saysWal = (file: string) => {
   return version[0] === 2
 }
 
-/** Whether a process has the log's index open: it holds a lock on it. Where that is unknown (no Linux), a log is held. */
+/** Whether a process is connected to the WAL, or may be: it holds a lock of it. Where locks cannot be seen (no Linux), a WAL is held. */
 const isHeld = (file: string) => {
   if (!fs.existsSync("/proc/locks")) return fs.existsSync(`${file}-wal`)
-  const inode = String(fs.statSync(`${file}-shm`).ino)
-  return connectedIn(fs.readFileSync("/proc/locks", "utf8"), inode).length > 0
+  const index = DatabaseFile.look(`${file}-shm`)
+  if (index === undefined) return false
+  const { certain, uncertain } = linesOf(fs.readFileSync("/proc/locks", "utf8"), index.identity, process.pid)
+  return connected([...certain, ...uncertain]).length > 0
 }
 
 export interface Address {

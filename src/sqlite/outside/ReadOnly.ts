@@ -13,9 +13,9 @@ import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
 import { locate } from "../DatabasePath.ts"
-import * as Sidecars from "../Sidecars.ts"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { type Situation, urlOf } from "./Address.ts"
-import { ensureNotOpen, NotAtRestError } from "./Openers.ts"
+import { ensureNotOpen, NotAtRestError } from "./AtRest.ts"
 
 /** How long a statement waits for somebody else, in milliseconds. */
 const busyTimeout: Readonly<Record<Situation, number>> = {
@@ -44,8 +44,7 @@ const ensureAtRest = Effect.fnUntraced(function* (file: string, target: string) 
 
 /** Without its sidecars, a read-only connection would create a `-wal`. */
 const ensureSidecars = Effect.fnUntraced(function* (file: string, target: string) {
-  const sidecars = yield* Sidecars.present(target)
-  if (sidecars.length === 2) return
+  if ([`${target}-wal`, `${target}-shm`].every((name) => DatabaseFile.look(name) !== undefined)) return
   return yield* new DatabaseOpenError({
     file,
     reason: "Unknown",

@@ -1,13 +1,14 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import { ChildProcess } from "effect/process"
 import { SqlClient } from "effect/sql"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { Backup, BackupError } from "../../../src/sqlite/copies/Backup.ts"
 import * as BackupFiles from "../../../src/sqlite/copies/BackupFiles.ts"
-import { openedBy } from "../../../src/sqlite/Sidecars.ts"
+import * as DatabaseFile from "../../../src/files/DatabaseFile.ts"
+import { using } from "../../../src/processes/Processes.ts"
 import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
 import { endingEarly } from "../../support/endingEarly.ts"
 import { list } from "../../support/files.ts"
@@ -136,7 +137,7 @@ describe("what is removed", () => {
       const partial = `${older(folder, 1)}.partial`
       for (const suffix of ["", "-journal"]) fs.writeFileSync(partial + suffix, "")
       const writing = yield* ChildProcess.make("tail", ["-f", partial])
-      yield* Effect.repeat(openedBy(partial), { until: (users) => users.length > 0 })
+      yield* Effect.repeat(using(DatabaseFile.resolve(partial)), { until: Option.exists((them) => them.length > 0) })
       yield* BackupFiles.prune(`${folder}/test.db`, "bak", 1)
       expect(yield* list(folder)).toHaveLength(2)
       yield* writing.kill()

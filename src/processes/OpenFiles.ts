@@ -3,9 +3,10 @@
  * because POSIX drops all of a process's locks on a file when any descriptor for it is closed.
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  *
- * Knows what Seawall opened, on every system; a connection of somebody else's it does not know. Touches nothing but `stat`.
+ * Knows what Seawall opened, on every system; a connection that Seawall did not open it knows by its index, on Linux and in
+ * WAL mode alone. Touches nothing but `stat` and `/proc`.
  */
-import { Effect, type Scope } from "effect"
+import { Effect, FileSystem, Schema, type Scope } from "effect"
 import { constVoid } from "effect/Function"
 import { type DatabaseFile, type Identity, look } from "../files/DatabaseFile.ts"
 
@@ -59,16 +60,6 @@ export const register = (
 
 const identityOf = (entry: Entry) => (entry.identity ??= look(entry.file)?.identity)
 
-/** Whether this process has it open, by whatever path it was opened. */
-export const isOpen = (file: string): Effect.Effect<boolean> =>
-  Effect.sync(() => {
-    const wanted = look(file)?.identity
-    for (const entry of entries) {
-      if (wanted !== undefined && identityOf(entry) === wanted) return true
-    }
-    return false
-  })
-
 /** Another path under which this process has that very file open: SQLite would keep a second WAL for it. */
 export const otherNameOf = ({ found, path }: DatabaseFile): string | undefined => {
   if (found === undefined) return undefined
@@ -77,3 +68,34 @@ export const otherNameOf = ({ found, path }: DatabaseFile): string | undefined =
   }
   return undefined
 }
+
+/** How many registrations of this process have it open, by whatever path it was opened. */
+export const timesOpen = (file: string): Effect.Effect<number> =>
+  Effect.sync(() => {
+    const wanted = look(file)?.identity
+    return wanted === undefined ? 0 : [...entries].filter((entry) => identityOf(entry) === wanted).length
+  })
+
+/** Whether this process has it open, by whatever path it was opened. */
+export const isOpen = (file: string): Effect.Effect<boolean> => Effect.map(timesOpen(file), (times) => times > 0)
+
+/** The process that asked has the database open: nothing was touched. */
+export class OpenHereError extends Schema.TaggedError<OpenHereError>()("OpenHereError", { file: Schema.String }) {
+  override get message() {
+    return `this process has ${this.file} open itself, and a look at the files would drop its locks; look from another process`
+  }
+}
+
+/** Whether this process is connected to the WAL: a connection has the index open. */
+const hasIndexOpen = Effect.fnUntraced(function* ({ shm }: DatabaseFile) {
+  const fs = yield* FileSystem.FileSystem
+  const index = look(shm)?.identity
+  if (index === undefined) return false
+  const descriptors = yield* Effect.orElseSucceed(fs.readDirectory("/proc/self/fd"), () => [])
+  return descriptors.some((descriptor) => look(`/proc/self/fd/${descriptor}`)?.identity === index)
+})
+
+/** Succeeds when this process may read the files as bytes. */
+export const ensureNotOpenHere = Effect.fnUntraced(function* (file: DatabaseFile) {
+  if ((yield* isOpen(file.path)) || (yield* hasIndexOpen(file))) return yield* new OpenHereError({ file: file.given })
+})

@@ -3,9 +3,9 @@ import { Effect, Exit, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import * as fs from "node:fs"
+import * as OpenFiles from "../../src/processes/OpenFiles.ts"
 import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import * as OpenFiles from "../../src/sqlite/OpenFiles.ts"
 import { LogCapture } from "../../src/testing/LogCapture.ts"
 import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
@@ -22,6 +22,7 @@ describe("the files that this process has open", () => {
       fs.symlinkSync(file, `${file}.link`)
       fs.writeFileSync(`${file}.other`, "")
       yield* Scope.provide(OpenFiles.register(`${file}.link`), second)
+      expect(yield* OpenFiles.timesOpen(file)).toBe(2)
       yield* Scope.close(first, Exit.void)
       expect(yield* OpenFiles.isOpen(file)).toBe(true)
       expect(yield* OpenFiles.isOpen(`${file}.other`)).toBe(false)

@@ -1,0 +1,284 @@
+/**
+ * The processes that use a database, as `/proc` shows them (Linux), and the one way to name a process.
+ *
+ * Files are compared by device and inode, not by name: a process may know the file by another name, and may have another
+ * file, or one that was deleted, under this name. `using` walks all of `/proc`; `lockHolders` reads the table of locks alone,
+ * and suits a guard that asks often. Nothing here opens a file of the database.
+ * Processes of other PID namespaces are invisible, and so are other users' processes until they use the WAL.
+ */
+import { Effect, FileSystem, Option } from "effect"
+import * as path from "node:path"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { connected, holdersIn, type Line, linesOf, type LockHolder, locksOf, type WalLock } from "./LockTable.ts"
+
+/** A process that uses a database, or another file of its name. */
+export interface Process {
+  readonly pid: number
+  /** Its command line without control characters, at most 200 characters; else the kernel's name of it, else `unknown`. */
+  readonly command: string
+  /** Its command line, word by word; empty when it cannot be seen. */
+  readonly words: ReadonlyArray<string>
+  /** Of the WAL. */
+  readonly locks: ReadonlyArray<WalLock>
+  /** Whether it has the database open for writing; yes when that cannot be seen. */
+  readonly mayWrite: boolean
+  /** When the process started, in milliseconds since 1970; it may have opened the file later. */
+  readonly runningSince: Option.Option<number>
+  /**
+   * What it has open. The first that is true:
+   * - `deleted`: a deleted `-wal` or `-shm` of the database, which it goes on to use, or a deleted file of the database's name.
+   * - `this`: the database itself, by whatever name, or a lock of its WAL.
+   * - `another`: a file of the database's name that is another one. It does not use this database.
+   * - `unknown`: a lock of a file that cannot be compared, and may be the index of this database's WAL.
+   */
+  readonly has: "this" | "another" | "deleted" | "unknown"
+}
+
+/** Whether a process uses the database, or may use it. */
+export const isUsing = ({ has }: Process): boolean => has !== "another"
+
+/** What is known of one descriptor that is about the database. */
+interface Descriptor {
+  readonly of: "database" | "index" | "deleted" | "deleted sidecar" | "another"
+  readonly mayWrite: boolean
+}
+
+/** What the descriptors of all processes are compared with. */
+interface Wanted {
+  readonly file: DatabaseFile.DatabaseFile
+  readonly database: DatabaseFile.Identity | undefined
+  readonly index: DatabaseFile.Identity | undefined
+  /** Of the folder: a deleted file of this name elsewhere is that of another container. */
+  readonly device: string | undefined
+  readonly inodes: ReadonlySet<string | undefined>
+}
+
+const deviceOf = (identity: DatabaseFile.Identity | undefined) => identity?.split(":")[0]
+const inodeOf = (identity: DatabaseFile.Identity | undefined) => identity?.split(":")[1]
+
+const wantedOf = (file: DatabaseFile.DatabaseFile): Wanted => {
+  const database = DatabaseFile.look(file.path)?.identity
+  const index = DatabaseFile.look(file.shm)?.identity
+  return {
+    file,
+    database,
+    index,
+    device: deviceOf(DatabaseFile.look(path.dirname(file.path))?.identity),
+    inodes: new Set([inodeOf(database), inodeOf(index)].filter((inode) => inode !== undefined)),
+  }
+}
+
+/** O_WRONLY and O_RDWR in the flags of `/proc/PID/fdinfo`, which are octal. */
+const writes = (fdinfo: string) => (parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] ?? "2", 8) & 3) !== 0
+
+const deletedSuffix = " (deleted)"
+
+const kindOf = (wanted: Wanted, link: string, identity: DatabaseFile.Identity): Option.Option<Descriptor["of"]> => {
+  if (identity === wanted.database) return Option.some("database")
+  if (identity === wanted.index) return Option.some("index")
+  if (link === wanted.file.path) return Option.some("another")
+  if (!link.endsWith(deletedSuffix) || deviceOf(identity) !== wanted.device) return Option.none()
+  const name = link.slice(0, -deletedSuffix.length)
+  if (name === wanted.file.path) return Option.some("deleted")
+  return name === wanted.file.wal || name === wanted.file.shm ? Option.some("deleted sidecar") : Option.none()
+}
+
+/**
+ * The text of the link and of `fdinfo` comes from memory; `stat` may ask a server that does not answer, so it is asked only
+ * about a file of the right name or number. `fdinfo` has the number since Linux 5.14.
+ */
+const descriptorOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number, descriptor: string) {
+  const fs = yield* FileSystem.FileSystem
+  const at = `/proc/${pid}/fd/${descriptor}`
+  const link = yield* Effect.orElseSucceed(fs.readLink(at), () => "")
+  if (!link.startsWith("/")) return Option.none()
+  const fdinfo = yield* Effect.orElseSucceed(fs.readFileString(`/proc/${pid}/fdinfo/${descriptor}`), () => "")
+  const inode = /^ino:\s*(\d+)$/m.exec(fdinfo)?.[1]
+  const { path: name, shm, wal } = wanted.file
+  const hasName = [name, wal, shm].some((one) => link === one || link === one + deletedSuffix)
+  if (!hasName && inode !== undefined && !wanted.inodes.has(inode)) return Option.none()
+  const identity = DatabaseFile.look(at)?.identity
+  if (identity === undefined) return Option.none()
+  return Option.map(kindOf(wanted, link, identity), (of): Descriptor => ({ of, mayWrite: writes(fdinfo) }))
+})
+
+/** Of the database, among those of one process; none when its descriptors cannot be seen. */
+const descriptorsOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number) {
+  const fs = yield* FileSystem.FileSystem
+  const names = yield* Effect.option(fs.readDirectory(`/proc/${pid}/fd`))
+  if (Option.isNone(names)) return Option.none()
+  const found = yield* Effect.forEach(names.value, (name) => descriptorOf(wanted, pid, name))
+  return Option.some(found.flatMap((one) => Option.toArray(one)))
+})
+
+/** The descriptors of each process that was looked at. */
+type Seen = ReadonlyMap<number, Option.Option<ReadonlyArray<Descriptor>>>
+
+/** @internal */
+export interface Locks {
+  readonly certain: ReadonlyArray<Line>
+  readonly unknown: ReadonlyArray<Line>
+}
+
+/**
+ * What is uncertain in the table becomes certain by a process that has both a line and a descriptor of the index. What is
+ * left may be a lock of this file only where the descriptors of its holder cannot be seen. @internal
+ */
+export const settle = (
+  { certain, uncertain }: ReturnType<typeof linesOf>,
+  hasIndex: (pid: number) => Option.Option<boolean>,
+): Locks => {
+  const named = uncertain.filter(({ pid }) => Option.contains(hasIndex(pid), true))
+  const only = named.filter((line) => named.every(({ file, pid }) => pid !== line.pid || file === line.file))
+  const files = new Set(only.map(({ file }) => file))
+  return files.size > 0
+    ? { certain: [...certain, ...uncertain.filter(({ file }) => files.has(file))], unknown: [] }
+    : { certain, unknown: uncertain.filter(({ pid }) => Option.isNone(hasIndex(pid))) }
+}
+
+const hasOf = (pid: number, descriptors: ReadonlyArray<Descriptor>, locks: Locks): Option.Option<Process["has"]> => {
+  const has = (of: Descriptor["of"]) => descriptors.some((one) => one.of === of)
+  if (has("deleted sidecar") || (has("deleted") && !has("database"))) return Option.some("deleted")
+  if (has("database") || connected(locks.certain).includes(pid)) return Option.some("this")
+  if (has("another")) return Option.some("another")
+  return connected(locks.unknown).includes(pid) ? Option.some("unknown") : Option.none()
+}
+
+const longestCommand = 200
+
+/** Clock ticks per second of the times in `/proc`, fixed in Linux' interface for programs. */
+const ticksPerSecond = 100
+
+/** The 22nd word of `/proc/PID/stat`; the second is a name in parentheses that may hold anything. */
+const startTicks = (stat: string) => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19])
+
+const read = (name: string) =>
+  FileSystem.FileSystem.use((fs) => Effect.orElseSucceed(fs.readFileString(name), () => ""))
+
+const cleaned = (text: string) =>
+  text
+    .replaceAll(/[\s\p{Cc}]+/gu, " ")
+    .trim()
+    .slice(0, longestCommand)
+
+/** The kernel's name of a process is often that of a thread, so the command line comes first. */
+const commandOf = Effect.fnUntraced(function* (pid: number) {
+  const line = yield* read(`/proc/${pid}/cmdline`)
+  const command = cleaned(line) || cleaned(yield* read(`/proc/${pid}/comm`)) || "unknown"
+  return { command, words: line.split("\0").filter((word) => word !== "") }
+})
+
+const all = Effect.fnUntraced(function* (file: DatabaseFile.DatabaseFile) {
+  const fs = yield* FileSystem.FileSystem
+  if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none()
+  const wanted = wantedOf(file)
+  const table = wanted.index === undefined ? "" : yield* read("/proc/locks")
+  const lines = linesOf(table, wanted.index ?? "", process.pid)
+  const names = yield* Effect.orElseSucceed(fs.readDirectory("/proc"), () => [])
+  const pids = new Set([
+    ...names.filter((name) => /^\d+$/.test(name)).map(Number),
+    ...lines.certain.map(({ pid }) => pid),
+    ...lines.uncertain.map(({ pid }) => pid),
+  ])
+  const seen: Seen = new Map(
+    yield* Effect.forEach(pids, (pid) =>
+      Effect.map(descriptorsOf(wanted, pid), (descriptors) => [pid, descriptors] as const),
+    ),
+  )
+  const ofPid = (pid: number) => Option.flatten(Option.fromNullishOr(seen.get(pid)))
+  const hasIndex = (pid: number) => Option.map(ofPid(pid), (them) => them.some(({ of }) => of === "index"))
+  const locks = settle(lines, hasIndex)
+  const bootSeconds = Number(/^btime (\d+)$/m.exec(yield* read("/proc/stat"))?.[1])
+  const found = yield* Effect.forEach(
+    pids,
+    Effect.fnUntraced(function* (pid) {
+      const descriptors = Option.getOrElse(ofPid(pid), () => [])
+      const has = hasOf(pid, descriptors, locks)
+      if (Option.isNone(has)) return []
+      const flags = descriptors.filter(({ of }) => of === "database")
+      const started = (bootSeconds + startTicks(yield* read(`/proc/${pid}/stat`)) / ticksPerSecond) * 1000
+      const it: Process = {
+        pid,
+        ...(yield* commandOf(pid)),
+        locks: locksOf(has.value === "unknown" ? locks.unknown : locks.certain, pid),
+        mayWrite: flags.length === 0 || flags.some(({ mayWrite }) => mayWrite),
+        runningSince: Number.isFinite(started) ? Option.some(Math.round(started)) : Option.none(),
+        has: has.value,
+      }
+      return [it]
+    }),
+  )
+  return Option.some(found.flat())
+})
+
+/**
+ * The other processes that have the file that is under this path now, another one of its name, or a lock of its WAL. None
+ * where no process can be seen; an empty answer means that no process can be seen to use it, and there is no stronger one.
+ */
+export const using = (
+  file: DatabaseFile.DatabaseFile,
+): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> =>
+  Effect.map(
+    all(file),
+    Option.map((them) => them.filter(({ pid }) => pid !== process.pid)),
+  )
+
+/** The same with this process. */
+export const usingOrThis = (
+  file: DatabaseFile.DatabaseFile,
+): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> => all(file)
+
+/**
+ * The other processes that hold a lock of the WAL now. None when the locks cannot be seen, or cannot be told from those of
+ * another file, which does not happen to a process that is connected itself. A mark in `-shm` proves no reader; the lock does.
+ */
+export const lockHolders = Effect.fnUntraced(function* (file: DatabaseFile.DatabaseFile) {
+  const index = DatabaseFile.look(file.shm)?.identity
+  if (index === undefined) return Option.none()
+  const holders = holdersIn(yield* read("/proc/locks"), index, process.pid)
+  if (Option.isNone(holders)) return Option.none()
+  const pids = [...new Set(holders.value.map(({ pid }) => pid))]
+  const commands = new Map(
+    yield* Effect.forEach(pids, (pid) => Effect.map(commandOf(pid), ({ command }) => [pid, command] as const)),
+  )
+  return Option.some(
+    holders.value.map(({ lock, pid }): LockHolder => ({ pid, command: commands.get(pid) ?? "unknown", lock })),
+  )
+})
+
+interface Named {
+  readonly pid: number
+  readonly command: string
+}
+
+/** A name is for one row of a table. */
+const longestName = 60
+
+/** A command line for eyes: without the folders of its words, at most 60 characters. */
+export const shortCommand = (command: string): string => {
+  const line = command
+    .split(" ")
+    .map((word) => (word.startsWith("/") ? word.slice(word.lastIndexOf("/") + 1) : word))
+    .join(" ")
+    .trim()
+  return line.length > longestName ? `${line.slice(0, longestName)}...` : line
+}
+
+/** What a process is called in logs, messages and on the page: `python3 writer.py (pid 123, read1)`. */
+export const nameOf = ({ command, pid }: Named, ...more: ReadonlyArray<string>): string =>
+  `${shortCommand(command)} (${[`pid ${pid}`, ...more].join(", ")})`
+
+/** What a process has, where that is not simply the database. */
+const has: Readonly<Record<Process["has"], ReadonlyArray<string>>> = {
+  this: [],
+  another: ["has another file of that name"],
+  deleted: ["has a deleted file of that name"],
+  unknown: ["has a lock that may be of another file"],
+}
+
+export const namesOf = (processes: ReadonlyArray<Named & { readonly has?: Process["has"] }>): string =>
+  processes.map((it) => nameOf(it, ...has[it.has ?? "this"])).join(", ")
+
+/** With the lock that each of them holds. */
+export const holderNames = (holders: ReadonlyArray<LockHolder>): string =>
+  holders.map((it) => nameOf(it, it.lock)).join(", ")
