@@ -75,7 +75,7 @@ const checkpoint = (status: Status) =>
 
 const opener = (it: OpenedBy, status: Status) => [
   `pid ${it.pid}`,
-  it.locks.length === 0 ? "no lock held" : it.locks.join(" "),
+  it.has === "deleted" ? "a DELETED file of this name" : it.locks.length === 0 ? "no lock held" : it.locks.join(" "),
   known(
     some(it.process_started_at, (at) => `running since ${ago(at, status)}`),
     some(

@@ -47,7 +47,7 @@ export const doctor = Command.make("doctor", { db: OneShot.database, json: OneSh
   Command.withDescription(
     `Find what is wrong with a database, the worst first: each finding with its evidence and the one command or setting that mends it.
 
-Examined: integrity; the log frame by frame; a log without an owner; network file system; who has it open; readers that pin
+Examined: integrity; whether name, file and log belong together; the log frame by frame; a log without an owner; network file system; who has it open; readers that pin
 the log; the last writer's SQLite version; WAL mode; autocheckpoint beside a guard; a log larger than its data; disk
 space; sessions never closed; the newest backup. What cannot be examined here is a notice that says why.
 
@@ -61,7 +61,7 @@ Exit codes:
   0   nothing to mend: no finding above a notice
   1   it could not be examined: no such file, not a database, no permission
   2   warnings
-  65  critical: the database or its log is damaged, or commits are lost`,
+  65  critical: the database or its log is damaged, commits are lost, or a process has another file of this name open`,
   ),
   Command.withExamples([
     { command: "seawall doctor app.db", description: "What is wrong, and what mends it" },

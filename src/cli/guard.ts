@@ -12,6 +12,7 @@ import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { Watched } from "../dashboard/WatchedDatabase.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
+import { ensureSameFile } from "../processes/OtherFile.ts"
 import { safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
@@ -104,7 +105,9 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
     self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
   const files = yield* distinct(input.databases)
-  yield* Effect.forEach(files, (file) => named(file, warnOfLastWriter(file)), { discard: true })
+  yield* Effect.forEach(files, (file) => named(file, Effect.andThen(ensureSameFile(file), warnOfLastWriter(file))), {
+    discard: true,
+  })
   const databases = yield* Effect.forEach(files, (file) =>
     Effect.flatMap(Scope.fork(all), (scope) => named(file, guardOne(file, input, scope))),
   )

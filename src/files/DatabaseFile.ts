@@ -108,6 +108,9 @@ export const resolve = (given: string): DatabaseFile => {
   }
 }
 
+/** A WAL begins with a header of 32 bytes; what is longer holds frames. https://www.sqlite.org/fileformat.html#walformat */
+export const walHeaderBytes = 32
+
 /** The files that SQLite keeps beside a database. */
 export const sidecars = (file: DatabaseFile): ReadonlyArray<string> => [file.wal, file.shm, file.journal]
 

@@ -16,6 +16,7 @@ import * as ContentExaminations from "./ContentExaminations.ts"
 import * as Examination from "./Examination.ts"
 import * as Facts from "./Facts.ts"
 import { type Report, Subject, worstFirst } from "./Finding.ts"
+import * as IdentityExaminations from "./IdentityExaminations.ts"
 import * as LogExaminations from "./LogExaminations.ts"
 import * as ProcessExaminations from "./ProcessExaminations.ts"
 import * as Readable from "./Readable.ts"
@@ -61,6 +62,7 @@ export const examine = Effect.fn("Doctor.examine")(function* (
   const readable = yield* Effect.cached(Readable.make(facts))
   const all = yield* Effect.forEach(
     [
+      ...IdentityExaminations.examinations,
       ...LogExaminations.examinations,
       ...ProcessExaminations.examinations,
       ...SystemExaminations.examinations,

@@ -37,6 +37,12 @@ export interface Facts {
   readonly network: Option.Option<string>
   /** The processes that use it, as this user and this PID namespace see them; none where no process can be seen (no Linux). */
   readonly processes: Option.Option<ReadonlyArray<Processes.Process>>
+  /** The processes that have another, or a deleted, file of this name open; none where no process can be seen. */
+  readonly strangers: Option.Option<ReadonlyArray<Processes.Process>>
+  /** How many names the file has. */
+  readonly links: number
+  /** Whether the file itself is mounted there. */
+  readonly isMountPoint: boolean
 }
 
 /** Whether a process is seen to use it. */
@@ -65,12 +71,10 @@ const readIndex = (target: string) =>
     Effect.result,
   )
 
+const used = Option.map((them: ReadonlyArray<Processes.Process>) => them.filter(Processes.isUsing))
+
 /** The processes that use the database now; none where no process can be seen. */
-export const processesOf = (file: DatabaseFile.DatabaseFile) =>
-  Effect.map(
-    Processes.using(file),
-    Option.map((them) => them.filter(Processes.isUsing)),
-  )
+export const processesOf = (file: DatabaseFile.DatabaseFile) => Effect.map(Processes.using(file), used)
 
 /** A journal that was ended has no first byte (`journal_mode = PERSIST`), or no bytes at all. */
 const isHotJournal = Effect.fnUntraced(function* (journal: string) {
@@ -88,7 +92,8 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
   const named = DatabaseFile.resolve(file)
   const target = named.path
   const info = (name: string) => Effect.option(fs.stat(name))
-  const before = yield* processesOf(named)
+  const seen = yield* Processes.using(named)
+  const before = used(seen)
   const index = yield* readIndex(target)
   const log = yield* Effect.result(LogFile.read(`${target}-wal`))
   const laterIndex = yield* readIndex(target)
@@ -112,5 +117,11 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
     ),
     // A process that came or went meanwhile counts: what is said about a database at rest must not be said about another.
     processes: isOpen({ processes: after }) ? after : before,
+    strangers: Option.map(seen, (them) => them.filter(Processes.hasOther)),
+    links: named.found?.links ?? 1,
+    isMountPoint: DatabaseFile.isMountPointIn(
+      yield* Effect.orElseSucceed(fs.readFileString("/proc/self/mountinfo"), () => ""),
+      target,
+    ),
   } satisfies Facts
 })

@@ -15,6 +15,7 @@ export type Severity = typeof Severity.Type
 /** What is examined, in the order in which it is told. */
 export const Subject = Schema.Literals([
   "integrity",
+  "identity",
   "log",
   "left-behind",
   "network-file-system",

@@ -13,7 +13,7 @@ import type { SqlClient } from "effect/sql"
 import type { Layer } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
-import type { Process } from "../processes/Processes.ts"
+import { hasOther, type Process } from "../processes/Processes.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
@@ -127,9 +127,21 @@ interface Seen {
   readonly isOpen: boolean
   readonly canSeeProcesses: boolean
   readonly logBytes: number
+  /** A process has another, or a deleted, file of this name open. */
+  readonly isMixed: boolean
 }
 
-const readEngine = ({ canSeeProcesses, isOpen, journalMode, logBytes, target }: Seen): Effect.Effect<Engine> => {
+const readEngine = ({
+  canSeeProcesses,
+  isMixed,
+  isOpen,
+  journalMode,
+  logBytes,
+  target,
+}: Seen): Effect.Effect<Engine> => {
+  if (isMixed) {
+    return Effect.succeed(notRead("a process has another, or a deleted, file of this name open; see seawall doctor"))
+  }
   if (!isOpen && logBytes === 0) return readThrough(ReadOnly.layer(target, "AtRest"))
   if (!isOpen) {
     const left = canSeeProcesses
@@ -170,10 +182,11 @@ const engineFields = (engine: Engine, isOpen: boolean, canSeeProcesses: boolean)
 
 const iso = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
-const openedBy = ({ command, locks, pid, runningSince }: Process) => ({
+const openedBy = ({ command, has, locks, pid, runningSince }: Process) => ({
   pid,
   command,
   locks,
+  has,
   process_started_at: Option.map(runningSince, iso),
   reading_since: Option.none(),
 })
@@ -210,7 +223,14 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
   // From here on nothing may read the files as bytes before the connection is closed again.
   const engine: Engine = Option.isNone(journalMode)
     ? { state: "absent" }
-    : yield* readEngine({ target, journalMode: journalMode.value, isOpen, canSeeProcesses, logBytes })
+    : yield* readEngine({
+        target,
+        journalMode: journalMode.value,
+        isOpen,
+        canSeeProcesses,
+        logBytes,
+        isMixed: Option.exists(processes, (them) => them.some(hasOther)),
+      })
 
   return new Status({
     file,

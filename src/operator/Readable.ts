@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import type { Situation } from "../sqlite/outside/Address.ts"
 import { NotExamined } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen } from "./Facts.ts"
+import { namesOf } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import { size } from "./Wording.ts"
 
@@ -40,6 +41,13 @@ const copy = Effect.fnUntraced(function* (facts: Facts) {
 /** Until the scope closes. */
 export const make = Effect.fnUntraced(function* (facts: Facts) {
   const readable = (situation: Situation): Readable => ({ file: facts.target, situation })
+  const strangers = Option.getOrElse(facts.strangers, () => [])
+  if (strangers.length > 0) {
+    return yield* new NotExamined({
+      message: `${namesOf(strangers)} has another file of this name open, and to read this one would mix the two`,
+      remedy: `stop ${strangers.map(({ pid }) => `process ${pid}`).join(", ")}, then: ${command("seawall doctor", facts.file)}`,
+    })
+  }
   if (isOpen(facts)) return readable("Open")
   if (facts.hasHotJournal) {
     return yield* new NotExamined({

@@ -37,6 +37,9 @@ export interface Process {
 /** Whether a process uses the database, or may use it. */
 export const isUsing = ({ has }: Process): boolean => has !== "another"
 
+/** Whether a process has a file open that is not the database, under the database's name: what it writes does not reach this one. */
+export const hasOther = ({ has }: Process): boolean => has === "another" || has === "deleted"
+
 /** What is known of one descriptor that is about the database. */
 interface Descriptor {
   readonly of: "database" | "index" | "deleted" | "deleted sidecar" | "another"
@@ -51,12 +54,19 @@ interface Wanted {
   /** Of the folder: a deleted file of this name elsewhere is that of another container. */
   readonly device: string | undefined
   readonly inodes: ReadonlySet<string | undefined>
+  /** This process's view of the file system; in another one the same name is another file. */
+  readonly mounts: string
 }
 
 const deviceOf = (identity: DatabaseFile.Identity | undefined) => identity?.split(":")[0]
 const inodeOf = (identity: DatabaseFile.Identity | undefined) => identity?.split(":")[1]
 
-const wantedOf = (file: DatabaseFile.DatabaseFile): Wanted => {
+const mountsOf = (pid: number | "self") =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) =>
+    Effect.orElseSucceed(fs.readLink(`/proc/${pid}/ns/mnt`), () => "unknown"),
+  )
+
+const wantedOf = (file: DatabaseFile.DatabaseFile, mounts: string): Wanted => {
   const database = DatabaseFile.look(file.path)?.identity
   const index = DatabaseFile.look(file.shm)?.identity
   return {
@@ -64,6 +74,7 @@ const wantedOf = (file: DatabaseFile.DatabaseFile): Wanted => {
     database,
     index,
     device: deviceOf(DatabaseFile.look(path.dirname(file.path))?.identity),
+    mounts,
     inodes: new Set([inodeOf(database), inodeOf(index)].filter((inode) => inode !== undefined)),
   }
 }
@@ -73,21 +84,32 @@ const writes = (fdinfo: string) => (parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[
 
 const deletedSuffix = " (deleted)"
 
-const kindOf = (wanted: Wanted, link: string, identity: DatabaseFile.Identity): Option.Option<Descriptor["of"]> => {
-  if (identity === wanted.database) return Option.some("database")
-  if (identity === wanted.index) return Option.some("index")
-  if (link === wanted.file.path) return Option.some("another")
-  if (!link.endsWith(deletedSuffix) || deviceOf(identity) !== wanted.device) return Option.none()
+const kindOf = (
+  { database, device, file, index }: Wanted,
+  link: string,
+  identity: DatabaseFile.Identity,
+  sameMounts: boolean,
+): Option.Option<Descriptor["of"]> => {
+  if (identity === database) return Option.some("database")
+  if (identity === index) return Option.some("index")
+  if (!sameMounts) return Option.none()
+  if (link === file.path) return Option.some("another")
+  if (!link.endsWith(deletedSuffix) || deviceOf(identity) !== device) return Option.none()
   const name = link.slice(0, -deletedSuffix.length)
-  if (name === wanted.file.path) return Option.some("deleted")
-  return name === wanted.file.wal || name === wanted.file.shm ? Option.some("deleted sidecar") : Option.none()
+  if (name === file.path) return Option.some("deleted")
+  return name === file.wal || name === file.shm ? Option.some("deleted sidecar") : Option.none()
 }
 
 /**
  * The text of the link and of `fdinfo` comes from memory; `stat` may ask a server that does not answer, so it is asked only
  * about a file of the right name or number. `fdinfo` has the number since Linux 5.14.
  */
-const descriptorOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number, descriptor: string) {
+const descriptorOf = Effect.fnUntraced(function* (
+  wanted: Wanted,
+  pid: number,
+  descriptor: string,
+  sameMounts: boolean,
+) {
   const fs = yield* FileSystem.FileSystem
   const at = `/proc/${pid}/fd/${descriptor}`
   const link = yield* Effect.orElseSucceed(fs.readLink(at), () => "")
@@ -99,7 +121,7 @@ const descriptorOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number, d
   if (!hasName && inode !== undefined && !wanted.inodes.has(inode)) return Option.none()
   const identity = DatabaseFile.look(at)?.identity
   if (identity === undefined) return Option.none()
-  return Option.map(kindOf(wanted, link, identity), (of): Descriptor => ({ of, mayWrite: writes(fdinfo) }))
+  return Option.map(kindOf(wanted, link, identity, sameMounts), (of): Descriptor => ({ of, mayWrite: writes(fdinfo) }))
 })
 
 /** Of the database, among those of one process; none when its descriptors cannot be seen. */
@@ -107,7 +129,8 @@ const descriptorsOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number) 
   const fs = yield* FileSystem.FileSystem
   const names = yield* Effect.option(fs.readDirectory(`/proc/${pid}/fd`))
   if (Option.isNone(names)) return Option.none()
-  const found = yield* Effect.forEach(names.value, (name) => descriptorOf(wanted, pid, name))
+  const sameMounts = (yield* mountsOf(pid)) === wanted.mounts
+  const found = yield* Effect.forEach(names.value, (name) => descriptorOf(wanted, pid, name, sameMounts))
   return Option.some(found.flatMap((one) => Option.toArray(one)))
 })
 
@@ -171,7 +194,7 @@ const commandOf = Effect.fnUntraced(function* (pid: number) {
 const all = Effect.fnUntraced(function* (file: DatabaseFile.DatabaseFile) {
   const fs = yield* FileSystem.FileSystem
   if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none()
-  const wanted = wantedOf(file)
+  const wanted = wantedOf(file, yield* mountsOf("self"))
   const table = wanted.index === undefined ? "" : yield* read("/proc/locks")
   const lines = linesOf(table, wanted.index ?? "", process.pid)
   const names = yield* Effect.orElseSucceed(fs.readDirectory("/proc"), () => [])

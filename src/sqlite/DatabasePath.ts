@@ -3,7 +3,7 @@
  * some of what loses data not at all. Touches nothing but folders that it may create.
  */
 import { Effect, FileSystem, Option, Path, type PlatformError } from "effect"
-import { type DatabaseFile, isMountPointIn, look, resolve } from "../files/DatabaseFile.ts"
+import { type DatabaseFile, isMountPointIn, look, resolve, walHeaderBytes } from "../files/DatabaseFile.ts"
 import { DatabaseOpenError, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
@@ -27,9 +27,6 @@ const danger = {
   network: "WAL mode is not supported there and can corrupt the database",
   shared: "programs of the host and of the guest do not see each other's locks; let only one side open the database",
 } as const
-
-/** A WAL begins with a header of 32 bytes; what is longer holds frames. https://www.sqlite.org/fileformat.html#walformat */
-const walHeader = 32
 
 /** Makes the names of folders durable that were created, up to the first that was there. A failure is a WARNING. */
 const syncFolders = Effect.fnUntraced(function* (folder: string, existing: string) {
@@ -80,7 +77,7 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
     yield* syncFolders(folder, existing)
   }
   const found = yield* stat(target.path)
-  if (found === "Missing" && (look(target.wal)?.bytes ?? 0) > walHeader) {
+  if (found === "Missing" && (look(target.wal)?.bytes ?? 0) > walHeaderBytes) {
     return yield* refuse("WalWithoutDatabase", target.wal)
   }
   if (found === "Missing" && !mayCreate) return yield* refuse("FileMissing")

@@ -292,6 +292,7 @@ describe("looks one after the other", () => {
     pid: 1,
     command: "reader",
     locks: ["read1"],
+    has: "this",
     process_started_at: Option.none(),
     reading_since: Option.none(),
   }

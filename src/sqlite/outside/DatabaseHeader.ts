@@ -6,12 +6,13 @@
  * file when any descriptor for it is closed. https://www.sqlite.org/fileformat.html#the_database_header
  */
 import { Effect, Option, Schema } from "effect"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as FileBytes from "./FileBytes.ts"
 
 /** `NotADatabase`: by the rules of SQLite itself, so a header that is damaged or encrypted is none, too. */
 export class DatabaseHeaderError extends Schema.TaggedError<DatabaseHeaderError>()("DatabaseHeaderError", {
   file: Schema.String,
-  reason: Schema.Literals(["NotADatabase", "Missing", "NotAFile", "Unreadable"]),
+  reason: Schema.Literals(["NotADatabase", "Missing", "WalWithoutDatabase", "NotAFile", "Unreadable"]),
   cause: Schema.optionalKey(Schema.Defect()),
 }) {
   override get message() {
@@ -20,6 +21,8 @@ export class DatabaseHeaderError extends Schema.TaggedError<DatabaseHeaderError>
         return `${this.file} is not a SQLite database, or its header is damaged or encrypted; check the path, or restore a backup`
       case "Missing":
         return `${this.file} does not exist; check the path`
+      case "WalWithoutDatabase":
+        return `${this.file} does not exist, but its WAL does, and holds commits; put the database back beside it, or move the WAL away`
       default:
         return this.cause instanceof Error ? this.cause.message : `${this.file} could not be read`
     }
@@ -81,7 +84,10 @@ const parse = (bytes: Uint8Array, fileSize: number): DatabaseHeader | undefined 
 export const read = Effect.fn("DatabaseHeader.read")(
   function* (file: string) {
     const opened = yield* FileBytes.open(file)
-    if (Option.isNone(opened)) return yield* new DatabaseHeaderError({ file, reason: "Missing" })
+    if (Option.isNone(opened)) {
+      const hasWal = (DatabaseFile.look(DatabaseFile.resolve(file).wal)?.bytes ?? 0) > DatabaseFile.walHeaderBytes
+      return yield* new DatabaseHeaderError({ file, reason: hasWal ? "WalWithoutDatabase" : "Missing" })
+    }
     const { readInto, size } = opened.value
     if (size === 0) return Option.none()
     const bytes = new Uint8Array(headerSize)

@@ -1,0 +1,48 @@
+/** Whether this name, this file and what stands beside it belong together, for every process that uses one of them. */
+import { Effect, Option } from "effect"
+import { nameOf } from "../processes/Processes.ts"
+import { command } from "../sqlite/ShellCommand.ts"
+import type { Examination, Seen } from "./Examination.ts"
+import type { Facts } from "./Facts.ts"
+import { count } from "./Wording.ts"
+
+const what = { another: "another file", deleted: "a deleted file, or a deleted WAL," } as const
+
+/** @internal */
+export const judge = ({ file, isMountPoint, links, strangers, target }: Facts): Seen => {
+  const others = Option.getOrElse(strangers, () => []).map((process) => ({
+    severity: "critical" as const,
+    message: `${nameOf(process)} has ${what[process.has === "another" ? "another" : "deleted"]} of this name open: what it writes does not reach this database, and may be lost`,
+    evidence: { pid: process.pid, has: process.has },
+    remedy: `stop process ${process.pid} so that it closes its file, then: ${command("seawall doctor", file)}`,
+  }))
+  const names =
+    links > 1
+      ? [
+          {
+            severity: "warning" as const,
+            message: `the database has ${links} names (hard links), and each has a WAL of its own: programs that use different names overwrite each other's commits`,
+            evidence: { hard_links: links },
+            remedy: command("find / -xdev -samefile", target),
+          },
+        ]
+      : []
+  const mount = isMountPoint
+    ? [
+        {
+          severity: "warning" as const,
+          message: `${target} is itself a mount point: its WAL lies on another file system than that of the same file outside`,
+          evidence: { file: target },
+          remedy: "mount the folder that holds the database instead of the file",
+        },
+      ]
+    : []
+  const seen = Option.isNone(strangers)
+    ? "one name, as far as this system shows"
+    : `${count(links, "name")}, and ${count(others.length, "process", "processes")} with another file of it`
+  return { seen, findings: [...others, ...names, ...mount] }
+}
+
+const identity: Examination<never> = { subject: "identity", examine: (facts) => Effect.succeed(judge(facts)) }
+
+export const examinations = [identity]
