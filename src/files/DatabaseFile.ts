@@ -95,13 +95,16 @@ const realPath = (given: string, links = mostLinks): string => {
   return Option.getOrElse(withoutLinks(absolute), inFolder)
 }
 
+/** The WAL of a database at this very path, which has no symbolic links. */
+export const walOf = (real: string): string => `${real}-wal`
+
 /** Resolves a name. Never fails: what is wrong with a path is for its user to say. */
 export const resolve = (given: string): DatabaseFile => {
   const real = realPath(given)
   return {
     given,
     path: real,
-    wal: `${real}-wal`,
+    wal: walOf(real),
     shm: `${real}-shm`,
     journal: `${real}-journal`,
     found: look(real),
@@ -111,15 +114,8 @@ export const resolve = (given: string): DatabaseFile => {
 /** A WAL begins with a header of 32 bytes; what is longer holds frames. https://www.sqlite.org/fileformat.html#walformat */
 export const walHeaderBytes = 32
 
-/** The files that SQLite keeps beside a database. */
-export const sidecars = (file: DatabaseFile): ReadonlyArray<string> => [file.wal, file.shm, file.journal]
-
-/** Whether a path has the name of a file that SQLite keeps beside a database that is there. */
-export const isSidecar = (given: string): boolean => {
-  const real = realPath(given)
-  const [, database] = /^(.+)-(?:wal|shm|journal)$/.exec(real) ?? []
-  return database !== undefined && look(database)?.kind === "file"
-}
+/** A database and all that SQLite keeps beside it, by what their names end in. */
+export const suffixes = ["", "-wal", "-shm", "-journal"] as const
 
 /** Blanks and their like are octal numbers in a mount table. */
 const unescape = (text: string) =>

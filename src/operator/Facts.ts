@@ -17,8 +17,8 @@ import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
 export interface Facts {
   /** As it was given: for what is said, and for commands. */
   readonly file: string
-  /** The file itself, without symbolic links: its log stands beside it. */
-  readonly target: string
+  /** Which file that is, and what stands beside it. */
+  readonly target: DatabaseFile.DatabaseFile
   readonly bytes: number
   /** In milliseconds since 1970: when the database or its log was last written. */
   readonly modifiedAt: number
@@ -59,8 +59,8 @@ export const validIndex = ({ index }: Facts): Option.Option<LogIndex.LogIndex> =
 /** A writer changes the two copies one after the other, within microseconds: so often it is read again, so much later. */
 const again = Schedule.max([Schedule.recurs(4), Schedule.spaced("5 millis")])
 
-const readIndex = (target: string) =>
-  LogIndex.read(`${target}-shm`).pipe(
+const readIndex = ({ shm }: DatabaseFile.DatabaseFile) =>
+  LogIndex.read(shm).pipe(
     Effect.repeat({
       schedule: again,
       until: Option.match({
@@ -89,16 +89,15 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const header = yield* DatabaseHeader.read(file)
-  const named = DatabaseFile.resolve(file)
-  const target = named.path
+  const target = DatabaseFile.resolve(file)
   const info = (name: string) => Effect.option(fs.stat(name))
-  const seen = yield* Processes.using(named)
+  const seen = yield* Processes.using(target)
   const before = used(seen)
   const index = yield* readIndex(target)
-  const log = yield* Effect.result(LogFile.read(`${target}-wal`))
+  const log = yield* Effect.result(LogFile.read(target.wal))
   const laterIndex = yield* readIndex(target)
-  const after = yield* processesOf(named)
-  const [main, wal, shm] = [yield* info(target), yield* info(`${target}-wal`), yield* info(`${target}-shm`)]
+  const after = yield* processesOf(target)
+  const [main, wal, shm] = [yield* info(target.path), yield* info(target.wal), yield* info(target.shm)]
   const modified = [main, wal].flatMap((it) => Option.toArray(Option.flatMap(it, ({ mtime }) => mtime)))
   return {
     file,
@@ -108,20 +107,20 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
     header,
     logBytes: Option.map(wal, ({ size }) => Number(size)),
     hasIndex: Option.isSome(shm),
-    hasHotJournal: yield* Effect.orElseSucceed(isHotJournal(`${target}-journal`), () => false),
+    hasHotJournal: yield* Effect.orElseSucceed(isHotJournal(target.journal), () => false),
     log,
     index,
     laterIndex,
-    network: Option.flatMap(yield* NetworkFileSystem.detect(path.dirname(target)), ({ kind, type }) =>
+    network: Option.flatMap(yield* NetworkFileSystem.detect(path.dirname(target.path)), ({ kind, type }) =>
       kind === "network" ? Option.some(type) : Option.none(),
     ),
     // A process that came or went meanwhile counts: what is said about a database at rest must not be said about another.
     processes: isOpen({ processes: after }) ? after : before,
     strangers: Option.map(seen, (them) => them.filter(Processes.hasOther)),
-    links: named.found?.links ?? 1,
+    links: target.found?.links ?? 1,
     isMountPoint: DatabaseFile.isMountPointIn(
       yield* Effect.orElseSucceed(fs.readFileString("/proc/self/mountinfo"), () => ""),
-      target,
+      target.path,
     ),
   } satisfies Facts
 })

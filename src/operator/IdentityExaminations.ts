@@ -23,7 +23,7 @@ export const judge = ({ file, isMountPoint, links, strangers, target }: Facts): 
             severity: "warning" as const,
             message: `the database has ${links} names (hard links), and each has a WAL of its own: programs that use different names overwrite each other's commits`,
             evidence: { hard_links: links },
-            remedy: command("find / -xdev -samefile", target),
+            remedy: command("find / -xdev -samefile", target.path),
           },
         ]
       : []
@@ -31,8 +31,8 @@ export const judge = ({ file, isMountPoint, links, strangers, target }: Facts): 
     ? [
         {
           severity: "warning" as const,
-          message: `${target} is itself a mount point: its WAL lies on another file system than that of the same file outside`,
-          evidence: { file: target },
+          message: `${target.path} is itself a mount point: its WAL lies on another file system than that of the same file outside`,
+          evidence: { file: target.path },
           remedy: "mount the folder that holds the database instead of the file",
         },
       ]

@@ -116,7 +116,7 @@ export const remedy = (facts: Facts): string => {
   const checkpoint = command("seawall checkpoint", facts.file)
   const damage = Option.filter(find(facts), ({ severity }) => severity === "critical")
   if (Option.isNone(damage)) return checkpoint
-  const wal = `${facts.target}-wal`
+  const { wal } = facts.target
   const isGone = damage.value.evidence["log_bytes"] === 0
   if (!isAtRest(facts)) {
     // Who has a log open that is gone from the folder still takes it over when it closes.

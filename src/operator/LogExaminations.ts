@@ -48,9 +48,9 @@ const leftBehind: Examination<never> = {
   examine: Effect.fnUntraced(function* (facts) {
     const bytes = Option.getOrElse(facts.logBytes, () => 0)
     const files = [
-      ...(Option.isSome(facts.logBytes) ? [`${facts.target}-wal`] : []),
-      ...(facts.hasIndex ? [`${facts.target}-shm`] : []),
-      ...(facts.hasHotJournal ? [`${facts.target}-journal`] : []),
+      ...(Option.isSome(facts.logBytes) ? [facts.target.wal] : []),
+      ...(facts.hasIndex ? [facts.target.shm] : []),
+      ...(facts.hasHotJournal ? [facts.target.journal] : []),
     ]
     if (files.length === 0) return nothing("no log, no index and no journal beside the database")
     if (Option.isNone(facts.processes)) return yield* needsLinux

@@ -53,13 +53,13 @@ const unknownLog: Log = {
 /** Beside a writer the copies of the header may differ for as long as it takes to write one of them. */
 const attempts = 5
 
-const logInUse = Effect.fnUntraced(function* (target: string) {
-  const index = yield* LogIndex.read(`${target}-shm`).pipe(
+const logInUse = Effect.fnUntraced(function* (target: DatabaseFile.DatabaseFile) {
+  const index = yield* LogIndex.read(target.shm).pipe(
     Effect.repeat({ until: (it) => Option.isNone(it) || it.value.state === "Valid", times: attempts }),
   )
   if (Option.isNone(index) || index.value.state !== "Valid") return unknownLog
   const { mxFrame, nBackfill, salts } = index.value
-  const header = yield* LogFile.readHeader(`${target}-wal`)
+  const header = yield* LogFile.readHeader(target.wal)
   const own = Option.filter(header, (it) => it.salts[0] === salts[0] && it.salts[1] === salts[1])
   return {
     ...unknownLog,
@@ -72,8 +72,8 @@ const logInUse = Effect.fnUntraced(function* (target: string) {
 })
 
 /** Its next user keeps the frames up to the last commit, and has all of them to copy, whatever was copied before. */
-const logLeft = Effect.fnUntraced(function* (target: string) {
-  const log = yield* LogFile.read(`${target}-wal`)
+const logLeft = Effect.fnUntraced(function* (target: DatabaseFile.DatabaseFile) {
+  const log = yield* LogFile.read(target.wal)
   if (Option.isNone(log)) return unknownLog
   const { commits, end, header, recoverableFrames } = log.value
   return {
@@ -122,7 +122,7 @@ const readThrough = <E>(connection: Layer.Layer<SqlClient.SqlClient, E>) =>
   )
 
 interface Seen {
-  readonly target: string
+  readonly target: DatabaseFile.DatabaseFile
   readonly journalMode: "wal" | "rollback"
   readonly isOpen: boolean
   readonly canSeeProcesses: boolean
@@ -142,7 +142,7 @@ const readEngine = ({
   if (isMixed) {
     return Effect.succeed(notRead("a process has another, or a deleted, file of this name open; see seawall doctor"))
   }
-  if (!isOpen && logBytes === 0) return readThrough(ReadOnly.layer(target, "AtRest"))
+  if (!isOpen && logBytes === 0) return readThrough(ReadOnly.layer(target.path, "AtRest"))
   if (!isOpen) {
     const left = canSeeProcesses
       ? "the log was left by a process that did not close it"
@@ -153,7 +153,7 @@ const readEngine = ({
     return Effect.succeed(notRead("it is not in WAL mode, so a writer would have to wait for the reader"))
   }
   // In the middle of a write of the header SQLite takes the index for damaged, and may not repair it.
-  return Effect.repeat(readThrough(ReadOnly.layer(target, "OpenBriefly")), {
+  return Effect.repeat(readThrough(ReadOnly.layer(target.path, "OpenBriefly")), {
     until: (it) => it.state !== "not_read" || !it.isPassing,
     times: attempts,
   })
@@ -195,9 +195,8 @@ const openedBy = ({ command, has, locks, pid, runningSince }: Process) => ({
 export const look = Effect.fn("Look.look")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const lookedAt = yield* DateTime.now
-  const named = DatabaseFile.resolve(file)
-  const target = named.path
-  yield* ensureNotOpenHere(named)
+  const target = DatabaseFile.resolve(file)
+  yield* ensureNotOpenHere(target)
   const stat = (path: string) => Effect.option(fs.stat(path))
   const sizeOf = (path: string) =>
     Effect.map(stat(path), (found) =>
@@ -210,12 +209,12 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
     )
 
   const header = yield* DatabaseHeader.read(file)
-  const processes = yield* processesOf(named)
+  const processes = yield* processesOf(target)
   const canSeeProcesses = Option.isSome(processes)
   const isOpen = Option.exists(processes, (them) => them.length > 0)
-  const database = yield* stat(target)
-  const logBytes = yield* sizeOf(`${target}-wal`)
-  const indexBytes = yield* sizeOf(`${target}-shm`)
+  const database = yield* stat(target.path)
+  const logBytes = yield* sizeOf(target.wal)
+  const indexBytes = yield* sizeOf(target.shm)
   const journalMode = Option.map(header, (it) => it.journalMode)
   const withoutLog = Option.contains(journalMode, "wal") ? emptyLog : unknownLog
   const log = isOpen ? yield* logInUse(target) : logBytes > 0 ? yield* logLeft(target) : withoutLog

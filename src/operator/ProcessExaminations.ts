@@ -105,7 +105,7 @@ const pinnedLog: Examination<FileSystem.FileSystem> = {
     let last = index.value
     for (let look = 0; look < looks && held.length > 0; look++) {
       yield* Effect.sleep(lookInterval)
-      const later = yield* LogIndex.read(`${facts.target}-shm`)
+      const later = yield* LogIndex.read(facts.target.shm)
       if (Option.isNone(later)) return nothing("no reader, for the log is gone")
       last = later.value
       const now = holdsOf(

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import type { Situation } from "../sqlite/outside/Address.ts"
 import { NotExamined } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen } from "./Facts.ts"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { namesOf } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import { size } from "./Wording.ts"
@@ -33,14 +34,14 @@ const copy = Effect.fnUntraced(function* (facts: Facts) {
     return yield* failed(`the log has no index, and for a copy to read (${size(bytes)}) ${tmpdir()} is too small`)
   }
   const file = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "seawall-doctor-" }), "copy.db")
-  yield* fs.copyFile(facts.target, file)
-  yield* fs.copyFile(`${facts.target}-wal`, `${file}-wal`)
+  yield* fs.copyFile(facts.target.path, file)
+  yield* fs.copyFile(facts.target.wal, DatabaseFile.resolve(file).wal)
   return { file, situation: "Open" } satisfies Readable
 })
 
 /** Until the scope closes. */
 export const make = Effect.fnUntraced(function* (facts: Facts) {
-  const readable = (situation: Situation): Readable => ({ file: facts.target, situation })
+  const readable = (situation: Situation): Readable => ({ file: facts.target.path, situation })
   const strangers = Option.getOrElse(facts.strangers, () => [])
   if (strangers.length > 0) {
     return yield* new NotExamined({

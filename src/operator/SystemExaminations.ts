@@ -16,7 +16,7 @@ export const judgeNetwork = (facts: Facts): Seen => {
       {
         severity: isWal(facts) ? "warning" : "notice",
         message: `the database lies on a network file system (${facts.network.value}), where WAL mode is not supported and corrupts`,
-        evidence: { file_system: facts.network.value, file: facts.target },
+        evidence: { file_system: facts.network.value, file: facts.target.path },
         remedy: command("seawall backup", facts.file, "/a/local/disk/copy.db"),
       },
     ],
@@ -52,7 +52,7 @@ export const judgeSpace = (facts: Facts, { freeBytes, totalBytes }: Space): Seen
         severity: "warning",
         message: `the disk is nearly full: ${size(freeBytes)} free, and ${size(enough)} would be enough`,
         evidence: { free_bytes: freeBytes, total_bytes: totalBytes, enough_bytes: enough, copy_bytes: copy },
-        remedy: `free ${size(enough - freeBytes)} on the disk of ${facts.target}`,
+        remedy: `free ${size(enough - freeBytes)} on the disk of ${facts.target.path}`,
       },
     ],
   }
@@ -62,7 +62,7 @@ const space: Examination<Path.Path> = {
   subject: "disk-space",
   examine: Effect.fnUntraced(function* (facts: Facts) {
     const path = yield* Path.Path
-    const folder = path.dirname(facts.target)
+    const folder = path.dirname(facts.target.path)
     const { bavail, blocks, bsize } = yield* Effect.tryPromise({
       try: () => statfs(folder),
       catch: (cause) => new NotExamined({ message: String(cause), remedy: command("df -h", folder) }),

@@ -220,7 +220,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const quiesceOnce = Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce)))
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
-  const cutGently = yield* LogSizeLimit.cutGently(sql, stored)
+  const cutGently = yield* LogSizeLimit.cutGently(sql, target)
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
   const database = Database.of({
     sql,

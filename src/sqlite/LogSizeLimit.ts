@@ -4,6 +4,7 @@
  */
 import { Effect, FileSystem, Ref } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { DatabaseFile } from "../files/DatabaseFile.ts"
 import { Trusted } from "./StatementRefused.ts"
 
 /**
@@ -16,11 +17,11 @@ export const limit = 32 * 1024 * 1024
 const cutAtOnce = 4 * 1024 * 1024
 
 /** Sets the limit so that the next cut is a small one, however long the file is now. The connection has `limit` before. */
-export const cutGently = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string) {
+export const cutGently = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, { wal }: DatabaseFile) {
   const fs = yield* FileSystem.FileSystem
   const current = yield* Ref.make(limit)
   return Effect.gen(function* () {
-    const size = yield* fs.stat(`${file}-wal`).pipe(
+    const size = yield* fs.stat(wal).pipe(
       Effect.map((info) => Number(info.size)),
       Effect.orElseSucceed(() => 0),
     )

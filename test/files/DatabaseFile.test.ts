@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { isMountPointIn, isSidecar, look, resolve } from "../../src/files/DatabaseFile.ts"
+import { isMountPointIn, look, resolve } from "../../src/files/DatabaseFile.ts"
 
 let folder = ""
 beforeEach(() => {
@@ -47,13 +47,6 @@ describe("a database file", () => {
     expect(look(at("b.db"))).toMatchObject({ kind: "file", bytes: 5, links: 2, mode: 0o640, owner: process.getuid?.() })
     expect(look(at("a.db"))?.identity).toBe(look(at("b.db"))?.identity)
     expect([look(folder)?.kind, look("/dev/null")?.kind, look(at("none"))]).toEqual(["folder", "other", undefined])
-  })
-
-  it("is told from what stands beside another", () => {
-    fs.writeFileSync(at("a.db"), "")
-    expect(
-      ["a.db-wal", "a.db-shm", "a.db-journal", "a.db", "b.db-wal", "a.db-copy"].map((name) => isSidecar(at(name))),
-    ).toEqual([true, true, true, false, false, false])
   })
 
   it("is a mount point where the mount table has its very path", () => {

@@ -8,6 +8,7 @@
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Context, Duration, Effect, FileSystem, Layer, Option, Ref, Schedule, Schema, Stream } from "effect"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { nameOf, prune, type SessionBackup } from "./BackupFiles.ts"
 import { Database } from "../Database.ts"
@@ -118,7 +119,7 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
           ),
           Effect.andThen(
             Effect.addFinalizer(() =>
-              Effect.forEach([aside, `${aside}-journal`], (left) => Effect.ignore(fs.remove(left))),
+              Effect.forEach([aside, DatabaseFile.resolve(aside).journal], (left) => Effect.ignore(fs.remove(left))),
             ),
           ),
           Effect.uninterruptible,

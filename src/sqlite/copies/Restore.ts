@@ -8,6 +8,7 @@
  */
 import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
@@ -73,27 +74,29 @@ export const restore = Effect.fn("Restore.restore")(function* (
       Effect.map(({ size, type }) => (type === "File" ? size : 0n)),
       Effect.orElseSucceed(() => 0n),
     )
-  const real = (name: string) => Effect.orElseSucceed(fs.realPath(name), () => path.resolve(name))
+  const copied = DatabaseFile.resolve(backup)
+  const replaced = DatabaseFile.resolve(file)
   /** What a symbolic link leads to: its log stands beside that. */
-  const target = Option.isSome(yield* Effect.option(fs.readLink(file))) ? yield* real(file) : file
+  const target = Option.isSome(yield* Effect.option(fs.readLink(file))) ? replaced.path : file
   const notInUse = Effect.gen(function* () {
     if (yield* OpenFiles.isOpen(target)) return yield* refuse("InUse", "this process")
     yield* Effect.mapError(ensureNotOpen(target), ({ what }) => refuse("InUse", what.join(", ")))
   })
 
   if ((yield* sizeOf(backup)) === 0n) return yield* refuse("NoBackup", backup)
-  for (const suffix of ["-wal", "-journal"]) {
-    if ((yield* sizeOf(`${backup}${suffix}`)) > 0n) return yield* refuse("NotWhole", backup)
+  for (const beside of [copied.wal, copied.journal]) {
+    if ((yield* sizeOf(beside)) > 0n) return yield* refuse("NotWhole", backup)
   }
-  if (!(yield* exists(path.dirname(path.resolve(file))))) return yield* refuse("NoFolder")
-  if ((yield* real(backup)) === (yield* real(file))) return yield* refuse("SameFile")
+  if (!(yield* exists(path.dirname(replaced.path)))) return yield* refuse("NoFolder")
+  const isSame = copied.path === replaced.path || copied.found?.identity === replaced.found?.identity
+  if (isSame) return yield* refuse("SameFile")
   yield* notInUse
   yield* Integrity.check(backup)
 
   const stamp = stampOf(yield* Clock.currentTimeMillis)
   const aside = `${target}.restoring.${stamp}`
   const keptAs = `${target}.replaced.${stamp}`
-  const thereOf = (name: string) => Effect.filter(["", "-wal", "-shm", "-journal"], (suffix) => exists(name + suffix))
+  const thereOf = (name: string) => Effect.filter(DatabaseFile.suffixes, (suffix) => exists(name + suffix))
   const left = Effect.map(thereOf(keptAs), (kept) => kept.map((suffix) => keptAs + suffix))
   const [occupied] = yield* left
   if (occupied !== undefined) return yield* refuse("Failed", `there is a file ${occupied}`)

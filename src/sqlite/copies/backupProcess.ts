@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { backup, DatabaseSync } from "node:sqlite"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { nativeMessage, nativeReason } from "../NativeError.ts"
 import { address } from "../outside/Address.ts"
 
@@ -18,7 +19,7 @@ const rate = 10_000
 const [, , file = "", destination = ""] = process.argv
 process.title = "seawall backup"
 
-const log = `${fs.existsSync(file) ? fs.realpathSync(file) : file}-wal`
+const log = DatabaseFile.resolve(file).wal
 const modified = () => fs.statSync(file, { bigint: true }).mtimeNs
 
 const say = (line: object) => fs.writeSync(1, `${JSON.stringify(line)}\n`)

@@ -40,8 +40,6 @@ export const urlOf = (file: string, situation: Situation): URL => {
   return url
 }
 
-const sizeOf = (file: string) => fs.statSync(file, { throwIfNoEntry: false })?.size
-
 /** Before there is a connection: closing a descriptor would drop its locks. */
 const saysWal = (file: string) => {
   const version = new Uint8Array(1)
@@ -52,9 +50,9 @@ const saysWal = (file: string) => {
 }
 
 /** Whether a process is connected to the WAL, or may be: it holds a lock of it. Where locks cannot be seen (no Linux), a WAL is held. */
-const isHeld = (file: string) => {
-  if (!fs.existsSync("/proc/locks")) return fs.existsSync(`${file}-wal`)
-  const index = DatabaseFile.look(`${file}-shm`)
+const isHeld = ({ shm, wal }: DatabaseFile.DatabaseFile) => {
+  if (!fs.existsSync("/proc/locks")) return fs.existsSync(wal)
+  const index = DatabaseFile.look(shm)
   if (index === undefined) return false
   const { certain, uncertain } = linesOf(fs.readFileSync("/proc/locks", "utf8"), index.identity, process.pid)
   return connected([...certain, ...uncertain]).length > 0
@@ -68,12 +66,12 @@ export interface Address {
 
 /** Looks by itself in which situation a database is, whatever state it is in. Throws what the system says of the file. */
 export const address = (named: string): Address => {
-  const file = fs.realpathSync(named)
-  const log = sizeOf(`${file}-wal`) ?? 0
-  const isWal = saysWal(file) || log > 0
-  const as = (situation: Address["situation"]) => ({ url: urlOf(file, situation), situation, isWal })
+  const file = DatabaseFile.resolve(named)
+  const log = DatabaseFile.look(file.wal)?.bytes ?? 0
+  const isWal = saysWal(file.path) || log > 0
+  const as = (situation: Address["situation"]) => ({ url: urlOf(file.path, situation), situation, isWal })
   if (!isWal) return as("Open")
-  const hasIndex = sizeOf(`${file}-shm`) !== undefined
+  const hasIndex = DatabaseFile.look(file.shm) !== undefined
   if (hasIndex && isHeld(file)) return as("Open")
   if (log === 0) return as("AtRest")
   return as(hasIndex ? "LogLeft" : "Open")

@@ -8,7 +8,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, Effect, FileSystem, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { DatabaseOpenError, fromNative } from "../DatabaseOpenError.ts"
@@ -30,21 +30,15 @@ const busyTimeout: Readonly<Record<Situation, number>> = {
 }
 
 /** Without a lock SQLite would not see a writer, and without the log not what was committed last. */
-const ensureAtRest = Effect.fnUntraced(function* (file: string, target: string) {
-  const fs = yield* FileSystem.FileSystem
+const ensureAtRest = Effect.fnUntraced(function* ({ given: file, journal, wal }: DatabaseFile.DatabaseFile) {
   yield* ensureNotOpen(file)
-  const logs = yield* Effect.filter([`${target}-wal`, `${target}-journal`], (log) =>
-    fs.stat(log).pipe(
-      Effect.map(({ size }) => size > 0n),
-      Effect.orElseSucceed(() => false),
-    ),
-  )
+  const logs = [wal, journal].filter((log) => (DatabaseFile.look(log)?.bytes ?? 0) > 0)
   if (logs.length > 0) return yield* new NotAtRestError({ file, reason: "LogLeft", what: logs })
 })
 
 /** Without its sidecars, a read-only connection would create a `-wal`. */
-const ensureSidecars = Effect.fnUntraced(function* (file: string, target: string) {
-  if ([`${target}-wal`, `${target}-shm`].every((name) => DatabaseFile.look(name) !== undefined)) return
+const ensureSidecars = Effect.fnUntraced(function* ({ given: file, shm, wal }: DatabaseFile.DatabaseFile) {
+  if ([wal, shm].every((name) => DatabaseFile.look(name) !== undefined)) return
   return yield* new DatabaseOpenError({
     file,
     reason: "Unknown",
@@ -52,26 +46,24 @@ const ensureSidecars = Effect.fnUntraced(function* (file: string, target: string
   })
 })
 
-const ensure = (file: string, target: string, situation: Situation) => {
+const ensure = (target: DatabaseFile.DatabaseFile, situation: Situation) => {
   switch (situation) {
     case "Open":
       return Effect.void // whatever is beside it, it is read as everybody else reads
     case "AtRest":
-      return ensureAtRest(file, target)
+      return ensureAtRest(target)
     case "OpenBriefly":
     case "LogLeft":
-      return ensureSidecars(file, target)
+      return ensureSidecars(target)
   }
 }
 
 const make = Effect.fnUntraced(function* (file: string, situation: Situation) {
-  const fs = yield* FileSystem.FileSystem
   const refuse = (cause: unknown) => fromNative(file, cause)
   // By the name that was given, which is the one that errors say.
-  yield* locate({ file, readOnly: true })
-  const target = yield* Effect.mapError(fs.realPath(file), refuse)
-  yield* ensure(file, target, situation)
-  const open = SqliteClient.make({ filename: urlOf(target, situation).href, readonly: true, disableWAL: true })
+  const target = yield* locate({ file, readOnly: true })
+  yield* ensure(target, situation)
+  const open = SqliteClient.make({ filename: urlOf(target.path, situation).href, readonly: true, disableWAL: true })
   const sql = yield* Effect.mapError(Effect.catchDefect(open, Effect.fail), refuse)
   yield* Effect.mapError(sql.unsafe(`PRAGMA busy_timeout = ${busyTimeout[situation]}`), refuse)
   // SQLite looks at the file only when it reads something.
