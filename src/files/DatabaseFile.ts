@@ -1,5 +1,5 @@
 /**
- * Which file a database is: its names, resolved once, and what the system says of it. Whoever opens, watches, copies,
+ * Which file a database is: its names, resolved once, and what the system says of it. Code that opens, watches, copies,
  * replaces, removes or reports a database takes this value instead of a path.
  *
  * A name is not an identity: two names may be one file (links, mounts), and one name may be another file a moment later. Device

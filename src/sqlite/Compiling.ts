@@ -1,6 +1,6 @@
 /**
- * What the driver does wrong with statements that do not compile, made right: each is a typed failure, and is compiled anew
- * the next time.
+ * Corrects what the driver does with statements that do not compile: each is a typed failure, and is compiled again the next
+ * time.
  */
 import { Effect, Stream } from "effect"
 import { SqlError, type SqlConnection } from "effect/sql"
@@ -16,8 +16,8 @@ export const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Ef
 export const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
 
 /**
- * The driver's connection with these mended. It remembers for ten minutes that a statement did not compile, though the table
- * that it names may be there by now: such a one is compiled anew each time. (For the raw form it has no way to.)
+ * The driver's connection with both corrected. The driver remembers for ten minutes that a statement did not compile, though
+ * the table that it names may exist by now: such a statement is compiled again each time. (The raw form offers no way to.)
  */
 export const compilingAnew = (driver: SqlConnection.Connection): SqlConnection.Connection => {
   const executeUnprepared: SqlConnection.Connection["executeUnprepared"] = (sql, params, transform) =>

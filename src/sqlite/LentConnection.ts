@@ -1,6 +1,6 @@
 /**
- * The driver's connection as it is lent to whoever holds its permit: it knows what may be run there, whether its transaction
- * is still open, and notes what may have been committed.
+ * The driver's connection as its permit's holder has it: it knows which statements may run there and whether its transaction
+ * is still open, and it notes what may have been committed.
  *
  * SQLite ends a transaction by itself when a statement asks for it (`OR ROLLBACK`, `RAISE(ROLLBACK)`), when the disk is full
  * or fails: whether it has done so is asked after each statement that failed. From then on nothing of the transaction runs,
@@ -68,7 +68,7 @@ export class Loan implements Transaction {
   ended = false
   /** SQLite's own error, once it has ended the transaction. */
   lost: SqlError.SqlError | undefined = undefined
-  /** Something that opens a transaction was run by whoever reserved the connection. */
+  /** The holder of a reserved connection ran something that opens a transaction. */
   mayBeOpen = false
   readonly connection: Awaited
   readonly waitsFor: Transaction["waitsFor"] = new Map()

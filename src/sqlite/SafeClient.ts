@@ -8,8 +8,8 @@
  * Transaction control belongs to the client: a BEGIN or COMMIT of a caller is refused, but on a connection that was reserved.
  * Also mended: a failing COMMIT rolls back and is a typed failure instead of a defect that leaves the connection inside
  * the transaction; after SQLite has rolled back by itself nothing of the transaction runs, and its error is told; a statement
- * that does not compile is a typed failure, and compiled anew the next time; a fiber that outlives the transaction it was
- * forked in cannot write into somebody else's, but by itself, as with the driver.
+ * that does not compile is a typed failure, and compiled again the next time; a fiber that outlives the transaction it was
+ * forked in cannot write into the transaction of another caller: its statements run by themselves, as with the driver.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
 import {
@@ -114,7 +114,7 @@ export interface SafeClient {
   ) => Effect.Effect<A, E | SqlError.SqlError>
   /** Inside a transaction, after a failure: whether it is still open, or SQLite has rolled it back. */
   readonly isOpenAfter: (error: unknown) => Effect.Effect<boolean>
-  /** What whoever waits for the connection waits for. */
+  /** What a fiber that waits for this connection waits for. */
   readonly awaited: Waiting.Awaited
   /** Who keeps everybody else waiting now; a single statement is nobody. */
   readonly holder: Effect.Effect<Option.Option<Holder>>
@@ -206,7 +206,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   const autocommit = connectionOf(new Loan(lender, "shared", log.everyCommitSyncs))
   const autocommitUnsynced = connectionOf(new Loan(lender, "shared", false))
 
-  /** Rolls back what a reserved connection left open, which nobody can be told of any more but in the log. */
+  /** Rolls back what a reserved connection left open. Its scope is closing and takes no failure: only the log can tell. */
   const rollBackLeft = Effect.suspend(() => {
     const span = held === undefined ? "unknown" : spanOf(held.context)
     return rollBack(driver).pipe(

@@ -20,7 +20,7 @@ export class StatementRefused extends Schema.TaggedError<StatementRefused>()("St
 /** A PRAGMA that Seawall itself sets. */
 export const Trusted = Context.Reference<boolean>("seawall/sqlite/Trusted", { defaultValue: () => false })
 
-/** How a connection is used: by a statement at a time of everybody, by one transaction, or by whoever reserved it. */
+/** How a connection is used: by all callers, a statement at a time; by one transaction; or by the caller that reserved it. */
 export type Use = "shared" | "transaction" | "reserved"
 
 const onShared =

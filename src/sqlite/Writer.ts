@@ -388,7 +388,7 @@ const copied = (params: ReadonlyArray<unknown>) =>
 
 const failedAfterCommit = { log: "Error", message: "afterCommit callback failed" } as const
 
-/** What is wrong with the file or its disk fails everybody at once: nobody's write is at fault. */
+/** What is wrong with the file or its disk fails all callers at once: no single write is at fault. */
 const isOfTheFile: ReadonlySet<NativeReason> = new Set<NativeReason>([
   "Busy",
   "Locked",
