@@ -12,20 +12,7 @@
  * forked in cannot write into the transaction of another caller: its statements run by themselves, as with the driver.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
-import {
-  type Cause,
-  Clock,
-  Context,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Option,
-  Scope,
-  Semaphore,
-  Tracer,
-} from "effect"
+import { type Cause, Clock, Context, Effect, Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { compiling, compilingAnew } from "./Compiling.ts"
 import {
@@ -40,6 +27,7 @@ import {
 } from "./LentConnection.ts"
 import { StatementRefused, toSqlError, Trusted, type Use } from "./StatementRefused.ts"
 import * as Waiting from "./Waiting.ts"
+import * as WriteGate from "./WriteGate.ts"
 
 /**
  * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
@@ -67,18 +55,6 @@ export interface Holder {
   /** For how long, in seconds. */
   readonly seconds: number
 }
-
-/** How long the gate waits for the permit: far longer than any transaction that does not wait for something else. */
-const gateWait = Duration.seconds(1)
-
-/** How long the gate stays closed to writers: the stall that nobody notices. Its work may go on after that. */
-const gateHold = Duration.millis(100)
-
-/** How the work under the gate ended: in time, still going on when writers were let in again, or not begun. */
-export type GateEnd<A, E> =
-  | { readonly _tag: "Done"; readonly exit: Exit.Exit<A, E> }
-  | { readonly _tag: "Overdue" }
-  | { readonly _tag: "NotClosed" }
 
 /** A row by the names of its columns. */
 export type Row = Readonly<Record<string, unknown>>
@@ -122,7 +98,7 @@ export interface SafeClient {
    * Runs `self` while no statement of this process runs: waits at most 1 s for its turn, and holds writers back for at
    * most 100 ms. `self` must not use `sql`. A fiber inside a transaction would wait for itself, and is not let in.
    */
-  readonly gate: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<GateEnd<A, E>, never, R>
+  readonly gate: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<WriteGate.GateEnd<A, E>, never, R>
 }
 
 /** A caller's part of a batch. */
@@ -373,28 +349,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     })),
   )
 
-  const gate = Effect.fnUntraced(function* <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-  ): Effect.fn.Return<GateEnd<A, E>, never, R> {
-    if (yield* insideTransaction(sql)) return { _tag: "NotClosed" }
-    const closed = yield* Deferred.make<void>()
-    const open = yield* Deferred.make<void>()
-    // A fiber of its own holds the permit, so that giving up the wait can never lose it.
-    const keeper = yield* Deferred.succeed(closed, undefined).pipe(
-      Effect.andThen(Deferred.await(open)),
-      permit.withPermit,
-      Effect.forkDetach({ startImmediately: true }),
-    )
-    return yield* Effect.gen(function* (): Effect.fn.Return<GateEnd<A, E>, never, R> {
-      if (Option.isNone(yield* Effect.timeoutOption(Deferred.await(closed), gateWait))) return { _tag: "NotClosed" }
-      const work = yield* Effect.forkDetach(self, { startImmediately: true })
-      const exit = yield* Effect.timeoutOption(Fiber.await(work), gateHold)
-      return Option.match(exit, {
-        onNone: () => ({ _tag: "Overdue" }),
-        onSome: (ended) => ({ _tag: "Done", exit: ended }),
-      })
-    }).pipe(Effect.ensuring(Effect.andThen(Deferred.succeed(open, undefined), Fiber.interrupt(keeper))))
-  })
+  const gate = WriteGate.make(permit, insideTransaction(sql))
 
   // The hot path of the `Writer`: nothing around it that one statement in a million needs.
   const execute: SafeClient["execute"] = (text, params) => connection.execute(text, params, undefined)
