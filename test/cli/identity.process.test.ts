@@ -163,3 +163,60 @@ describe("a WAL whose database is gone", () => {
     expect(contents()).toBe(before)
   })
 })
+
+const isRoot = process.getuid?.() === 0
+
+describe.runIf(isRoot)("a WAL that belongs to another user", () => {
+  it("is named with its owner, and nothing is touched", { timeout: 60_000 }, async () => {
+    create("app.db", "row")
+    const left = new DatabaseSync(at("app.db"))
+    left.exec("INSERT INTO t VALUES ('in the WAL')")
+    for (const suffix of ["-wal", "-shm"]) fs.copyFileSync(at(`app.db${suffix}`), at(`kept${suffix}`))
+    left.close()
+    for (const suffix of ["-wal", "-shm"]) {
+      fs.renameSync(at(`kept${suffix}`), at(`app.db${suffix}`))
+      fs.chmodSync(at(`app.db${suffix}`), 0o644)
+    }
+    fs.chmodSync(folder, 0o777)
+    fs.chmodSync(at("app.db"), 0o666)
+    const before = contents()
+    const under = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+    const env = { HOME: folder, NODE_COMPILE_CACHE: at("cache") }
+    for (const args of [
+      ["checkpoint", "app.db"],
+      ["guard", "app.db"],
+    ]) {
+      const ended = await run(args, { cwd: folder, under, env })
+      expect([args[0], ended.code]).toEqual([args[0], 1])
+      expect(ended.stdout + ended.stderr).toMatch(/permission denied.*app\.db-wal belongs to user 0/)
+    }
+    fs.rmSync(at("cache"), { recursive: true, force: true })
+    expect(contents()).toBe(before)
+  })
+})
+
+describe.runIf(isRoot)("a database file that is mounted alone", () => {
+  it("is refused, with what to mount instead", { timeout: 60_000 }, async () => {
+    create("app.db", "row")
+    fs.mkdirSync(at("mnt"))
+    fs.writeFileSync(at("mnt/app.db"), "")
+    execFileSync("mount", ["--bind", at("app.db"), at("mnt/app.db")])
+    try {
+      for (const args of [
+        ["checkpoint", "mnt/app.db"],
+        ["backup", "mnt/app.db", "copy.db"],
+        ["guard", "mnt/app.db"],
+        ["run", "--db", "mnt/app.db", "--duration-seconds", "1"],
+      ]) {
+        const ended = await run(args, { cwd: folder })
+        expect([args[0], ended.code]).toEqual([args[0], 1])
+        expect(ended.stdout + ended.stderr).toContain("mount the folder that holds it instead")
+      }
+      const doctor = await run(["doctor", "mnt/app.db"], { cwd: folder })
+      expect([doctor.code, doctor.stdout.includes("is itself a mount point")]).toEqual([2, true])
+      expect(fs.readdirSync(at("mnt"))).toEqual(["app.db"])
+    } finally {
+      execFileSync("umount", [at("mnt/app.db")])
+    }
+  })
+})
