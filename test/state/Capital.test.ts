@@ -304,14 +304,15 @@ describe("the chain of a one-shot script", () => {
   }
   const database = () => temporaryDatabase({ durability: "full" })
 
-  it.effect("leaves no fiber alive, neither when it is built nor when it has written", () =>
+  // On the real clock: a virtual one has a fiber of its own for each that sleeps.
+  it.live("leaves no fiber alive but the one that looks whether the file is replaced, built or written", () =>
     Effect.gen(function* () {
       const fibers = yield* fibersOf(Layer.provide(StateManager.layer(), database()))
-      expect(fibers).toEqual({ built: 0, written: 0 })
+      expect(fibers).toEqual({ built: 1, written: 1 })
     }),
   )
 
-  it.effect("with a guard would: its loop is seen", () =>
+  it.live("with a guard would: its loop is seen", () =>
     Effect.gen(function* () {
       const guarded = StateManager.layer().pipe(
         Layer.provideMerge(WalGuard.layer({ interval: "60 seconds" })),
@@ -320,8 +321,8 @@ describe("the chain of a one-shot script", () => {
         Layer.provide(database()),
       )
       const fibers = yield* fibersOf(guarded)
-      expect(fibers.built).toBeGreaterThan(0)
-      expect(fibers.written).toBeGreaterThan(0)
+      expect(fibers.built).toBeGreaterThan(1)
+      expect(fibers.written).toBeGreaterThan(1)
     }),
   )
 })
