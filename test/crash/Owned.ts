@@ -2,7 +2,7 @@
  * What a case of the proof owns: processes, and temporary folders with databases. Each goes with its use, and all of them
  * when this process ends or is interrupted, so that Ctrl+C leaves nothing behind.
  */
-import type { ChildProcess } from "node:child_process"
+import { type ChildProcess, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -10,7 +10,19 @@ import * as path from "node:path"
 const processes = new Set<ChildProcess>()
 const folders = new Set<string>()
 
+/** Takes away what a case has mounted in its folder, the newest first. */
+const unmount = (folder: string) => {
+  if (!fs.existsSync("/proc/self/mountinfo")) return
+  const points = fs
+    .readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((point) => point.startsWith(`${folder}/`))
+  for (const point of points.toReversed()) spawnSync("umount", ["-l", point])
+}
+
 const remove = (folder: string) => {
+  unmount(folder)
   // A process that was just killed may still create a file there.
   fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
 }

@@ -2,7 +2,8 @@
  * The proof: what was done to an engine's database, how often, and what was lost.
  *
  *     npm run proof                       everything, some minutes
- *     npm run proof -- kill               one part of it: kill, power, programs, bytes, disk, orders, soak
+ *     npm run proof -- kill               one part of it: kill, power, programs, bytes, disk, names,
+ *                                       orders, soak
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *     npm run proof -- soak --minutes 60  longer
@@ -15,6 +16,8 @@ import type { Verdict } from "./database.ts"
 import { badBytes } from "./BadBytes.ts"
 import { failingDisk, faults, fullDisk } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
+import { type Change, changes } from "./NameChanges.ts"
+import { names, table as nameRows } from "./Names.ts"
 import { everyOrder } from "./Orders.ts"
 import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
 import * as SmallDisk from "./SmallDisk.ts"
@@ -45,6 +48,9 @@ Cases, all of them when none is named:
           (--runs: default 150)
   disk    the n-th open, sync, write or cut of a file fails, once or for ever; file systems that are too small, or full for
           a while: a session ends in order, and callers are served again when it is over
+  names   the file, its WAL or its index is removed, replaced, linked or mounted over, under each command and layer that
+          has the database open, and before each that opens it; known gaps go to standard error
+          (--runs: rounds of the table, default 1)
   orders  every order of up to four events (tick, burst of writes, new interval, crash, hang, ...), then a shutdown,
           in virtual time; states are those that the guard was in
   soak    an engine that lives for the whole time, whose memory, descriptors, threads and log stay flat (the figures go
@@ -89,6 +95,11 @@ const power = (["durable", "full", "normal"] as const).map((durability): Part =>
   run: async () => powerCut({ durability, seed, writes: 3000, states: Math.ceil(number("runs", 3000) / 3) }),
   ...needsStrace,
 }))
+const named = nameRows.map((row): Part => {
+  const { missing, name }: Change = changes[row.change]
+  const run = () => names(row, number("runs", 1), seed)
+  return { part: "names", name: `names: ${name}`, run, ...(missing === undefined ? {} : { missing }) }
+})
 const parts: ReadonlyArray<Part> = [
   { part: "kill", name: "kill", run: () => kill(number("runs", 100), seed, minutes) },
   ...power,
@@ -99,6 +110,7 @@ const parts: ReadonlyArray<Part> = [
   { part: "disk", name: "disk that fails once, served again", run: () => servedAgain(passingFaults), ...needsStrace },
   { part: "disk", name: "full disk", run: () => fullDisk([32, 64, 96, 128, 160, 192, 256, 320]), ...needsSmallDisk },
   { part: "disk", name: "full disk, served again", run: () => servedAgain(fullDisks), ...needsSmallDisk },
+  ...named,
   {
     part: "soak",
     name: "soak",

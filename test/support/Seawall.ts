@@ -1,5 +1,5 @@
 /** Runs the real `seawall` command in a process of its own, and waits for what it says instead of for the clock. */
-import { execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -40,6 +40,8 @@ export interface Options {
   readonly env?: Readonly<Record<string, string>>
   /** A command that runs the command, as `setpriv` does. */
   readonly under?: ReadonlyArray<string>
+  /** Told of the process at once, as what ends it together with this one must be. */
+  readonly own?: (child: ChildProcess) => unknown
 }
 
 /** Sessions of several tests run at once: one that is not about the dashboard has none. */
@@ -55,9 +57,10 @@ export const inherited = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith("SEAWALL_")),
 )
 
-export const start = (args: ReadonlyArray<string>, { cwd, env = {}, under = [] }: Options): Running => {
+export const start = (args: ReadonlyArray<string>, { cwd, env = {}, own, under = [] }: Options): Running => {
   const [command, ...rest] = [...under, process.execPath, main, ...unwatched(args)]
   const child = spawn(command!, rest, { cwd, env: { ...inherited, ...compileCache, ...env }, stdio: "pipe" })
+  own?.(child)
   let stdout = ""
   let stderr = ""
   const waiting = new Set<() => void>()
