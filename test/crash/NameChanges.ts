@@ -7,6 +7,7 @@ import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import { own } from "./Owned.ts"
 import * as SmallDisk from "./SmallDisk.ts"
@@ -61,9 +62,10 @@ export const openInPython = async (file: string, how: "idle" | "write"): Promise
   const child = own(spawn("python3", ["-c", python, file, how], { stdio: ["pipe", "pipe", "inherit"] }))
   child.stdin.on("error", () => undefined)
   const ended = once(child, "close")
+  const lines = createInterface({ input: child.stdout })
   const line = async () => {
-    const [text] = (await Promise.race([once(child.stdout, "data"), ended.then(() => ["it ended"])])) as [Buffer]
-    return String(text).trim()
+    const [text] = (await Promise.race([once(lines, "line"), ended.then(() => ["it ended"])])) as [string]
+    return text
   }
   const first = await line()
   if (first !== "ready") throw new Error(`python3 cannot open ${file}: ${first}`)

@@ -42,10 +42,10 @@ export const endOf = async (running: Running): Promise<Result> => {
   return { ...ended, hung }
 }
 
-/** Resolves to whether it said so before it ended, and within the patience. */
-export const heard = async (running: Running, text: string, times = 1): Promise<boolean> => {
+/** Resolves to whether it said so before it ended, and in time. */
+export const heard = async (running: Running, text: string, times = 1, within = patience): Promise<boolean> => {
   const { promise, resolve } = Promise.withResolvers<boolean>()
-  const timer = setTimeout(() => resolve(false), patience)
+  const timer = setTimeout(() => resolve(false), within)
   running.says(text, times).then(
     () => resolve(true),
     () => resolve(false),
@@ -81,6 +81,7 @@ export const startProgram = (how: string, file: string) => {
   const said = { stdout: "", stderr: "" }
   const waiting = new Set<() => void>()
   let last = 0
+  let failures = 0
   let hung = false
   let text = ""
   child.stdin.on("error", () => undefined)
@@ -95,6 +96,7 @@ export const startProgram = (how: string, file: string) => {
     for (const line of lines) {
       const [word, n, at] = line.split(" ")
       if (word === "ack") acked.set(Number(n), Number(at))
+      if (word === "fail") failures++
       if (word === "ack" || word === "fail") last = Number(at)
     }
     waiting.forEach((check) => check())
@@ -122,6 +124,7 @@ export const startProgram = (how: string, file: string) => {
         waiting.add(check)
         check()
       }),
+    failures: () => failures,
     /** When it last said how a write ended. */
     last: () => last,
     said,

@@ -98,14 +98,13 @@ const watch = async (trial: Trial, place: Place, random: Random, change: () => v
     const running = command(trial.user, place.file, place.folder)
     const isReady = await heard(running, '"mode":"PASSIVE"', 1 + random(4))
     change()
-    const at = Date.now()
     // One that goes on is watched for as long as one that must not.
-    if (isReplaced && isReady) await heard(running, "database replaced")
-    else if (isReady) await heard(running, '"mode":"PASSIVE"', 4 + Math.ceil(tolerated / 200))
-    if (!isReplaced || trial.user === "guard") running.kill("SIGTERM")
+    const isSaid = isReplaced && isReady && (await heard(running, "database replaced", 1, 3 * tolerated))
+    if (!isReplaced && isReady) await heard(running, '"mode":"PASSIVE"', 4 + Math.ceil(tolerated / 200))
+    // A session that goes on where it must not is ended, and judged for it.
+    if (!isReplaced || trial.user === "guard" || !isSaid) running.kill("SIGTERM")
     const result = await endOf(running)
     const fills = linesOf(result, "paper fill").map(timeOf)
-    void at
     return { result, acked: new Map(), lateIn: (limit) => fills.filter((time) => time > limit).length }
   }
   const running = startProgram(trial.user, place.file)
@@ -171,12 +170,15 @@ const live = (trial: Trial, change: Change, random: Random): Promise<Judged> =>
 const runAfter = async (user: Starter, place: Place): Promise<Result & { readonly answered: boolean }> => {
   if (user === "thread durable" || user === "inline normal") {
     const running = startProgram(user, place.file)
-    await running.until(() => running.acked.size >= 20)
+    await running.until(() => running.acked.size >= 20 || running.failures() >= 20)
     const answered = running.acked.size > 0
     return { ...(await running.end()), answered }
   }
   const running = command(user, place.file, place.folder, 1)
-  if (user === "guard" && (await heard(running, '"mode":"PASSIVE"'))) running.kill("SIGTERM")
+  if (user === "guard") {
+    await heard(running, '"mode":"PASSIVE"', 1, 3 * tolerated)
+    running.kill("SIGTERM") // nothing happens to one that has ended
+  }
   const result = await endOf(running)
   return { ...result, answered: result.code === 0 || (user === "doctor" && result.code === 2) }
 }
@@ -185,7 +187,8 @@ const runAfter = async (user: Starter, place: Place): Promise<Result & { readonl
 const refusalProblems = (user: Starter, { code, log, stderr }: Result): ReadonlyArray<string> => {
   const lines = stderr.split("\n").filter((line) => line.startsWith(`seawall ${user}: `))
   const errors = log.filter(({ level }) => level === "ERROR" || level === "FATAL")
-  const said = user === "run" || user === "guard" || user.includes(" ") ? errors.length : lines.length
+  const said = user === "run" || user === "guard" ? errors.length : lines.length
+  if (user === "thread durable" || user === "inline normal") return code === 1 ? [] : [`not refused: exit code ${code}`]
   if (code === 0 || code === null) return [`not refused: exit code ${code}`]
   return said === 1 ? [] : [`the refusal has ${said} lines`]
 }
