@@ -55,13 +55,38 @@ export interface Row {
 /** What is looked at by commands that only look. */
 const looks = (doctor: After, status: After = "names it") => ({ status, doctor })
 
+/** The same gap of several users. */
+const each = <A extends LongUser | Starter, W extends "live" | "after">(
+  when: W,
+  users: ReadonlyArray<A>,
+  gap: string,
+) => Object.fromEntries(users.map((user) => [`${when} ${user}`, gap])) as Record<`${W} ${A}`, string>
+
+/** What writes by itself once it has opened a database. */
+const programs = ["run", "thread durable", "inline normal"] as const
+const writers = [...programs, "guard", "checkpoint"] as const
+
+const notAlarmed = { "after doctor": "doctor names the program and ends with 0 or 2" }
+const doctorCreates = "its integrity check opens a connection, which leaves a -wal and -shm that were not there"
+
 export const rows: ReadonlyArray<Row> = [
-  { change: "renamed", live: "replaced", after: "refuses it", but: looks("is alarmed") },
+  {
+    change: "renamed",
+    live: "replaced",
+    after: "refuses it",
+    but: looks("is alarmed"),
+    gap: {
+      ...each("after", writers, "copies the WAL of the program from before into the file that has the name now"),
+      "after backup": "copies the file that has the name now with the WAL of the program from before",
+      ...notAlarmed,
+    },
+  },
   {
     change: "removed",
     live: "replaced",
     after: "refuses",
     but: { restore: "refuses it", ...looks("names it") },
+    gap: each("after", ["status", "doctor"], "says that the file does not exist, and not that a program has it open"),
   },
   {
     change: "remade",
@@ -69,19 +94,55 @@ export const rows: ReadonlyArray<Row> = [
     after: "refuses or answers",
     but: looks("is alarmed"),
     whose: "other",
+    gap: { "after doctor": `ends with 0 or 2; ${doctorCreates}` },
   },
-  { change: "hardLink", after: "refuses", but: { restore: "refuses it", ...looks("names it") } },
+  {
+    change: "hardLink",
+    after: "refuses",
+    but: { restore: "refuses it", ...looks("names it") },
+    gap: {
+      ...each("after", programs, "a WARNING alone; commits of the program that uses the first name are overwritten"),
+      "after doctor": doctorCreates,
+    },
+  },
   { change: "linked", live: "goes on" },
   { change: "symbolicLink", live: "goes on", after: "answers", whose: "other" },
-  { change: "mountedOver", live: "replaced", after: "refuses it", but: looks("is alarmed") },
+  {
+    change: "mountedOver",
+    live: "replaced",
+    after: "refuses", // the mount itself is the reason, and the program need not be named
+    but: { restore: "refuses it", ...looks("is alarmed") },
+    gap: notAlarmed,
+  },
   { change: "mountedAlone", after: "refuses", but: looks("names it") },
-  { change: "walRemoved", live: "replaced", after: "refuses it", but: looks("is alarmed") },
-  { change: "shmRemoved", live: "replaced", after: "refuses it", but: looks("is alarmed") },
+  {
+    change: "walRemoved",
+    live: "replaced",
+    after: "refuses it",
+    but: looks("is alarmed"),
+    gap: {
+      ...each("after", [...writers, "backup"], "creates a second -wal before SQLite fails with an I/O error"),
+      "after doctor": doctorCreates,
+    },
+  },
+  {
+    change: "shmRemoved",
+    live: "replaced",
+    after: "refuses it",
+    but: looks("is alarmed"),
+    gap: {
+      ...each("live", longUsers, "the index is not looked at: two indexes for one WAL, and no lock is seen"),
+      ...each("after", writers, "makes a second index for a WAL in use, whose locks it does not see"),
+      "after backup": "makes a second index for a WAL in use",
+      "after doctor": `ends with 0 or 2; ${doctorCreates}`,
+    },
+  },
   {
     change: "otherWal",
     live: "replaced",
     after: "refuses",
     but: { restore: "answers", status: "refuses or answers", doctor: "refuses or answers" },
+    gap: each("after", [...writers, "backup"], "a WAL has no mark of its database, and SQLite copies it into any"),
   },
   {
     change: "twinMounted",
@@ -89,6 +150,7 @@ export const rows: ReadonlyArray<Row> = [
     after: "refuses or answers",
     but: looks("is alarmed"),
     whose: "other",
+    gap: notAlarmed,
   },
   { change: "twinElsewhere", live: "goes on", after: "answers", whose: "other" },
 ]
