@@ -150,7 +150,7 @@ export const rows: ReadonlyArray<Row> = [
     after: "refuses or answers",
     but: looks("is alarmed"),
     whose: "other",
-    gap: notAlarmed,
+    gap: each("after", ["status", "doctor"], "says nothing of a program that has another file of that name"),
   },
   { change: "twinElsewhere", live: "goes on", after: "answers", whose: "other" },
 ]
