@@ -95,8 +95,13 @@ const realPath = (given: string, links = mostLinks): string => {
   return Option.getOrElse(withoutLinks(absolute), inFolder)
 }
 
-/** The WAL of a database at this very path, which has no symbolic links. */
-export const walOf = (real: string): string => `${real}-wal`
+/** Whether these files still have their names. */
+export const areThere = ({ identity: main, path: real, shm, wal }: OpenedFiles): boolean =>
+  [
+    [real, main],
+    [`${real}-wal`, wal],
+    [`${real}-shm`, shm],
+  ].every(([at = "", opened]) => opened === undefined || identityAt(at) === opened)
 
 /** Resolves a name. Never fails: what is wrong with a path is for its user to say. */
 export const resolve = (given: string): DatabaseFile => {
@@ -104,7 +109,7 @@ export const resolve = (given: string): DatabaseFile => {
   return {
     given,
     path: real,
-    wal: walOf(real),
+    wal: `${real}-wal`,
     shm: `${real}-shm`,
     journal: `${real}-journal`,
     found: look(real),
@@ -137,6 +142,8 @@ export const OpenedFiles = Schema.Struct({
   identity: Schema.String,
   /** None of a connection that only reads. */
   wal: Schema.optionalKey(Schema.String),
+  /** The index of the WAL; none where SQLite keeps it in memory. */
+  shm: Schema.optionalKey(Schema.String),
 })
 /** */
 export type OpenedFiles = typeof OpenedFiles.Type

@@ -67,7 +67,7 @@ const make = Effect.gen(function* () {
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: logSync.lookForReplacement,
-    opened: { path: target.path, identity, ...(logSync.wal === undefined ? {} : { wal: logSync.wal }) },
+    opened: { path: target.path, identity, ...logSync.opened },
     resume: Effect.succeedNone,
     holder: Effect.succeedNone,
     gate: () => Effect.succeed({ _tag: "NotClosed" }),

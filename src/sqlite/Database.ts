@@ -232,7 +232,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: logSync.lookForReplacement,
-    opened: { path: stored, identity, ...(logSync.wal === undefined ? {} : { wal: logSync.wal }) },
+    opened: { path: stored, identity, ...logSync.opened },
     resume: Effect.sync(() => {
       const cause = logSync.refusal()?.cause
       // A log that was replaced is nobody's to go on with.

@@ -37,12 +37,12 @@ export interface LogSync {
   readonly failed: Effect.Effect<DurabilityError>
   /** Acknowledges again. Only for who knows that all of the log is in the synced database. */
   readonly resume: () => void
-  /** Looks whether the database and its WAL are still the files that were opened: two `stat`, no descriptor, no lock. */
+  /** Looks whether the database, its WAL and the index of that are still the files that were opened: `stat`, no descriptor, no lock. */
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
   /** Succeeds once a look, or a sync, has found one of them replaced. */
   readonly replaced: Effect.Effect<DurabilityError>
-  /** Which WAL was opened. */
-  readonly wal: DatabaseFile.Identity | undefined
+  /** Which WAL was opened, and its index. */
+  readonly opened: Pick<DatabaseFile.OpenedFiles, "wal" | "shm">
 }
 
 /** A second: what is acknowledged into a file without a name is bounded by it. */
@@ -60,7 +60,7 @@ type Waiter = Deferred.Deferred<void, DurabilityError>
 
 /** `identity` is that of the database file when it was opened. */
 export const make = Effect.fnUntraced(function* (
-  { given: file, path, wal: log }: DatabaseFile.DatabaseFile,
+  { given: file, path, shm, wal: log }: DatabaseFile.DatabaseFile,
   identity: DatabaseFile.Identity,
   exposure: Exposure,
 ): Effect.fn.Return<LogSync, DurabilityError, Scope.Scope> {
@@ -70,6 +70,8 @@ export const make = Effect.fnUntraced(function* (
     catch: (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }),
   })
   const wal = DatabaseFile.identityOf(descriptor)
+  /** None where SQLite keeps the index in memory. */
+  const index = DatabaseFile.look(shm)?.identity
   const replaced = Deferred.makeUnsafe<DurabilityError>()
   let failed = Deferred.makeUnsafe<DurabilityError>()
   let refusal: DurabilityError | undefined
@@ -82,11 +84,16 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const whatChanged = (): string | undefined => {
-    const [main, beside] = [DatabaseFile.identityAt(path), DatabaseFile.identityAt(log)]
-    if (main === "gone") return `${path} was removed`
-    if (main !== "unknown" && main !== identity) return `another file has the name ${path}`
-    if (beside === "gone") return `${log} was removed`
-    return beside !== "unknown" && beside !== wal ? `another file has the name ${log}` : undefined
+    for (const [name, opened] of [
+      [path, identity],
+      [log, wal],
+      [shm, index],
+    ] as const) {
+      const now = opened === undefined ? "unknown" : DatabaseFile.identityAt(name)
+      if (now === "gone") return `${name} was removed`
+      if (now !== "unknown" && now !== opened) return `another file has the name ${name}`
+    }
+    return undefined
   }
   const lookForReplacement = Effect.suspend(() => {
     if (refusal?.reason === "Replaced") return Effect.succeedSome(refusal)
@@ -100,7 +107,7 @@ export const make = Effect.fnUntraced(function* (
         file,
         changed,
         danger: "what was committed since may be lost; nothing more is written, acknowledged, checkpointed or closed",
-        advice: "end every program that has the old file open, then start again with the file that is right",
+        advice: `end every program that has the old file open; where ${log} belonged to that, move it and ${shm} away before anything opens the new file, which would take it over`,
       }),
       Effect.andThen(Effect.flatMap(Shutdown.Shutdown, (shutdown) => shutdown.recordFailure("database replaced"))),
       Effect.as(Option.some(error)),
@@ -159,7 +166,7 @@ export const make = Effect.fnUntraced(function* (
     },
     lookForReplacement,
     replaced: Deferred.await(replaced),
-    wal,
+    opened: { wal, ...(index === undefined ? {} : { shm: index }) },
   }
 })
 
@@ -171,7 +178,7 @@ export const none: LogSync = {
   resume: constVoid,
   lookForReplacement: Effect.succeedNone,
   replaced: Effect.never,
-  wal: undefined,
+  opened: {},
 }
 
 const closed = (file: string) =>

@@ -15,19 +15,19 @@ import * as Layer from "effect/Layer"
 import * as RcMap from "effect/RcMap"
 import * as RpcServer from "effect/rpc/RpcServer"
 import { pathToFileURL } from "node:url"
-import { identityAt, type OpenedFiles, walOf } from "../files/DatabaseFile.ts"
+import { areThere, type OpenedFiles } from "../files/DatabaseFile.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { CheckpointError } from "./Checkpoint.ts"
 import { runOn } from "./Checkpointer.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
 
 /** A name may lead elsewhere by now: what this connection copied would then go into another database. */
-const stillThere = ({ identity, path, wal }: OpenedFiles) =>
-  Effect.suspend(() => {
-    const [main, beside] = [identityAt(path), identityAt(walOf(path))]
-    if (main === identity && (wal === undefined || beside === wal)) return Effect.void
-    return Effect.fail(new Replaced({ message: `${path} or its WAL is not the file that the program has open` }))
-  })
+const stillThere = (files: OpenedFiles) =>
+  Effect.suspend(() =>
+    areThere(files)
+      ? Effect.void
+      : Effect.fail(new Replaced({ message: `${files.path} or its WAL is not the file that the program has open` })),
+  )
 class Replaced extends Data.TaggedError("Replaced")<{ readonly message: string }> {}
 
 const connect = Effect.fnUntraced(function* (files: OpenedFiles) {

@@ -75,11 +75,7 @@ export const rows: ReadonlyArray<Row> = [
     live: "replaced",
     after: "refuses it",
     but: looks("is alarmed"),
-    gap: {
-      ...each("after", writers, "copies the WAL of the program from before into the file that has the name now"),
-      "after backup": "copies the file that has the name now with the WAL of the program from before",
-      ...notAlarmed,
-    },
+    gap: each("after", programs, "copies the WAL of the program from before into the file that has the name now"),
   },
   {
     change: "removed",
@@ -94,7 +90,6 @@ export const rows: ReadonlyArray<Row> = [
     after: "refuses or answers",
     but: looks("is alarmed"),
     whose: "other",
-    gap: { "after doctor": `ends with 0 or 2; ${doctorCreates}` },
   },
   {
     change: "hardLink",
@@ -120,22 +115,14 @@ export const rows: ReadonlyArray<Row> = [
     live: "replaced",
     after: "refuses it",
     but: looks("is alarmed"),
-    gap: {
-      ...each("after", [...writers, "backup"], "creates a second -wal before SQLite fails with an I/O error"),
-      "after doctor": doctorCreates,
-    },
+    gap: each("after", programs, "creates a second -wal before SQLite fails with an I/O error"),
   },
   {
     change: "shmRemoved",
     live: "replaced",
     after: "refuses it",
     but: looks("is alarmed"),
-    gap: {
-      ...each("live", longUsers, "the index is not looked at: two indexes for one WAL, and no lock is seen"),
-      ...each("after", writers, "makes a second index for a WAL in use, whose locks it does not see"),
-      "after backup": "makes a second index for a WAL in use",
-      "after doctor": `ends with 0 or 2; ${doctorCreates}`,
-    },
+    gap: each("after", programs, "makes a second index for a WAL in use, whose locks it does not see"),
   },
   {
     change: "otherWal",
@@ -150,7 +137,7 @@ export const rows: ReadonlyArray<Row> = [
     after: "refuses or answers",
     but: looks("is alarmed"),
     whose: "other",
-    gap: each("after", ["status", "doctor"], "says nothing of a program that has another file of that name"),
+    gap: { "after status": "says nothing of a program that has another file of that name" },
   },
   { change: "twinElsewhere", live: "goes on", after: "answers", whose: "other" },
 ]

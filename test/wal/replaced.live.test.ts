@@ -45,6 +45,7 @@ const changes: Readonly<Record<string, (file: string) => void>> = {
   "the WAL and its index are removed": (file) => {
     for (const suffix of ["-wal", "-shm"]) fs.rmSync(`${file}${suffix}`)
   },
+  "the index of its WAL is removed": (file) => fs.rmSync(`${file}-shm`),
   "the WAL is that of another database": (file) => {
     fs.rmSync(`${file}-wal`)
     fs.renameSync(`${file}.other-wal`, `${file}-wal`)
