@@ -49,6 +49,12 @@ export const make = Effect.fnUntraced(function* (facts: Facts) {
       remedy: `stop ${strangers.map(({ pid }) => `process ${pid}`).join(", ")}, then: ${command("seawall doctor", facts.file)}`,
     })
   }
+  if (facts.links > 1) {
+    return yield* new NotExamined({
+      message: `it has ${facts.links} names, and which of their WALs is its own cannot be known`,
+      remedy: command("find / -xdev -samefile", facts.target.path),
+    })
+  }
   if (isOpen(facts)) return readable("Open")
   if (facts.hasHotJournal) {
     return yield* new NotExamined({

@@ -67,7 +67,6 @@ const programs = ["run", "thread durable", "inline normal"] as const
 const writers = [...programs, "guard", "checkpoint"] as const
 
 const notAlarmed = { "after doctor": "doctor names the program and ends with 0 or 2" }
-const doctorCreates = "its integrity check opens a connection, which leaves a -wal and -shm that were not there"
 
 export const rows: ReadonlyArray<Row> = [
   {
@@ -95,10 +94,7 @@ export const rows: ReadonlyArray<Row> = [
     change: "hardLink",
     after: "refuses",
     but: { restore: "refuses it", ...looks("names it") },
-    gap: {
-      ...each("after", programs, "a WARNING alone; commits of the program that uses the first name are overwritten"),
-      "after doctor": doctorCreates,
-    },
+    gap: each("after", programs, "a WARNING alone, and the main file is changed"),
   },
   { change: "linked", live: "goes on" },
   { change: "symbolicLink", live: "goes on", after: "answers", whose: "other" },
