@@ -59,7 +59,7 @@ The copy passes quick_check before it gets its name. Without DEST that is DB.man
 
 Exit codes:
   0   the copy is there, checked
-  1   there is none: no such file, no permission, not a database, the disk, or a copy that did not pass its check`,
+  1   there is none: no such file, no permission, not a database, several hard links, a process that has another file of this name open, the disk, or a copy that did not pass its check`,
   ),
   Command.withExamples([
     { command: "seawall backup app.db", description: "Beside the database" },

@@ -76,7 +76,7 @@ The last program that closes a database empties and removes the log; when nobody
 
 Exit codes:
   0   complete: every frame is in the database
-  1   failed: no such file, no permission, not a database, not in WAL mode, or the disk
+  1   failed: no such file, no permission, not a database, not in WAL mode, several hard links, a process that has another file of this name open, or the disk
   2   not complete: somebody is in the way`,
   ),
   Command.withExamples([

@@ -132,7 +132,7 @@ Stop it with Ctrl+C, SIGTERM or SIGHUP. The log is then emptied, if nobody else 
 
 Exit codes:
   0   stopped by a signal
-  1   failure: a database that cannot be opened or is not in WAL mode, one that was replaced while it was guarded ("database replaced"), or a step of the close that failed
+  1   failure: a database that cannot be opened or is not in WAL mode, under whose name a process has another file open, one that was replaced while it was guarded ("database replaced"), or a step of the close that failed
   137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite`,
   ),
   Command.withExamples([

@@ -1,5 +1,5 @@
 /**
- * The database files that this process has open, by device and inode: whoever reads files as bytes asks here first,
+ * The database files that this process has open, by device and inode: code that reads files as bytes asks here first,
  * because POSIX drops all of a process's locks on a file when any descriptor for it is closed.
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  *

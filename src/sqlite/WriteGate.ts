@@ -7,7 +7,7 @@ import { Deferred, Duration, Effect, type Exit, Fiber, Option, type Semaphore } 
 /** How long the gate waits for the permit: far longer than any transaction that does not wait for something else. */
 const gateWait = Duration.seconds(1)
 
-/** How long the gate stays closed to writers: the stall that nobody notices. Its work may go on after that. */
+/** How long the gate stays closed to writers: a stall too short to notice. Its work may go on after that. */
 const gateHold = Duration.millis(100)
 
 /** How the work under the gate ended: in time, still going on when writers were let in again, or not begun. */
