@@ -73,9 +73,15 @@ const checkpoint = (status: Status) =>
     some(status.checkpoint_sequence, (times) => `log started anew ${countOf(times, "time")}`),
   )
 
+const otherThan: Partial<Readonly<Record<OpenedBy["has"], string>>> = {
+  deleted: "a DELETED file of this name",
+  another: "ANOTHER file of this name",
+  elsewhere: "by another name, ANOTHER WAL",
+}
+
 const opener = (it: OpenedBy, status: Status) => [
   `pid ${it.pid}`,
-  it.has === "deleted" ? "a DELETED file of this name" : it.locks.length === 0 ? "no lock held" : it.locks.join(" "),
+  otherThan[it.has] ?? (it.locks.length === 0 ? "no lock held" : it.locks.join(" ")),
   known(
     some(it.process_started_at, (at) => `running since ${ago(at, status)}`),
     some(

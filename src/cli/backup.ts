@@ -1,6 +1,7 @@
 /** `seawall backup`: one checked copy of a database, whoever has it open. */
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command } from "effect/cli"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import { Backup } from "../sqlite/copies/Backup.ts"
 import { nameOf } from "../sqlite/copies/BackupFiles.ts"
@@ -38,7 +39,7 @@ export const backup = Command.make(
         const fs = yield* FileSystem.FileSystem
         yield* locate({ file, create: false, readOnly: true, oneName: true })
         yield* DatabaseHeader.read(file)
-        yield* ensureSameFile(file)
+        yield* ensureSameFile(DatabaseFile.resolve(file))
         const name = yield* nameFor(file, given)
         const made = yield* Effect.provide(
           Effect.flatMap(Backup, ({ runTo }) => runTo(name)),

@@ -2,6 +2,7 @@
 import { Console, Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { nameOf } from "../processes/Processes.ts"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import { Database } from "../sqlite/Database.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
@@ -60,7 +61,7 @@ export const checkpoint = Command.make(
     return OneShot.run(
       "checkpoint",
       Effect.gen(function* () {
-        yield* ensureSameFile(file)
+        yield* ensureSameFile(DatabaseFile.resolve(file))
         const done = yield* Effect.provide(once(wanted), layers)
         yield* Console.log(json ? JSON.stringify(object(file, done)) : OneShot.table(rows(file, done)))
         return done.outcome === "Complete" ? ExitCode.ended : ExitCode.attention

@@ -105,9 +105,13 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
     self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
   const files = yield* distinct(input.databases)
-  yield* Effect.forEach(files, (file) => named(file, Effect.andThen(ensureSameFile(file), warnOfLastWriter(file))), {
-    discard: true,
-  })
+  yield* Effect.forEach(
+    files,
+    (file) => named(file, Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), warnOfLastWriter(file))),
+    {
+      discard: true,
+    },
+  )
   const databases = yield* Effect.forEach(files, (file) =>
     Effect.flatMap(Scope.fork(all), (scope) => named(file, guardOne(file, input, scope))),
   )

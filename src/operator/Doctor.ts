@@ -10,6 +10,7 @@ import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Array as Arr, Effect, Order, type Scope } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
+import { ensureSameFile, type OtherFileError } from "../processes/OtherFile.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import type { DatabaseHeaderError } from "../sqlite/outside/DatabaseHeader.ts"
 import * as ContentExaminations from "./ContentExaminations.ts"
@@ -49,8 +50,14 @@ const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyA
  */
 export const examine = Effect.fn("Doctor.examine")(function* (
   file: string,
-): Effect.fn.Return<Report, DatabaseHeaderError | OpenHereError, NodeServices.NodeServices | Scope.Scope> {
-  yield* ensureNotOpenHere(DatabaseFile.resolve(file))
+): Effect.fn.Return<
+  Report,
+  DatabaseHeaderError | OpenHereError | OtherFileError,
+  NodeServices.NodeServices | Scope.Scope
+> {
+  const target = DatabaseFile.resolve(file)
+  yield* ensureNotOpenHere(target)
+  if (target.found === undefined) yield* ensureSameFile(target)
   const gathered = yield* Effect.result(Facts.gather(file))
   const backups = yield* BackupFiles.list(file)
   if (gathered._tag === "Failure") {

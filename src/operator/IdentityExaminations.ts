@@ -1,18 +1,24 @@
 /** Whether this name, this file and what stands beside it belong together, for every process that uses one of them. */
 import { Effect, Option } from "effect"
-import { nameOf } from "../processes/Processes.ts"
+import { nameOf, type Process } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import type { Examination, Seen } from "./Examination.ts"
 import type { Facts } from "./Facts.ts"
 import { count } from "./Wording.ts"
 
-const what = { another: "another file", deleted: "a deleted file, or a deleted WAL," } as const
+const what: Readonly<Record<Process["has"], string>> = {
+  this: "has it open",
+  unknown: "may have it open",
+  another: "has another file of this name open",
+  deleted: "has a deleted file, or a deleted WAL, of this name open",
+  elsewhere: "has it open by another name, with another WAL",
+}
 
 /** @internal */
 export const judge = ({ file, isMountPoint, links, strangers, target }: Facts): Seen => {
   const others = Option.getOrElse(strangers, () => []).map((process) => ({
     severity: "critical" as const,
-    message: `${nameOf(process)} has ${what[process.has === "another" ? "another" : "deleted"]} of this name open: what it writes does not reach this database, and may be lost`,
+    message: `${nameOf(process)} ${what[process.has]}: what it writes does not reach this database, and may be lost`,
     evidence: { pid: process.pid, has: process.has },
     remedy: `stop process ${process.pid} so that it closes its file, then: ${command("seawall doctor", file)}`,
   }))

@@ -13,7 +13,8 @@ import type { SqlClient } from "effect/sql"
 import type { Layer } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
-import { hasOther, type Process } from "../processes/Processes.ts"
+import { ensureSameFile, type OtherFileError } from "../processes/OtherFile.ts"
+import { hasOther, isUsing, type Process, using } from "../processes/Processes.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
@@ -23,11 +24,10 @@ import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
 import { NotAtRestError } from "../sqlite/outside/AtRest.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
-import { processesOf } from "./Facts.ts"
 import { Status } from "./Status.ts"
 
 /** No database, one that cannot be read, or one that is open here. */
-export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHereError
+export type LookError = DatabaseHeader.DatabaseHeaderError | FileBytesError | OpenHereError | OtherFileError
 
 interface Log extends Pick<
   Status,
@@ -197,6 +197,7 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
   const lookedAt = yield* DateTime.now
   const target = DatabaseFile.resolve(file)
   yield* ensureNotOpenHere(target)
+  if (target.found === undefined) yield* ensureSameFile(target)
   const stat = (path: string) => Effect.option(fs.stat(path))
   const sizeOf = (path: string) =>
     Effect.map(stat(path), (found) =>
@@ -209,9 +210,9 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
     )
 
   const header = yield* DatabaseHeader.read(file)
-  const processes = yield* processesOf(target)
+  const processes = yield* using(target)
   const canSeeProcesses = Option.isSome(processes)
-  const isOpen = Option.exists(processes, (them) => them.length > 0)
+  const isOpen = Option.exists(processes, (them) => them.some(isUsing))
   const database = yield* stat(target.path)
   const logBytes = yield* sizeOf(target.wal)
   const indexBytes = yield* sizeOf(target.shm)

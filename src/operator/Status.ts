@@ -21,8 +21,8 @@ export const OpenedBy = Schema.Struct({
   command: Schema.String,
   /** Of the log; `read0` to `read4` are the slots of readers. */
   locks: Schema.Array(WalLock),
-  /** What it has open: this database, or a deleted file (or WAL) of its name, or what cannot be told. */
-  has: Schema.Literals(["this", "deleted", "unknown", "another"]),
+  /** What it has open: this database, the same by another name with another WAL, a deleted file (or WAL) or another one of its name, or what cannot be told. */
+  has: Schema.Literals(["this", "elsewhere", "deleted", "unknown", "another"]),
   /** It may have opened the database later. */
   process_started_at: Nullable(Time),
   /** Since this look every one has found it in the same read slot. Null for one look alone. */

@@ -5,26 +5,28 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Option, Schema } from "effect"
-import * as DatabaseFile from "../files/DatabaseFile.ts"
-import { hasOther, nameOf, using } from "./Processes.ts"
+import type { DatabaseFile } from "../files/DatabaseFile.ts"
+import { hasOther, namesOf, using } from "./Processes.ts"
 
 /** Nothing was opened or changed. */
 export class OtherFileError extends Schema.TaggedError<OtherFileError>()("OtherFileError", {
   file: Schema.String,
-  /** The processes that have another file open under this name. */
-  processes: Schema.Array(Schema.String),
+  /** Whether there is a file of the name now. */
+  isThere: Schema.Boolean,
+  /** The processes that have another file open under this name, as they are named everywhere. */
+  processes: Schema.String,
 }) {
   override get message() {
-    const [first = "", ...more] = this.processes
-    const names = [first, ...more].join(", ")
-    return `${this.file} is not the file, or has not the WAL, that ${names} has open under this name; stop that process first, then try again (nothing was changed)`
+    return this.isThere
+      ? `${this.file} is not the file, or has not the WAL, that another process has open as this database: ${this.processes}; stop that process first, then try again (nothing was changed)`
+      : `${this.file} does not exist, but it is still open: ${this.processes}; end that process so that it closes the file, or copy the data out of it first`
   }
 }
 
 /** Fails while another process is seen to have another, or a deleted, file of this name open. */
-export const ensureSameFile = Effect.fnUntraced(function* (file: string) {
-  const processes = Option.getOrElse(yield* using(DatabaseFile.resolve(file)), () => [])
-  const others = processes.filter(hasOther)
-  if (others.length > 0) return yield* new OtherFileError({ file, processes: others.map((it) => nameOf(it)) })
-  return undefined
+export const ensureSameFile = Effect.fnUntraced(function* (target: DatabaseFile) {
+  const processes = Option.getOrElse(yield* using(target), () => []).filter(hasOther)
+  if (processes.length === 0) return undefined
+  const isThere = target.found !== undefined
+  return yield* new OtherFileError({ file: target.given, isThere, processes: namesOf(processes) })
 }, Effect.provide(NodeFileSystem.layer))

@@ -7,8 +7,8 @@
  * Processes of other PID namespaces are invisible, and so are other users' processes until they use the WAL.
  */
 import { Effect, FileSystem, Option } from "effect"
-import * as path from "node:path"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { type Descriptor, descriptorsOf, mountsOf, wantedOf } from "./Descriptors.ts"
 import { connected, holdersIn, type Line, linesOf, type LockHolder, locksOf, type WalLock } from "./LockTable.ts"
 
 /** A process that uses a database, or another file of its name. */
@@ -27,112 +27,19 @@ export interface Process {
   /**
    * What it has open. The first that is true:
    * - `deleted`: a deleted `-wal` or `-shm` of the database, which it goes on to use, or a deleted file of the database's name.
+   * - `elsewhere`: the database by another name (a hard link, or a name from before), whose WAL is another one.
    * - `this`: the database itself, by whatever name, or a lock of its WAL.
    * - `another`: a file of the database's name that is another one. It does not use this database.
    * - `unknown`: a lock of a file that cannot be compared, and may be the index of this database's WAL.
    */
-  readonly has: "this" | "another" | "deleted" | "unknown"
+  readonly has: "this" | "another" | "elsewhere" | "deleted" | "unknown"
 }
 
 /** Whether a process uses the database, or may use it. */
 export const isUsing = ({ has }: Process): boolean => has !== "another"
 
-/** Whether a process has a file open that is not the database, under the database's name: what it writes does not reach this one. */
-export const hasOther = ({ has }: Process): boolean => has === "another" || has === "deleted"
-
-/** What is known of one descriptor that is about the database. */
-interface Descriptor {
-  readonly of: "database" | "index" | "deleted" | "deleted sidecar" | "another"
-  readonly mayWrite: boolean
-}
-
-/** What the descriptors of all processes are compared with. */
-interface Wanted {
-  readonly file: DatabaseFile.DatabaseFile
-  readonly database: DatabaseFile.Identity | undefined
-  readonly index: DatabaseFile.Identity | undefined
-  /** Of the folder: a deleted file of this name elsewhere is that of another container. */
-  readonly device: string | undefined
-  readonly inodes: ReadonlySet<string | undefined>
-  /** This process's view of the file system; in another one the same name is another file. */
-  readonly mounts: string
-}
-
-const deviceOf = (identity: DatabaseFile.Identity | undefined) => identity?.split(":")[0]
-const inodeOf = (identity: DatabaseFile.Identity | undefined) => identity?.split(":")[1]
-
-const mountsOf = (pid: number | "self") =>
-  Effect.flatMap(FileSystem.FileSystem, (fs) =>
-    Effect.orElseSucceed(fs.readLink(`/proc/${pid}/ns/mnt`), () => "unknown"),
-  )
-
-const wantedOf = (file: DatabaseFile.DatabaseFile, mounts: string): Wanted => {
-  const database = DatabaseFile.look(file.path)?.identity
-  const index = DatabaseFile.look(file.shm)?.identity
-  return {
-    file,
-    database,
-    index,
-    device: deviceOf(DatabaseFile.look(path.dirname(file.path))?.identity),
-    mounts,
-    inodes: new Set([inodeOf(database), inodeOf(index)].filter((inode) => inode !== undefined)),
-  }
-}
-
-/** O_WRONLY and O_RDWR in the flags of `/proc/PID/fdinfo`, which are octal. */
-const writes = (fdinfo: string) => (parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] ?? "2", 8) & 3) !== 0
-
-const deletedSuffix = " (deleted)"
-
-const kindOf = (
-  { database, device, file, index }: Wanted,
-  link: string,
-  identity: DatabaseFile.Identity,
-  sameMounts: boolean,
-): Option.Option<Descriptor["of"]> => {
-  if (identity === database) return Option.some("database")
-  if (identity === index) return Option.some("index")
-  if (!sameMounts) return Option.none()
-  if (link === file.path) return Option.some("another")
-  if (!link.endsWith(deletedSuffix) || deviceOf(identity) !== device) return Option.none()
-  const name = link.slice(0, -deletedSuffix.length)
-  if (name === file.path) return Option.some("deleted")
-  return name === file.wal || name === file.shm ? Option.some("deleted sidecar") : Option.none()
-}
-
-/**
- * The text of the link and of `fdinfo` comes from memory; `stat` may ask a server that does not answer, so it is asked only
- * about a file of the right name or number. `fdinfo` has the number since Linux 5.14.
- */
-const descriptorOf = Effect.fnUntraced(function* (
-  wanted: Wanted,
-  pid: number,
-  descriptor: string,
-  sameMounts: boolean,
-) {
-  const fs = yield* FileSystem.FileSystem
-  const at = `/proc/${pid}/fd/${descriptor}`
-  const link = yield* Effect.orElseSucceed(fs.readLink(at), () => "")
-  if (!link.startsWith("/")) return Option.none()
-  const fdinfo = yield* Effect.orElseSucceed(fs.readFileString(`/proc/${pid}/fdinfo/${descriptor}`), () => "")
-  const inode = /^ino:\s*(\d+)$/m.exec(fdinfo)?.[1]
-  const { path: name, shm, wal } = wanted.file
-  const hasName = [name, wal, shm].some((one) => link === one || link === one + deletedSuffix)
-  if (!hasName && inode !== undefined && !wanted.inodes.has(inode)) return Option.none()
-  const identity = DatabaseFile.look(at)?.identity
-  if (identity === undefined) return Option.none()
-  return Option.map(kindOf(wanted, link, identity, sameMounts), (of): Descriptor => ({ of, mayWrite: writes(fdinfo) }))
-})
-
-/** Of the database, among those of one process; none when its descriptors cannot be seen. */
-const descriptorsOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number) {
-  const fs = yield* FileSystem.FileSystem
-  const names = yield* Effect.option(fs.readDirectory(`/proc/${pid}/fd`))
-  if (Option.isNone(names)) return Option.none()
-  const sameMounts = (yield* mountsOf(pid)) === wanted.mounts
-  const found = yield* Effect.forEach(names.value, (name) => descriptorOf(wanted, pid, name, sameMounts))
-  return Option.some(found.flatMap((one) => Option.toArray(one)))
-})
+/** Whether a process has another file, or another WAL, open as this database: what it writes does not reach this one. */
+export const hasOther = ({ has }: Process): boolean => has === "another" || has === "deleted" || has === "elsewhere"
 
 /** The descriptors of each process that was looked at. */
 type Seen = ReadonlyMap<number, Option.Option<ReadonlyArray<Descriptor>>>
@@ -162,6 +69,7 @@ export const settle = (
 const hasOf = (pid: number, descriptors: ReadonlyArray<Descriptor>, locks: Locks): Option.Option<Process["has"]> => {
   const has = (of: Descriptor["of"]) => descriptors.some((one) => one.of === of)
   if (has("deleted sidecar") || (has("deleted") && !has("database"))) return Option.some("deleted")
+  if (has("elsewhere")) return Option.some("elsewhere")
   if (has("database") || connected(locks.certain).includes(pid)) return Option.some("this")
   if (has("another")) return Option.some("another")
   return connected(locks.unknown).includes(pid) ? Option.some("unknown") : Option.none()
@@ -295,6 +203,7 @@ export const nameOf = ({ command, pid }: Named, ...more: ReadonlyArray<string>):
 const has: Readonly<Record<Process["has"], ReadonlyArray<string>>> = {
   this: [],
   another: ["has another file of that name"],
+  elsewhere: ["has it open by another name, with another WAL"],
   deleted: ["has a deleted file of that name"],
   unknown: ["has a lock that may be of another file"],
 }

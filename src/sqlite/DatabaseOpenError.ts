@@ -15,6 +15,8 @@ import { nativeCode, nativeMessage, nativeReason, type NativeReason } from "./Na
  *   and throw the WAL away.
  * - `MountPoint`: the file itself is mounted there, so that its WAL would lie elsewhere than that of the same file outside.
  * - `OpenUnderOtherName`: this process has the file open under another name, in `detail`: there would be two WALs for one file.
+ * - `OtherFile`: another process, in `detail`, has another file, a deleted one, or another WAL open as this database, and SQLite
+ *   would mix the two.
  * - `SeveralNames`: the file has hard links, and is to be copied or checkpointed (`requireWal`): which WAL is its own cannot
  *   be known.
  * - `NotADatabase`, `Corrupt`: what SQLite said of its first pages; nobody has looked further (`Integrity`).
@@ -42,6 +44,7 @@ export const OpenReason = Schema.Literals([
   "WalWithoutDatabase",
   "MountPoint",
   "OpenUnderOtherName",
+  "OtherFile",
   "SeveralNames",
   "NotWal",
   "WalRefused",
@@ -71,6 +74,8 @@ const advice: Readonly<Record<OpenReason, string>> = {
   MountPoint:
     "the file itself is a mount point, and its WAL would lie on another file system; mount the folder that holds it instead",
   OpenUnderOtherName: "this process has it open under another name; use one name for one database",
+  OtherFile:
+    "another process has another file, or another WAL, open as this database; stop that process first, then try again",
   SeveralNames:
     "the file has several names (hard links), and which of their WALs is its own cannot be known; remove the other names",
   NotWal:

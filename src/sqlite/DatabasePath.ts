@@ -7,6 +7,7 @@ import { type DatabaseFile, isMountPointIn, look, resolve, walHeaderBytes } from
 import { DatabaseOpenError, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
+import { ensureSameFile } from "../processes/OtherFile.ts"
 
 export interface PathOptions {
   readonly file: string
@@ -83,7 +84,10 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
   if (found === "Missing" && !mayCreate) return yield* refuse("FileMissing")
   if (found !== "Missing" && found !== "File") return yield* refuse("NotAFile", `it is a ${found}`)
   if (found === "File") yield* checkFile(target, readOnly, oneName)
-  if (!readOnly) yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
+  if (!readOnly) {
+    yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
+    yield* checkOthers(target)
+  }
 
   const elsewhere = yield* NetworkFileSystem.detect(folder)
   if (Option.isNone(elsewhere)) return target
@@ -122,4 +126,17 @@ const checkFile = Effect.fnUntraced(function* (target: DatabaseFile, readOnly: b
   }
   yield* access(target.path)
   for (const sidecar of [target.wal, target.shm]) if (look(sidecar) !== undefined) yield* access(sidecar)
+})
+
+/**
+ * What a process has left, or has in use, beside the file or under another name of it may belong to another file. A database
+ * without any of that costs no walk through the processes; nor does one that this process has open already.
+ */
+export const checkOthers = Effect.fnUntraced(function* (target: DatabaseFile) {
+  const isUsed = look(target.wal) !== undefined || look(target.shm) !== undefined || (target.found?.links ?? 1) > 1
+  if (!isUsed || (yield* OpenFiles.isOpen(target.path))) return
+  yield* Effect.mapError(
+    ensureSameFile(target),
+    (cause) => new DatabaseOpenError({ file: target.given, reason: "OtherFile", detail: cause.processes, cause }),
+  )
 })

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RcMap from "effect/RcMap"
 import * as RpcServer from "effect/rpc/RpcServer"
+import * as Scope from "effect/Scope"
 import { pathToFileURL } from "node:url"
 import { areThere, type OpenedFiles } from "../files/DatabaseFile.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
@@ -30,20 +31,36 @@ const stillThere = (files: OpenedFiles) =>
   )
 class Replaced extends Data.TaggedError("Replaced")<{ readonly message: string }> {}
 
-const connect = Effect.fnUntraced(function* (files: OpenedFiles) {
-  yield* stillThere(files)
-  const address = pathToFileURL(files.path)
-  address.searchParams.set("mode", "rw") // a file that is gone by now is not created
-  const context = yield* Layer.build(SqliteClient.layer({ filename: address.href, disableWAL: true }))
-  const sql = Context.get(context, SqliteClient.SqliteClient)
+/** Connections that may have another database's WAL open: a close would checkpoint and remove it. */
+const neverClosed: Array<Scope.Closeable> = []
+
+const configure = Effect.fnUntraced(function* (sql: SqliteClient.SqliteClient) {
   for (const setting of ["busy_timeout = 0", "wal_autocheckpoint = 0", "synchronous = NORMAL"]) {
     yield* sql.unsafe(`PRAGMA ${setting}`)
   }
   // Without a sync before it copies, a checkpoint could leave a corrupt database after a power cut.
   const [level] = yield* sql.unsafe("PRAGMA synchronous").values
   if (!(Number(level?.[0]) >= 1)) return yield* Effect.die(new Error("the checkpoint connection does not sync"))
-  yield* sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1") // opens the WAL
+  yield* sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1")
+})
+
+/** The first statement opens the WAL: until then a connection to the wrong file can be closed. */
+const connect = Effect.fnUntraced(function* (files: OpenedFiles) {
   yield* stillThere(files)
+  const address = pathToFileURL(files.path)
+  address.searchParams.set("mode", "rw") // a file that is gone by now is not created
+  const scope = yield* Scope.make()
+  let mayClose = true
+  yield* Effect.addFinalizer((exit) =>
+    mayClose ? Scope.close(scope, exit) : Effect.sync(() => void neverClosed.push(scope)),
+  )
+  const client = SqliteClient.layer({ filename: address.href, disableWAL: true })
+  const sql = Context.get(yield* Layer.buildWithScope(client, scope), SqliteClient.SqliteClient)
+  yield* stillThere(files)
+  mayClose = false
+  yield* configure(sql)
+  yield* stillThere(files)
+  mayClose = true
   return runOn(sql)
 })
 

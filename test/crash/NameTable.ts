@@ -74,14 +74,12 @@ export const rows: ReadonlyArray<Row> = [
     live: "replaced",
     after: "refuses it",
     but: looks("is alarmed"),
-    gap: each("after", programs, "copies the WAL of the program from before into the file that has the name now"),
   },
   {
     change: "removed",
     live: "replaced",
     after: "refuses",
     but: { restore: "refuses it", ...looks("names it") },
-    gap: each("after", ["status", "doctor"], "says that the file does not exist, and not that a program has it open"),
   },
   {
     change: "remade",
@@ -93,8 +91,7 @@ export const rows: ReadonlyArray<Row> = [
   {
     change: "hardLink",
     after: "refuses",
-    but: { restore: "refuses it", ...looks("names it") },
-    gap: each("after", programs, "a WARNING alone, and the main file is changed"),
+    but: { restore: "refuses it", ...looks("is alarmed") },
   },
   { change: "linked", live: "goes on" },
   { change: "symbolicLink", live: "goes on", after: "answers", whose: "other" },
@@ -111,14 +108,12 @@ export const rows: ReadonlyArray<Row> = [
     live: "replaced",
     after: "refuses it",
     but: looks("is alarmed"),
-    gap: each("after", programs, "creates a second -wal before SQLite fails with an I/O error"),
   },
   {
     change: "shmRemoved",
     live: "replaced",
     after: "refuses it",
     but: looks("is alarmed"),
-    gap: each("after", programs, "makes a second index for a WAL in use, whose locks it does not see"),
   },
   {
     change: "otherWal",
@@ -133,7 +128,6 @@ export const rows: ReadonlyArray<Row> = [
     after: "refuses or answers",
     but: looks("is alarmed"),
     whose: "other",
-    gap: { "after status": "says nothing of a program that has another file of that name" },
   },
   { change: "twinElsewhere", live: "goes on", after: "answers", whose: "other" },
 ]

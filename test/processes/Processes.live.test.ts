@@ -4,6 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
 import * as fs from "node:fs"
 import { resolve } from "../../src/files/DatabaseFile.ts"
+import { ensureSameFile } from "../../src/processes/OtherFile.ts"
 import * as Processes from "../../src/processes/Processes.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as FileSync from "../../src/sqlite/FileSync.ts"
@@ -105,13 +106,27 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
   it.live("has this file, by whatever name it opened it, and by which it is looked for", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
-      const alias = `${file}.alias`
       const pid = yield* foreignConnection(file, wal)
-      fs.linkSync(file, alias)
       fs.symlinkSync(file, `${file}.link`)
-      for (const name of [file, alias, `${file}.link`]) expect(yield* only(name)).toMatchObject({ pid, has: "this" })
+      for (const name of [file, `${file}.link`]) expect(yield* only(name)).toMatchObject({ pid, has: "this" })
       const [started] = Option.toArray((yield* only(file))?.runningSince ?? Option.none())
       expect(Math.abs((started ?? 0) - Date.now())).toBeLessThan(60_000)
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+  )
+
+  it.live("keeps another WAL for the file under the name of a hard link, or one from before", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const [alias, moved] = [`${file}.alias`, `${file}.moved`]
+      yield* Effect.scoped(foreignConnection(`${file}.second`, wal))
+      const open = `ATTACH '${file}.second' AS second` // its WAL is nobody's other one
+      const pid = yield* foreignConnection(file, [...wal, open, "SELECT * FROM second.t"])
+      fs.linkSync(file, alias)
+      expect(yield* only(file)).toMatchObject({ pid, has: "this" })
+      expect(yield* only(alias)).toMatchObject({ pid, has: "elsewhere" })
+      expect((yield* Effect.flip(ensureSameFile(resolve(alias)))).message).toContain(`pid ${pid}`)
+      fs.renameSync(file, moved)
+      expect(yield* only(moved)).toMatchObject({ pid, has: "elsewhere" })
     }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
   )
 
@@ -132,7 +147,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
       fs.linkSync(file, copy)
       for (const suffix of ["-wal", "-shm"]) fs.rmSync(file + suffix)
       expect(yield* only(file)).toMatchObject({ pid, has: "deleted" })
-      expect(yield* only(copy)).toMatchObject({ pid, has: "this" })
+      expect(yield* only(copy)).toMatchObject({ pid, has: "elsewhere" })
       fs.rmSync(copy)
       fs.rmSync(file)
       expect(yield* only(file)).toMatchObject({ pid, has: "deleted" })

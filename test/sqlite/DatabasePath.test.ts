@@ -1,9 +1,10 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer, Result } from "effect"
+import { Effect, FileSystem, Layer, PlatformError, Result } from "effect"
 import * as fs from "node:fs"
 import { Database } from "../../src/sqlite/Database.ts"
+import { fromNative } from "../../src/sqlite/DatabaseOpenError.ts"
 import { locate, type PathOptions } from "../../src/sqlite/DatabasePath.ts"
 import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { list } from "../support/files.ts"
@@ -145,6 +146,56 @@ describe("a path that SQLite would open and lose data by", () => {
       expect((yield* refused({ file: `${folder}/${"d/".repeat(250)}app.db` })).reason).toBe("PathTooLong")
       expect((yield* refused({ file: `${folder}/${"n".repeat(250)}` })).message).toContain("its name has 250 bytes")
       expect(yield* list(folder)).toEqual([])
+    }),
+  )
+
+  it.effect("is refused with the limit to raise when the process may open no more files, or shares no memory", () =>
+    Effect.gen(function* () {
+      const limit = Object.assign(new Error("too many open files"), { code: "EMFILE" })
+      const full = Layer.effect(
+        FileSystem.FileSystem,
+        Effect.map(FileSystem.FileSystem, (fs) => ({
+          ...fs,
+          stat: (path: string) =>
+            Effect.fail(
+              PlatformError.systemError({
+                _tag: "Unknown",
+                module: "FileSystem",
+                method: "stat",
+                pathOrDescriptor: path,
+                cause: limit,
+              }),
+            ),
+        })),
+      ).pipe(Layer.provide(NodeFileSystem.layer), Layer.merge(NodePath.layer))
+      const error = yield* Effect.flip(Effect.provide(locate({ file: "app.db" }), full))
+      expect([error.reason, error.message]).toEqual(["NoDescriptor", expect.stringContaining("ulimit -n")])
+      for (const errcode of [4618, 4874, 5130, 5386]) {
+        const cause = Object.assign(new Error("disk I/O error"), { code: "ERR_SQLITE_ERROR", errcode })
+        expect(fromNative("app.db", cause).reason, `${errcode}`).toBe("WalRefused")
+      }
+    }),
+  )
+
+  it.effect("has its new folders synced up to the one that was there", () =>
+    Effect.gen(function* () {
+      const folder = fs.realpathSync(yield* temporaryFolder)
+      const synced: Array<string> = []
+      const watched = Layer.effect(
+        FileSystem.FileSystem,
+        Effect.map(FileSystem.FileSystem, (real) => ({
+          ...real,
+          open: (path: string) =>
+            Effect.map(real.open(path), (file) => ({
+              ...file,
+              sync: Effect.andThen(file.sync, () => Effect.sync(() => void synced.push(path))),
+            })),
+        })),
+      ).pipe(Layer.provide(NodeFileSystem.layer), Layer.merge(NodePath.layer))
+      yield* Effect.provide(locate({ file: `${folder}/a/b/app.db` }), watched)
+      expect(synced).toEqual([`${folder}/a/b`, `${folder}/a`, folder])
+      yield* Effect.provide(locate({ file: `${folder}/a/b/app.db` }), watched)
+      expect(synced).toHaveLength(3)
     }),
   )
 })

@@ -9,9 +9,12 @@
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Layer, Option, Result, Runtime, Schedule, Schema, Stream } from "effect"
+import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import type { DatabaseOpenError } from "../DatabaseOpenError.ts"
+import { checkOthers } from "../DatabasePath.ts"
+import { NativeReason } from "../NativeError.ts"
 import * as BackupFiles from "./BackupFiles.ts"
 import * as OwnProcess from "./OwnProcess.ts"
-import { NativeReason } from "../NativeError.ts"
 
 /** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
 export class IntegrityError extends Schema.TaggedError<IntegrityError>()("IntegrityError", {
@@ -125,7 +128,12 @@ const advised = Effect.fnUntraced(function* (error: IntegrityError) {
  * Checks once, when the layer is built: put it below `Database`. Of a damaged file it checks the backups, too, the
  * newest first, until one is sound, and its error has the command that restores that one.
  */
-export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityError> =>
+export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityError | DatabaseOpenError> =>
   options.check === "off"
     ? Layer.empty
-    : Layer.effectDiscard(Effect.catch(check(options.file), advised)).pipe(Layer.provide(NodeServices.layer))
+    : Layer.effectDiscard(
+        Effect.andThen(
+          checkOthers(DatabaseFile.resolve(options.file)), // the check opens it, too
+          Effect.catch(check(options.file), advised),
+        ),
+      ).pipe(Layer.provide(NodeServices.layer))
