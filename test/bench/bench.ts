@@ -4,6 +4,8 @@
  *     npm run bench                  everything: about an hour
  *     npm run bench -- --quick       the case of the first table alone, once: under a minute
  *     npm run bench -- --rounds 5    more rounds
+ *     npm run bench -- --only contention    beside SQLite's default, where something else uses the disk or the processor
+ *                                            ("contention:busy disk": one case; 10 pairs each)
  *     npm run bench -- --only reader cases whose name contains this ("writes": the durable writes)
  *
  * Prints Markdown and writes bench.json beside it (`--json FILE`). Absolute times belong to the machine and its load:
@@ -15,6 +17,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { beside } from "./beside.ts"
 import { checkpoints } from "./checkpoints.ts"
+import { contention } from "./contention.ts"
 import { durableWrites, writesOverhead } from "./durableWrites.ts"
 import { idleGuards } from "./idleGuards.ts"
 import { here, rounds, values } from "./options.ts"
@@ -30,6 +33,7 @@ const results = {
   cpus: os.cpus().length,
   rounds,
   collected: checkpoints(),
+  contention: contention(),
   writes: durableWrites(),
   overhead: writesOverhead(),
   idleGuards: idleGuards(),
@@ -40,6 +44,7 @@ fs.writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
 
 const isSound =
   results.collected.every(({ results }) => results.every(([, { sound }]) => sound)) &&
+  results.contention.every(({ sound }) => sound) &&
   results.writes.every(({ results }) => results.every(({ sound }) => sound)) &&
   results.beside.every(({ sound }) => sound)
 if (!isSound) process.exitCode = 1

@@ -37,7 +37,7 @@ const all: ReadonlyArray<Subject> = [
   "no checkpoint",
 ]
 
-interface Planned extends Omit<Case, "file" | "subject" | "rows"> {
+export interface Planned extends Omit<Case, "file" | "subject" | "rows"> {
   readonly size: Size
   readonly subjects: ReadonlyArray<Subject>
 }
@@ -82,15 +82,23 @@ const planned = (values.quick ? openLoop.slice(0, 1) : [...openLoop, closedLoop,
   name.includes(values.only),
 )
 
-const runCase = (plan: Planned, subject: Subject): Figures => {
+/** How the process of a case is started. */
+interface Started {
+  readonly under: ReadonlyArray<string>
+  readonly env: Readonly<Record<string, string>>
+}
+
+export const runCase = (plan: Planned, subject: Subject, { env, under }: Started = { under: [], env: {} }): Figures => {
   const file = path.join(folder, "case.db")
   for (const suffix of ["", "-wal", "-shm"]) fs.rmSync(`${file}${suffix}`, { force: true })
   fs.copyFileSync(template(plan.size), file)
   execFileSync("sync")
   const { size, subjects: _, ...rest } = plan
   const it: Case = { ...rest, subject, file, rows: sizes[size] }
-  const ended = spawnSync(process.execPath, [path.join(here, "case.ts"), JSON.stringify(it)], {
+  const [program = "", ...words] = [...under, process.execPath, path.join(here, "case.ts"), JSON.stringify(it)]
+  const ended = spawnSync(program, words, {
     encoding: "utf8",
+    env: { ...process.env, ...env },
     maxBuffer: 1e9,
     timeout: (plan.seconds + 120) * 1000,
   })

@@ -1,9 +1,9 @@
 /** Writes that are durable: who acknowledges how many, and what the event loop feels of it. */
-import { execFileSync, spawnSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { cells, median, medianSpread, table } from "./figures.ts"
-import { folder, here, rounds, values } from "./options.ts"
+import { folder, here, rounds, slowDisk, values } from "./options.ts"
 import type { WritesCase, WritesFigures, WritesSubject } from "./writes.ts"
 
 /** Who is asked for durable writes; one by one the slow disk would take minutes with many callers. */
@@ -26,10 +26,7 @@ interface PlannedWrites extends Omit<WritesCase, "file" | "subject"> {
 
 const callers = [1, 16, 128, 1024]
 const rates = [2_000, 10_000]
-const hasCompiler = spawnSync("cc", ["--version"]).status === 0
-if (!hasCompiler) process.stderr.write("without a C compiler (cc) there is no slow disk: its cases are left out\n")
-
-const plannedWrites = (hasCompiler ? [false, true] : [false])
+const plannedWrites = (slowDisk() === undefined ? [false] : [false, true])
   .flatMap((slowly): ReadonlyArray<PlannedWrites> => {
     const disk = slowly ? ", 2 ms slower syncs" : ""
     const writesFor = { slowly, seconds: values.quick ? 2 : 5 }
@@ -40,22 +37,13 @@ const plannedWrites = (hasCompiler ? [false, true] : [false])
   })
   .filter(({ name }) => name.includes(values.only) && (!values.quick || values.only !== ""))
 
-/** The disk whose syncs take longer, as a library to preload. */
-const slowDisk = () => {
-  const library = path.join(folder, "slowDisk.so")
-  if (!fs.existsSync(library)) {
-    execFileSync("cc", ["-shared", "-fPIC", "-O2", "-o", library, path.join(here, "slowDisk.c"), "-ldl"])
-  }
-  return library
-}
-
 const runWrites = ({ name, slowly, ...plan }: PlannedWrites, subject: WritesSubject): WritesFigures => {
   const file = path.join(folder, "writes.db")
   for (const suffix of ["", "-wal", "-shm"]) fs.rmSync(`${file}${suffix}`, { force: true })
   const it: WritesCase = { ...plan, subject, file }
   const ended = spawnSync(process.execPath, [path.join(here, "writes.ts"), JSON.stringify(it)], {
     encoding: "utf8",
-    env: { ...process.env, ...(slowly ? { LD_PRELOAD: slowDisk() } : {}) },
+    env: { ...process.env, ...(slowly ? { LD_PRELOAD: slowDisk(), SLOWER_MS: "2" } : {}) },
     timeout: 300_000,
   })
   if (ended.status !== 0) throw new Error(`${name}, ${subject}: ${ended.stderr}`)

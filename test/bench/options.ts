@@ -1,4 +1,5 @@
 /** What a run of the benchmark was asked for, and its folder, which goes away with the process. */
+import { execFileSync, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -20,3 +21,16 @@ process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }))
 process.on("SIGINT", () => process.exit(130))
 
 export const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
+
+const hasCompiler = spawnSync("cc", ["--version"]).status === 0
+if (!hasCompiler) process.stderr.write("without a C compiler (cc) there is no slow disk: its cases are left out\n")
+
+/** The disk whose syncs take longer, as a library to preload; none without a compiler. */
+export const slowDisk = (): string | undefined => {
+  if (!hasCompiler) return undefined
+  const library = path.join(folder, "slowDisk.so")
+  if (!fs.existsSync(library)) {
+    execFileSync("cc", ["-shared", "-fPIC", "-O2", "-o", library, path.join(here, "slowDisk.c"), "-ldl"])
+  }
+  return library
+}
