@@ -75,7 +75,7 @@ const make = Effect.gen(function* () {
     exposure,
     seesCommits: false,
     autocheckpoint: Autocheckpoint.set(sql),
-    cutGently: Effect.void,
+    walBytes: Effect.sync(() => DatabaseFile.look(target.wal)?.bytes ?? 0),
     syncFile: FileSync.sync(file),
     others: withFiles(Processes.using(target)),
     lockHolders: withFiles(Processes.lockHolders(target)),

@@ -24,7 +24,6 @@ import { locate } from "./DatabasePath.ts"
 import { type Durability, DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import * as LogSizeLimit from "./LogSizeLimit.ts"
 import * as LogSync from "./LogSync.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as Writer from "./Writer.ts"
@@ -108,8 +107,8 @@ export interface DatabaseService {
   readonly seesCommits: boolean
   /** Sets https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint (pages; 0 = off) and returns what it was. @internal */
   readonly autocheckpoint: (pages: number) => Effect.Effect<number, SqlError.SqlError>
-  /** Call before the log starts anew: the commit that follows then cuts only a part off an overgrown file, not all. @internal */
-  readonly cutGently: Effect.Effect<void, SqlError.SqlError>
+  /** How long the file of the WAL is; a WAL that starts anew leaves it as long as it was. @internal */
+  readonly walBytes: Effect.Effect<number>
   /** Syncs the main file from the thread pool; what SQLite relies on, it syncs itself. @internal */
   readonly syncFile: Effect.Effect<void, FileSync.FileSyncError>
 }
@@ -193,7 +192,6 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   if (!readOnly) {
     yield* settle("journal_mode", "WAL", "wal", "WalRefused")
     yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
-    yield* settle("journal_size_limit", LogSizeLimit.limit, LogSizeLimit.limit)
   }
   const target = DatabaseFile.resolve(file)
   const identity = target.found?.identity ?? "gone"
@@ -220,7 +218,6 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   const quiesceOnce = Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce)))
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
-  const cutGently = yield* LogSizeLimit.cutGently(sql, target)
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
   const database = Database.of({
     sql,
@@ -245,7 +242,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     syncFile: FileSync.sync(stored),
     lockHolders: withFiles(Processes.lockHolders(target)),
     others: withFiles(Processes.using(target)),
-    cutGently,
+    walBytes: Effect.sync(() => DatabaseFile.look(target.wal)?.bytes ?? 0),
     version: String(version[0]?.[0]),
     exposure,
     seesCommits: true,

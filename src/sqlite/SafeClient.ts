@@ -12,7 +12,19 @@
  * forked in cannot write into the transaction of another caller: its statements run by themselves, as with the driver.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
-import { type Cause, Clock, Context, Effect, Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
+import {
+  type Cause,
+  Clock,
+  Context,
+  type Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Option,
+  Scope,
+  Semaphore,
+  Tracer,
+} from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { compiling, compilingAnew } from "./Compiling.ts"
 import {
@@ -98,7 +110,10 @@ export interface SafeClient {
    * Runs `self` while no statement of this process runs: waits at most 1 s for its turn, and holds writers back for at
    * most 100 ms. `self` must not use `sql`. A fiber inside a transaction would wait for itself, and is not let in.
    */
-  readonly gate: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<WriteGate.GateEnd<A, E>, never, R>
+  readonly gate: <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    hold?: Duration.Duration,
+  ) => Effect.Effect<WriteGate.GateEnd<A, E>, never, R>
 }
 
 /** A caller's part of a batch. */

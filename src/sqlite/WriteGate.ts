@@ -7,7 +7,7 @@ import { Deferred, Duration, Effect, type Exit, Fiber, Option, type Semaphore } 
 /** How long the gate waits for the permit: far longer than any transaction that does not wait for something else. */
 const gateWait = Duration.seconds(1)
 
-/** How long the gate stays closed to writers: a stall too short to notice. Its work may go on after that. */
+/** How long the gate stays closed to writers when nothing else is asked for: a stall too short to notice. */
 const gateHold = Duration.millis(100)
 
 /** How the work under the gate ended: in time, still going on when writers were let in again, or not begun. */
@@ -18,7 +18,10 @@ export type GateEnd<A, E> =
 
 /** Of the connection of this permit. A fiber inside a transaction would wait for itself. */
 export const make = (permit: Semaphore.Semaphore, isInside: Effect.Effect<boolean>) =>
-  Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>): Effect.fn.Return<GateEnd<A, E>, never, R> {
+  Effect.fnUntraced(function* <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    hold: Duration.Duration = gateHold,
+  ): Effect.fn.Return<GateEnd<A, E>, never, R> {
     if (yield* isInside) return { _tag: "NotClosed" }
     const closed = yield* Deferred.make<void>()
     const open = yield* Deferred.make<void>()
@@ -31,7 +34,7 @@ export const make = (permit: Semaphore.Semaphore, isInside: Effect.Effect<boolea
     return yield* Effect.gen(function* (): Effect.fn.Return<GateEnd<A, E>, never, R> {
       if (Option.isNone(yield* Effect.timeoutOption(Deferred.await(closed), gateWait))) return { _tag: "NotClosed" }
       const work = yield* Effect.forkDetach(self, { startImmediately: true })
-      const exit = yield* Effect.timeoutOption(Fiber.await(work), gateHold)
+      const exit = yield* Effect.timeoutOption(Fiber.await(work), hold)
       return Option.match(exit, {
         onNone: () => ({ _tag: "Overdue" }),
         onSome: (ended) => ({ _tag: "Done", exit: ended }),

@@ -8,6 +8,7 @@
 import { Clock, Duration, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { holderNames } from "../processes/Processes.ts"
 import { Database } from "../sqlite/Database.ts"
+import type { AutocheckpointLease } from "./AutocheckpointLease.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
 import {
   Checkpoint,
@@ -57,7 +58,7 @@ export const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
         ...fields(checkpoint),
       })
 
-export const make = Effect.gen(function* () {
+export const make = Effect.fnUntraced(function* (autocheckpoint: AutocheckpointLease) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
@@ -65,9 +66,6 @@ export const make = Effect.gen(function* () {
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
   const foreign = yield* Ref.make(false)
-  const isStandingIn = yield* Ref.make(false)
-  /** What the guard found `wal_autocheckpoint` to be, in pages; none while no guard runs. */
-  const autocheckpoint = yield* Ref.make(Option.none<number>())
   const isHeldUp = yield* Ref.make(false)
   const failures = yield* Ref.make(0)
   const seen = yield* Ref.make(Option.none<WalFrames>())
@@ -130,18 +128,6 @@ export const make = Effect.gen(function* () {
     count === 0 ? Effect.void : Effect.annotateLogs(Effect.logInfo("wal_checkpoint recovered"), { failures: count }),
   )
 
-  /**
-   * While a checkpointer hangs, nobody checkpoints: SQLite's own autocheckpoint stands in until it answers. In a fiber of
-   * its own, because whoever runs a checkpoint may hold the permit that this needs.
-   */
-  const letStandIn = Effect.fnUntraced(function* (isNeeded: boolean) {
-    const found = yield* Ref.get(autocheckpoint)
-    if (Option.isNone(found) || (yield* Ref.getAndSet(isStandingIn, isNeeded)) === isNeeded) return
-    yield* database
-      .autocheckpoint(isNeeded ? found.value : 0)
-      .pipe(Effect.ignoreCause({ log: "Error", message: "wal_autocheckpoint failed" }), Effect.forkDetach)
-  })
-
   /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
     const replaced = yield* database.lookForReplacement
@@ -158,7 +144,7 @@ export const make = Effect.gen(function* () {
     if (answer.logFrames >= 0) {
       yield* Ref.set(seen, Option.some({ log: answer.logFrames, checkpointed: answer.checkpointedFrames }))
     }
-    if (why !== "end") yield* letStandIn(answer.outcome === "CheckpointerBusy")
+    if (why !== "end") yield* autocheckpoint.standIn(answer.outcome === "CheckpointerBusy")
     const done = yield* withBlockers(answer)
     yield* Ref.set(last, Option.some(done))
     // The log is synced when, and only when, there is something to copy. What was copied before this run, by whomever, is
@@ -183,18 +169,11 @@ export const make = Effect.gen(function* () {
     run,
     failed,
     /** One with writers held back. None when the connection does not come free. Ends with it, even if it outlasts the gate. */
-    runGated: Effect.fnUntraced(function* (why: Why) {
+    runGated: Effect.fnUntraced(function* (mode: CheckpointMode, why: Why, hold?: Duration.Duration) {
       const ended = yield* Deferred.make<Checkpoint, CheckpointError>()
-      const end = yield* database.gate(Deferred.into(run("PASSIVE", why), ended))
+      const end = yield* database.gate(Deferred.into(run(mode, why), ended), hold)
       return end._tag === "NotClosed" ? Option.none() : Option.some(yield* Deferred.await(ended))
     }),
-    /** Autocheckpoint was so, and is off: while a checkpointer hangs it stands in. */
-    autocheckpointOff: (found: number) =>
-      Effect.andThen(Ref.set(autocheckpoint, Option.some(found)), Ref.set(isStandingIn, false)),
-    /** It is not to be given back yet after all. */
-    autocheckpointStillOff: (found: number) => Ref.set(autocheckpoint, Option.some(found)),
-    /** What autocheckpoint is to be again; from now on nothing stands in for a checkpointer. */
-    autocheckpointFound: Ref.getAndSet(autocheckpoint, Option.none()),
     look,
     lookForOthers,
     last: Ref.get(last),
@@ -224,4 +203,4 @@ export const make = Effect.gen(function* () {
   }
 })
 
-export type GuardedCheckpoint = Effect.Success<typeof make>
+export type GuardedCheckpoint = Effect.Success<ReturnType<typeof make>>

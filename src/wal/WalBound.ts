@@ -2,15 +2,17 @@
  * Holds the length of the log, however fast it is written.
  *
  * Wakes on commits, never by the clock alone: an idle database costs nothing. It observes with NOOP; copies with PASSIVE,
- * on a thread, while writers go on; and when the log is too long and only a small residue is left, it closes the write
- * gate for the flush of that residue, because the log starts anew only when a write finds it wholly copied. Fibers wait
- * for these few milliseconds, the event loop does not. FULL and RESTART, which block writers inside SQLite, are never used.
+ * on a thread, while writers go on; and when the log is too long and what is left can be flushed within a budget of time
+ * (`FlushCost`), it closes the write gate for that flush, because the log starts anew only when a write finds it wholly
+ * copied. Fibers wait for these few milliseconds, the event loop does not. The longer the log, the larger the budget; beyond
+ * a hard length writers are slowed down. FULL and RESTART, which block writers inside SQLite, are never used.
  * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
  */
-import { Cause, Duration, Effect, Fiber, Option, Ref } from "effect"
+import { Cause, Clock, Duration, Effect, Fiber, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
+import * as FlushCost from "./FlushCost.ts"
 import { type GuardedCheckpoint, lookBound } from "./GuardedCheckpoint.ts"
 
 /** 4000 frames: 16 MB at the default page size; recovery after a kill stays far below a second. */
@@ -19,18 +21,21 @@ export const defaultMaxFrames = 4000
 /** From a commit to the look at the log: a look costs about 15 microseconds, so this is 0.3 % of one core at most. */
 const lookPause = Duration.millis(5)
 
-/**
- * What may be left for the flush under the gate: a millisecond of work, most of it the sync of these pages. A pass that
- * did not halve what was left has met a writer as fast as the disk, which from then on waits for twice as much.
- */
-const residueFrames = 24
-const residueGrowth = 2
-
-/** In one go; then the next look at the log decides. Eight passes that do not halve it make the residue a whole log. */
+/** In one go; then the next look at the WAL decides. */
 const mostPasses = 12
 
-/** How long cutting the file may wait for its turn on the connection, as long as the gate waits for its own. */
-const cutBound = Duration.seconds(1)
+/** How long the gate waits for its turn on the connection. */
+const gateWait = Duration.seconds(1)
+
+/** How much longer than it was predicted a flush may hold writers back, and at least: it depends on a thread and a disk. */
+const gatePatience = 3
+const shortestHold = Duration.millis(10)
+
+/** Until a disk is tried again on which syncs alone cost more than writers may wait for. */
+const busyDiskPause = Duration.millis(100)
+
+/** What slows writers down beyond the hard length: for so long they wait, for so long they go on. */
+const brake = Duration.millis(5)
 
 /** How long the sync of the database may keep others from their checkpoints, as long as a checkpoint may. */
 const syncBound = Duration.seconds(30)
@@ -51,6 +56,7 @@ export interface WalBoundOptions {
 /** The loop; it ends only by interruption, between two checkpoints: each of them is carried to its end, and none starts after it. */
 export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
+  const cost = FlushCost.make()
   let seen = 0
   let syncing: Fiber.Fiber<void> | undefined
 
@@ -70,46 +76,60 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
    * hangs goes on by itself: other databases wait for their turn.
    */
   const syncDatabase = Effect.gen(function* () {
+    const start = yield* Clock.monotonicTimeNanos
     if (syncing === undefined || syncing.pollUnsafe() !== undefined) {
       syncing = yield* Effect.catch(database.syncFile, (error) =>
         Effect.logWarning("database sync failed", Cause.fail(error)),
       ).pipe(Effect.forkDetach({ startImmediately: true }))
     }
     yield* Effect.timeoutOption(Fiber.await(syncing), syncBound)
+    cost.synced(Number((yield* Clock.monotonicTimeNanos) - start) / 1e6)
   })
 
-  const pass = Effect.uninterruptible(checkpoint.run("PASSIVE", "size"))
+  const pass = Effect.fnUntraced(function* (frames: WalFrames) {
+    const done = yield* checkpoint.run("PASSIVE", "size")
+    cost.passed(done.checkpointedFrames - frames.checkpointed, done.elapsedMillis)
+    return done
+  }, Effect.uninterruptible)
 
-  /** The flush of a residue, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
-  const flush = Effect.gen(function* () {
-    const cut = yield* Effect.interruptible(Effect.timeoutOption(database.cutGently, cutBound))
-    const done = Option.isNone(cut) ? Option.none() : yield* checkpoint.runGated("size")
-    if (Option.isNone(done)) return yield* heldUp(cutBound)
+  /** Beyond the hard length the disk cannot keep up with the writers: they go on at half of their pace. */
+  const braking = <A, E>(self: Effect.Effect<A, E>) =>
+    Effect.gen(function* () {
+      const slowing = yield* database
+        .gate(Effect.sleep(brake), brake)
+        .pipe(Effect.andThen(Effect.sleep(brake)), Effect.forever, Effect.forkChild)
+      return yield* Effect.ensuring(self, Fiber.interrupt(slowing))
+    })
+
+  /** The flush of the rest, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
+  const flush = Effect.fnUntraced(function* (budget: number) {
+    const hold = Duration.max(shortestHold, Duration.millis(gatePatience * budget))
+    const done = yield* checkpoint.runGated("PASSIVE", "size", hold)
+    if (Option.isNone(done)) return yield* heldUp(gateWait)
     yield* checkpoint.notHeldUp
     yield* done.value.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
-  }).pipe(Effect.uninterruptible)
+  }, Effect.uninterruptible)
 
   const shorten = Effect.gen(function* () {
     const concurrent = yield* checkpointer.concurrent
     yield* checkpoint.lookForOthers
-    let residue = residueFrames
-    let previous = Infinity
     for (let passes = 0; passes < mostPasses; passes++) {
       const looked = yield* checkpoint.look
       if (Option.isNone(looked)) return yield* heldUp(lookBound)
       const frames = looked.value
       if (backlogOf(frames) === 0) return
-      if (backlogOf(frames) > previous / 2) residue *= residueGrowth
-      previous = backlogOf(frames)
       const isLong = concurrent && frames.log >= maxFrames
-      if (isLong && backlogOf(frames) <= residue) return yield* flush
-      const done = yield* pass
+      const budget = FlushCost.budgetMillis(frames.log, maxFrames)
+      if (isLong && cost.predict(backlogOf(frames)) <= budget) return yield* flush(budget)
+      const isHard = isLong && frames.log >= FlushCost.hardLength * maxFrames
+      const done = yield* isHard ? braking(pass(frames)) : pass(frames)
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
       yield* Ref.set(backoff, Option.none())
       if (!concurrent) return
       yield* syncDatabase
       if (!isLong) return
+      if (cost.predict(0) > budget) return yield* Ref.set(backoff, Option.some(busyDiskPause))
     }
   })
 

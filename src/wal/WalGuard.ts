@@ -13,7 +13,8 @@ import type { SqlError } from "effect/sql"
 import { isUsing, namesOf } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
-import type { Checkpoint } from "./Checkpoint.ts"
+import * as AutocheckpointLease from "./AutocheckpointLease.ts"
+import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
@@ -23,6 +24,15 @@ import * as WalBound from "./WalBound.ts"
 
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
+
+/**
+ * 96 MiB: above the hard length of the log of 4000 frames of the default page size, so that in normal running, and on a busy
+ * disk, the file is reused, which syncs faster than growing it.
+ */
+const mostFileBytes = 96 * 1024 * 1024
+
+/** How many intervals a file may stay longer than that while it is written. */
+const mostOvergrown = 2
 
 /** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. @internal */
 export const stopBound = Duration.seconds(5)
@@ -87,21 +97,42 @@ const atLeastZero = (input: Duration.Input) => {
   return Duration.isFinite(interval) ? Duration.max(interval, Duration.zero) : Duration.zero
 }
 
+const inEnd = Shutdown.contained("wal_checkpoint shutdown")
+
 const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
-  const checkpoint = yield* GuardedCheckpoint.make
+  const autocheckpoint = yield* AutocheckpointLease.make(database)
+  const checkpoint = yield* GuardedCheckpoint.make(autocheckpoint)
   const { maxFrames = WalBound.defaultMaxFrames, writers = "here" } = options
   const lock = yield* Semaphore.make(1)
   const interval = yield* Ref.make(atLeastZero(options.interval ?? defaultInterval))
   const running = yield* Ref.make(Option.none<Running>())
 
   const passive = checkpoint.run("PASSIVE", "interval")
+  const gated = Effect.fnUntraced(function* (mode: CheckpointMode) {
+    // Inline it has the connection to itself anyway, and would wait under the gate for its keeper.
+    return (yield* checkpointer.concurrent)
+      ? yield* checkpoint.runGated(mode, "interval")
+      : Option.some(yield* checkpoint.run(mode, "interval"))
+  })
+  /** How many intervals the file has been too long, and how many commits there were at the last of them. */
+  const overgrown = yield* Ref.make({ intervals: 0, commits: -1 })
+  /**
+   * Cuts the file that a huge transaction, or a reader, has left behind: as soon as nothing was written for an interval, and
+   * after some intervals anyway. No commit pays for it, as one would at a `journal_size_limit`.
+   */
+  const cut = Effect.gen(function* () {
+    const commits = database.exposure.commits()
+    const { commits: before, intervals } = yield* Ref.get(overgrown)
+    const isTooLong = writers === "here" && (yield* database.walBytes) > mostFileBytes
+    yield* Ref.set(overgrown, { commits, intervals: isTooLong ? intervals + 1 : 0 })
+    return isTooLong && (commits === before || intervals >= mostOvergrown) ? yield* gated("TRUNCATE") : Option.none()
+  })
   /** After a sync of the log failed, nothing is trusted but a copy of all of it, made while nobody writes. */
   const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {
-    // Inline it has the connection to itself anyway, and would wait under the gate for its keeper.
-    const done = (yield* checkpointer.concurrent) ? yield* checkpoint.runGated("interval") : Option.some(yield* passive)
+    const done = yield* gated("PASSIVE")
     if (Option.isNone(done) || done.value.outcome !== "Complete") return
     yield* Effect.andThen(database.syncFile, resume)
     yield* Effect.logWarning("database takes writes again")
@@ -109,6 +140,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const tick = checkpoint.lookForOthers.pipe(
     Effect.andThen(database.resume),
     Effect.flatMap(Option.match({ onNone: () => passive, onSome: recovering })),
+    Effect.andThen(cut),
     Effect.catchCause(checkpoint.failed),
     Effect.uninterruptible, // the loop ends between two checkpoints, never with one in flight
     checkpoint.withTurn, // but waiting for its turn it ends at once
@@ -130,41 +162,25 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   /** The layer closes, or has closed: what asks to start then would go on for ever. */
   let isClosed = false
 
+  const forget = Effect.suspend(() => {
+    guarded.delete(database)
+    return Ref.set(running, Option.none())
+  })
+
+  const stop = ({ ticking, watching }: Running) => Fiber.interruptAll([ticking, ...watching])
+
   const start = Effect.gen(function* () {
     const every = yield* Ref.get(interval)
     if (isClosed || Duration.isZero(every)) return
     if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
     guarded.add(database)
-    const found = yield* Effect.onError(database.autocheckpoint(0), () => Effect.sync(() => guarded.delete(database)))
-    if (isClosed) {
-      guarded.delete(database)
-      return yield* Effect.asVoid(database.autocheckpoint(found))
-    }
-    yield* checkpoint.autocheckpointOff(found)
+    yield* Effect.onError(autocheckpoint.take, () => forget)
+    if (isClosed) return yield* Effect.ensuring(autocheckpoint.giveBack(identity), forget)
     const ticking = yield* startTicking(every, Effect.void)
     yield* Ref.set(running, Option.some({ ticking, watching: yield* startWatching }))
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint started"), {
       interval_seconds: Duration.toSeconds(every),
     })
-  })
-
-  const stop = ({ ticking, watching }: Running) => Fiber.interruptAll([ticking, ...watching])
-
-  const forget = Effect.suspend(() => {
-    guarded.delete(database)
-    return Ref.set(running, Option.none())
-  })
-  /** Autocheckpoint as it was found. When that cannot be, or `given` is interrupted, the guard goes on as before. */
-  const releaseAfter = Effect.fnUntraced(function* (
-    given: (self: Effect.Effect<number, SqlError.SqlError>) => Effect.Effect<number, SqlError.SqlError>,
-  ) {
-    const found = yield* checkpoint.autocheckpointFound
-    if (Option.isSome(found)) {
-      yield* Effect.onError(given(database.autocheckpoint(found.value)), () =>
-        checkpoint.autocheckpointStillOff(found.value),
-      )
-    }
-    yield* forget
   })
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
@@ -174,7 +190,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     if (Option.isSome(current) && Duration.isZero(every)) {
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
-          yield* releaseAfter(restore)
+          yield* Effect.andThen(autocheckpoint.giveBack(restore), forget)
           yield* Ref.set(interval, every)
           yield* Effect.forkDetach(stop(current.value), { startImmediately: true })
           yield* Effect.logInfo("wal_checkpoint stopped")
@@ -203,43 +219,31 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
         }),
   )
 
-  const stopped = yield* Ref.make<Shutdown.StepEnd>("done")
-  const finalizer = (step: (current: Running) => Effect.Effect<unknown>) =>
-    Effect.addFinalizer(() =>
-      Effect.flatMap(Ref.get(running), Option.match({ onNone: () => Effect.void, onSome: step })).pipe(
-        Shutdown.contained("wal_checkpoint shutdown"),
+  /** The end, in its order. Each step is contained, so that the next one runs whatever became of it. */
+  const end = Effect.fnUntraced(function* (current: Running) {
+    // A loop that was stopped or changed before may still be in a checkpoint that hangs: who has the turn knows.
+    const stopped = yield* Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.ended), {
+      atMost: stopBound,
+    })
+    yield* inEnd(
+      Effect.flatMap(Ref.get(window), (latencies) =>
+        Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), summarize(latencies)),
       ),
     )
-
-  // Registered in the reverse of the order in which they run.
-  yield* finalizer(() => Shutdown.step("restore autocheckpoint", Effect.ensuring(releaseAfter(identity), forget)))
-  yield* finalizer(() =>
-    Effect.flatMap(Ref.get(stopped), (end) =>
-      end === "done"
+    yield* inEnd(database.quiesce)
+    yield* inEnd(
+      stopped === "done"
         ? Shutdown.step("wal_checkpoint truncate", writers === "here" ? truncate : truncateUnlessShared)
         : Effect.annotateLogs(Effect.logError("wal_checkpoint truncate skipped"), {
             reason: "a checkpoint still runs",
           }),
-    ),
-  )
-  yield* finalizer(() => database.quiesce)
-  yield* finalizer(() =>
-    Effect.flatMap(Ref.get(window), (latencies) =>
-      Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), summarize(latencies)),
-    ),
-  )
-  yield* finalizer((current) =>
-    // A loop that was stopped or changed before may still be in a checkpoint that hangs: who has the turn knows.
-    Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.ended), {
-      atMost: stopBound,
-    }).pipe(Effect.flatMap((end) => Ref.set(stopped, end))),
-  )
-
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      isClosed = true
-    }),
-  )
+    )
+    yield* inEnd(Shutdown.step("restore autocheckpoint", Effect.ensuring(autocheckpoint.giveBack(identity), forget)))
+  })
+  yield* Effect.addFinalizer(() => {
+    isClosed = true
+    return inEnd(Effect.flatMap(Ref.get(running), Option.match({ onNone: () => Effect.void, onSome: end })))
+  })
 
   yield* start
   // Nothing of what has the name now is checkpointed, truncated or counted.

@@ -70,7 +70,6 @@ describe.runIf(process.platform === "linux")("a process beside a connection of t
       yield* database.others
       yield* sql`INSERT INTO t VALUES (1)`
       yield* database.durable
-      yield* database.cutGently
       yield* sql`PRAGMA wal_checkpoint(NOOP)`
       yield* stillThere(before)
     }).pipe(Effect.provide([onRealDisk, NodeFileSystem.layer]), Effect.scoped, Effect.provide(LogCapture.layer)),

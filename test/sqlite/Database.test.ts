@@ -44,7 +44,6 @@ describe("an open database", () => {
     Effect.gen(function* () {
       expect(yield* pragma("journal_mode")).toBe("wal")
       expect(yield* pragma("synchronous")).toBe(2)
-      expect(yield* pragma("journal_size_limit")).toBe(32 * 1024 * 1024)
       expect(yield* pragma("wal_autocheckpoint")).toBe(1000)
       expect(yield* pragma("busy_timeout")).toBe(1000)
     }).pipe(Effect.provide(temporaryDatabase())),

@@ -51,7 +51,6 @@ const pretended = Layer.effect(
   Effect.map(Database, (database) => ({
     ...database,
     syncFile: Effect.void,
-    cutGently: Effect.void,
     lockHolders: Effect.succeedSome([pinnedReader]),
   })),
 ).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
