@@ -1,12 +1,12 @@
 /** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
-import { Console, Effect, Layer, Option } from "effect"
+import { Console, Effect, Layer } from "effect"
 import { Command, Flag } from "effect/cli"
 import { nameOf } from "../processes/Processes.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import { Database } from "../sqlite/Database.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
-import { Checkpoint, isInTheWay } from "../wal/Checkpoint.ts"
+import type { Checkpoint } from "../wal/Checkpoint.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
@@ -24,10 +24,7 @@ const once = Effect.fnUntraced(function* (wanted: "passive" | "truncate") {
   const { run } = yield* Checkpointer
   if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
   const passive = yield* run("PASSIVE")
-  const done = wanted === "truncate" && passive.outcome === "Complete" ? yield* run("TRUNCATE") : passive
-  if (done.outcome === "Complete") return done
-  const holders = Option.getOrElse(yield* database.lockHolders, () => [])
-  return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })
+  return wanted === "truncate" && passive.outcome === "Complete" ? yield* run("TRUNCATE") : passive
 })
 
 const object = (file: string, done: Checkpoint) => ({

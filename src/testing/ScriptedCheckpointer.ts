@@ -55,7 +55,7 @@ export const scripted = (script: Script = () => ({})) =>
         }).pipe(Effect.ensuring(note("end", mode)))
       })
       return Context.make(Checkpointer, {
-        run,
+        run: (mode) => Checkpoint.whole(run(mode), mode, Effect.succeedNone),
         withTurn: identity,
         frames: Effect.succeedNone,
         concurrent: Effect.succeed(false),

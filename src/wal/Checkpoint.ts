@@ -1,12 +1,12 @@
 /**
  * One checkpoint of a write-ahead log: its mode, what SQLite counted, and what that means.
  *
- * `run` is the only function that issues the PRAGMA; the row is decoded, timed and counted here.
+ * `run` is the only function that issues the PRAGMA; the row is decoded and timed here.
  * A checkpoint that could not finish is not an error: it has an outcome. An error is a failure of the disk, the file or
  * SQLite, and says nothing about how far the checkpoint came.
  * https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
  */
-import { Clock, Duration, Effect, Metric, Schema } from "effect"
+import { Clock, Duration, Effect, Metric, Option, Schema } from "effect"
 import { LockHolder, type WalLock } from "../processes/LockTable.ts"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
 
@@ -35,8 +35,8 @@ export const CheckpointOutcome = Schema.Literals([
 ])
 export type CheckpointOutcome = typeof CheckpointOutcome.Type
 
-/** Whether a lock that somebody else holds is what an outcome is about. @internal */
-export const isInTheWay = (outcome: CheckpointOutcome, lock: WalLock): boolean => {
+/** Whether a lock that somebody else holds is what an outcome is about. */
+const isInTheWay = (outcome: CheckpointOutcome, lock: WalLock): boolean => {
   switch (outcome) {
     case "ReaderBlocked":
       return lock.startsWith("read")
@@ -117,8 +117,7 @@ const gauges = Effect.fnUntraced(function* (log: number, checkpointed: number) {
   yield* Metric.update(backlog, log - checkpointed)
 })
 
-/** @internal */
-export const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
+const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
   Metric.update(Metric.withAttributes(total, { mode, outcome }), 1)
 
 /** What the log holds right now. */
@@ -146,7 +145,7 @@ export interface CheckpointStatements<E> {
   readonly writerBusy: Effect.Effect<boolean, E>
 }
 
-/** Runs, times, decodes and counts one checkpoint on whatever connection the statements belong to. @internal */
+/** Runs, times and decodes one checkpoint on whatever connection the statements belong to. @internal */
 export const run = Effect.fn("Checkpoint.run")(function* <E>(
   mode: CheckpointMode,
   statements: CheckpointStatements<E>,
@@ -159,23 +158,20 @@ export const run = Effect.fn("Checkpoint.run")(function* <E>(
       if (reason === "Locked") return Effect.succeed("Locked")
       return Effect.fail(new CheckpointError({ mode, reason, cause }))
     }),
-    Effect.tapError(() => count(mode, "Failed")),
   )
   const elapsedMillis = Number((yield* Clock.monotonicTimeNanos) - start) / 1e6
-  if (answer === "Locked") return yield* counted(unanswered(mode, "LockedInTransaction", elapsedMillis))
+  if (answer === "Locked") return unanswered(mode, "LockedInTransaction", elapsedMillis)
 
   const undecided = answer.busy === 1 && answer.log >= 0 && answer.log === answer.checkpointed
   const writerBusy = undecided ? yield* Effect.orElseSucceed(statements.writerBusy, () => false) : false
-  return yield* counted(
-    new Checkpoint({
-      mode,
-      outcome: outcomeOf(answer, writerBusy),
-      busy: answer.busy,
-      logFrames: answer.log,
-      checkpointedFrames: answer.checkpointed,
-      elapsedMillis,
-    }),
-  )
+  return new Checkpoint({
+    mode,
+    outcome: outcomeOf(answer, writerBusy),
+    busy: answer.busy,
+    logFrames: answer.log,
+    checkpointedFrames: answer.checkpointed,
+    elapsedMillis,
+  })
 })
 
 const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMillis: number) =>
@@ -188,14 +184,24 @@ const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMil
     elapsedMillis,
   })
 
-/** Counts a checkpoint that ended. What ran on a thread counted in that thread's metrics, which nobody reads. @internal */
-export const counted = Effect.fnUntraced(function* (checkpoint: Checkpoint) {
-  yield* count(checkpoint.mode, checkpoint.outcome)
-  yield* Metric.update(durationSeconds, Duration.toSeconds(Duration.millis(checkpoint.elapsedMillis)))
-  if (checkpoint.logFrames >= 0) yield* gauges(checkpoint.logFrames, checkpoint.checkpointedFrames)
-  return checkpoint
+/**
+ * A run as every `Checkpointer` gives it: counted, and with those who were in its way. On the side of the program, because what
+ * is counted on a thread nobody reads. @internal
+ */
+export const whole = Effect.fnUntraced(function* (
+  self: Effect.Effect<Checkpoint, CheckpointError>,
+  mode: CheckpointMode,
+  lockHolders: Effect.Effect<Option.Option<ReadonlyArray<LockHolder>>>,
+) {
+  const done = yield* Effect.tapError(self, () => count(mode, "Failed"))
+  yield* count(done.mode, done.outcome)
+  yield* Metric.update(durationSeconds, Duration.toSeconds(Duration.millis(done.elapsedMillis)))
+  if (done.logFrames >= 0) yield* gauges(done.logFrames, done.checkpointedFrames)
+  if (done.outcome === "Complete") return done
+  const holders = Option.getOrElse(yield* lockHolders, () => [])
+  return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })
 })
 
 /** The answer to a checkpoint that was not tried, because it could only have waited. @internal */
-export const notTried = (mode: CheckpointMode, outcome: "LockedInTransaction" | "CheckpointerBusy") =>
-  counted(unanswered(mode, outcome, 0))
+export const notTried = (mode: CheckpointMode, outcome: "LockedInTransaction" | "CheckpointerBusy"): Checkpoint =>
+  unanswered(mode, outcome, 0)

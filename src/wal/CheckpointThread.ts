@@ -14,7 +14,7 @@ import { RpcClient, type RpcClientError } from "effect/rpc"
 import { Worker } from "node:worker_threads"
 import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import { type Checkpoint, CheckpointError, type CheckpointMode, count, counted, notTried } from "./Checkpoint.ts"
+import { type Checkpoint, CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
 
 /** 30 s: a checkpoint of a gigabyte takes two on a good disk; what is not answered by then hangs. */
@@ -121,7 +121,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   })
 
   const run = Effect.fnUntraced(function* (files: OpenedFiles, mode: CheckpointMode) {
-    if (Option.isSome(yield* Ref.get(underWay))) return Option.some(yield* notTried(mode, "CheckpointerBusy"))
+    if (Option.isSome(yield* Ref.get(underWay))) return Option.some(notTried(mode, "CheckpointerBusy"))
     const failed = (cause: unknown, number: number) =>
       Effect.andThen(lost(number, cause), Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })))
     yield* Effect.catch(start, (cause) => failed(cause, 0))
@@ -136,13 +136,9 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
         mode,
         seconds: Duration.toSeconds(answerBound),
       })
-      return Option.some(yield* notTried(mode, "CheckpointerBusy"))
+      return Option.some(notTried(mode, "CheckpointerBusy"))
     }
-    const done = yield* answer.value.pipe(
-      Effect.tap(counted),
-      Effect.tapError(() => count(mode, "Failed")),
-      Effect.catchTag("RpcClientError", (cause) => failed(cause, number)),
-    )
+    const done = yield* answer.value.pipe(Effect.catchTag("RpcClientError", (cause) => failed(cause, number)))
     return Option.some(done)
   })
 

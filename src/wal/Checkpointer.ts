@@ -42,8 +42,10 @@ export class Checkpointer extends Context.Service<
         const version = yield* one(sql, "SELECT sqlite_version()")
         const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
         yield* warnOfOthers(version, file)
+        const run = runOn(sql)
+        const lockHolders = Effect.provide(Processes.lockHolders(DatabaseFile.resolve(file)), NodeFileSystem.layer)
         return {
-          run: runOn(sql),
+          run: (mode) => Checkpoint.whole(run(mode), mode, lockHolders),
           withTurn: identity,
           frames: framesOf(sql, version),
           concurrent: Effect.succeed(false),
@@ -83,11 +85,11 @@ export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
       )
     : Effect.succeedNone
 
-/** Checkpoints on the connection of this client. @internal */
+/** Checkpoints on the connection of this client; a `Checkpointer` makes a `whole` run of that. @internal */
 export const runOn = (sql: SqlClient.SqlClient) =>
   Effect.fn("Checkpointer.run")(
     function* (mode: Checkpoint.CheckpointMode) {
-      if (yield* insideTransaction(sql)) return yield* Checkpoint.notTried(mode, "LockedInTransaction")
+      if (yield* insideTransaction(sql)) return Checkpoint.notTried(mode, "LockedInTransaction")
       const connection = yield* Effect.mapError(
         sql.reserve,
         (cause) => new Checkpoint.CheckpointError({ mode, reason: nativeReason(cause), cause }),

@@ -15,7 +15,6 @@ import {
   CheckpointError,
   type CheckpointMode,
   type CheckpointOutcome,
-  isInTheWay,
   type WalFrames,
 } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
@@ -108,14 +107,6 @@ export const make = Effect.fnUntraced(function* (autocheckpoint: AutocheckpointL
     })
   })
 
-  const withBlockers = (done: Checkpoint) =>
-    done.outcome === "Complete"
-      ? Effect.succeed(done)
-      : Effect.map(database.lockHolders, (seen) => {
-          const holders = Option.getOrElse(seen, () => [])
-          return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })
-        })
-
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
   const failed = Effect.fnUntraced(function* (error: unknown) {
     if (Option.isSome(yield* database.lookForReplacement)) return // that was said already
@@ -137,15 +128,14 @@ export const make = Effect.fnUntraced(function* (autocheckpoint: AutocheckpointL
     const covered = yield* database.exposure.syncing
     const before = yield* Ref.getAndSet(looked, Option.none())
     const start = yield* Clock.monotonicTimeNanos
-    const answer = yield* Effect.tapCause(checkpointer.run(mode), () =>
+    const done = yield* Effect.tapCause(checkpointer.run(mode), () =>
       Effect.flatMap(Clock.monotonicTimeNanos, (end) => note(mode, why, "Failed", Number(end - start) / 1e6)),
     )
-    yield* note(mode, why, answer.outcome, answer.elapsedMillis)
-    if (answer.logFrames >= 0) {
-      yield* Ref.set(seen, Option.some({ log: answer.logFrames, checkpointed: answer.checkpointedFrames }))
+    yield* note(mode, why, done.outcome, done.elapsedMillis)
+    if (done.logFrames >= 0) {
+      yield* Ref.set(seen, Option.some({ log: done.logFrames, checkpointed: done.checkpointedFrames }))
     }
-    if (why !== "end") yield* autocheckpoint.standIn(answer.outcome === "CheckpointerBusy")
-    const done = yield* withBlockers(answer)
+    if (why !== "end") yield* autocheckpoint.standIn(done.outcome === "CheckpointerBusy")
     yield* Ref.set(last, Option.some(done))
     // The log is synced when, and only when, there is something to copy. What was copied before this run, by whomever, is
     // no sync of what was committed since; where that was not seen right before it, only a whole copy counts.

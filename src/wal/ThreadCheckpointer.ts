@@ -9,7 +9,7 @@ import { Effect, Layer } from "effect"
 import { Database } from "../sqlite/Database.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
-import { type Checkpoint, type CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
+import { type Checkpoint, type CheckpointError, type CheckpointMode, notTried, whole } from "./Checkpoint.ts"
 import { Checkpointer, framesOf, runOn } from "./Checkpointer.ts"
 import { CheckpointThread } from "./CheckpointThread.ts"
 
@@ -22,12 +22,15 @@ const make = Effect.gen(function* () {
   }
   const inline = runOn(database.sql)
   const thread = yield* (yield* CheckpointThread).attach(database.opened)
+  const run = Effect.fn("Checkpointer.run")(function* (
+    mode: CheckpointMode,
+  ): Effect.fn.Return<Checkpoint, CheckpointError> {
+    if (yield* insideTransaction(database.sql)) return notTried(mode, "LockedInTransaction")
+    const answer = yield* thread.run(mode)
+    return answer._tag === "Some" ? answer.value : yield* inline(mode)
+  })
   return Checkpointer.of({
-    run: Effect.fn("Checkpointer.run")(function* (mode: CheckpointMode): Effect.fn.Return<Checkpoint, CheckpointError> {
-      if (yield* insideTransaction(database.sql)) return yield* notTried(mode, "LockedInTransaction")
-      const answer = yield* thread.run(mode)
-      return answer._tag === "Some" ? answer.value : yield* inline(mode)
-    }),
+    run: (mode) => whole(run(mode), mode, database.lockHolders),
     withTurn: thread.withTurn,
     frames: framesOf(database.sql, database.version),
     concurrent: thread.exists,

@@ -117,7 +117,12 @@ export const layer = (behaviour: Behaviour) =>
       const frames = Effect.map(Ref.get(log), ({ copied, length }) =>
         Option.some({ log: length, checkpointed: copied }),
       )
-      return Context.make(Checkpointer, { run, frames, withTurn: identity, concurrent: Effect.succeed(true) }).pipe(
+      return Context.make(Checkpointer, {
+        run: (mode) => Checkpoint.whole(run(mode), mode, Effect.succeedSome([pinnedReader])),
+        frames,
+        withTurn: identity,
+        concurrent: Effect.succeed(true),
+      }).pipe(
         Context.add(SimulatedLog, {
           log: Ref.get(log),
           runs: Ref.get(runs),
