@@ -54,7 +54,8 @@ export const DatabaseStatus = Schema.Struct({
   interval_seconds: Finite,
   log_frames: Schema.NullOr(Count),
   backlog_frames: Schema.NullOr(Count),
-  exposure_seconds: Finite,
+  /** The age of the oldest commit that a power cut could take. Null when other processes write: it cannot be seen. */
+  exposure_seconds: Schema.NullOr(Finite),
   last_checkpoint: Schema.NullOr(CheckpointPoint),
   latency: Latency,
   /** Checkpoints in a row that failed. */

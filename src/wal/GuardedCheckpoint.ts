@@ -57,11 +57,12 @@ export const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
         ...fields(checkpoint),
       })
 
-export const make = Effect.gen(function* () {
+/** @param exposure Seconds since the oldest commit that a power cut could take; none when that cannot be known. */
+export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.Option<number>>) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
-  const watch = yield* BlockedWatch.make(database)
+  const watch = yield* BlockedWatch.make(exposure)
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
   const foreign = yield* Ref.make(false)
@@ -166,7 +167,8 @@ export const make = Effect.gen(function* () {
     if (done.outcome === "Complete" || Option.exists(before, (it) => done.checkpointedFrames > it.checkpointed)) {
       yield* covered
     }
-    yield* Metric.update(exposureSeconds, yield* database.exposure.seconds)
+    const exposed = yield* exposure
+    if (Option.isSome(exposed)) yield* Metric.update(exposureSeconds, exposed.value)
     yield* log(done, why)
     if (why === "interval") yield* Ref.update(window, append(done.elapsedMillis))
     if (why === "end") return done
@@ -204,6 +206,7 @@ export const make = Effect.gen(function* () {
       finished: Ref.get(finished),
       failures: Ref.get(failures),
       incident: watch.incident,
+      exposureSeconds: exposure,
     }) satisfies Effect.Effect<Omit<Observed, "interval">>,
     /**
      * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held
@@ -224,4 +227,4 @@ export const make = Effect.gen(function* () {
   }
 })
 
-export type GuardedCheckpoint = Effect.Success<typeof make>
+export type GuardedCheckpoint = Effect.Success<ReturnType<typeof make>>

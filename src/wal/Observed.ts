@@ -35,6 +35,11 @@ export interface Observed {
   readonly finished: ReadonlyArray<FinishedCheckpoint>
   /** How many checkpoints in a row failed, up to now. */
   readonly failures: number
+  /**
+   * The age of the oldest commit that a power cut could take, in seconds. None when other processes write: their level of
+   * `synchronous` cannot be seen from here, and at FULL every commit is on disk.
+   */
+  readonly exposureSeconds: Option.Option<number>
   /** What has kept checkpoints from finishing, if anything does. */
   readonly incident: Option.Option<Incident>
 }

@@ -40,7 +40,8 @@ export interface WalGuardOptions {
   /**
    * Who writes. `here` (default): this program, through the `Database`. `elsewhere`: other processes, whom nothing here
    * can hold back: the log of one that leaves gaps is bounded, that of one that never pauses is not, and the guard says
-   * so. At the end, TRUNCATE then runs only when nobody else has the database open.
+   * so. At the end, TRUNCATE then runs only when no other process has the database open. Their commits may be synced, which
+   * cannot be seen from outside, so no exposure is claimed.
    */
   readonly writers?: "here" | "elsewhere"
 }
@@ -91,8 +92,11 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
-  const checkpoint = yield* GuardedCheckpoint.make
   const { maxFrames = WalBound.defaultMaxFrames, writers = "here" } = options
+  const checkpoint = yield* GuardedCheckpoint.make(
+    // At FULL every commit of a program is on disk, and from outside its level cannot be seen.
+    writers === "here" ? Effect.asSome(database.exposure.seconds) : Effect.succeedNone,
+  )
   const lock = yield* Semaphore.make(1)
   const interval = yield* Ref.make(atLeastZero(options.interval ?? defaultInterval))
   const running = yield* Ref.make(Option.none<Running>())

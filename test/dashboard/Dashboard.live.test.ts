@@ -163,6 +163,21 @@ describe("what is served", () => {
     }),
   )
 
+  it.live("claims no exposure where it cannot be known: null, no series and no reason to look", () =>
+    Effect.gen(function* () {
+      const { know, watched } = scripted("app.db")
+      know({ exposureSeconds: Option.none() })
+      const { url } = yield* dashboard({ databases: [watched] })
+      const page = listen(url)
+      yield* page.hears("event: tick")
+      const { databases } = yield* decode((yield* ask(url, "/api/status")).body)
+      expect(databases[0]?.exposure_seconds).toBe(null)
+      expect((yield* ask(url, "/metrics")).body).not.toContain("seawall_exposure_seconds ")
+      expect((yield* ask(url, "/health")).status).toBe(200)
+      page.close()
+    }),
+  )
+
   it.live("is 503 with the reasons while something is wrong, and 200 when it is over", () =>
     Effect.gen(function* () {
       const app = scripted("app.db")

@@ -46,6 +46,10 @@ describe("health", () => {
     expect(Health.reasons([{ ...well, state: "off", interval_seconds: 0, exposure_seconds: 1000 }])).toEqual([])
   })
 
+  it("has no reason in an exposure that cannot be known", () => {
+    expect(Health.reasons([{ ...well, exposure_seconds: null }])).toEqual([])
+  })
+
   it("names each database that has a reason", () => {
     const all = [well, { ...well, name: "b.db", failures: 1, blocked }, { ...well, name: "c.db", failures: 1 }]
     expect(Health.reasons(all).map(({ database, reason }) => [database, reason])).toEqual([

@@ -119,6 +119,18 @@ describe("the bound of the log", () => {
     }).pipe(Effect.provide(guarded(hourly))),
   )
 
+  it.effect("says of a blocked checkpoint no exposure that it cannot know, of what other processes write", () =>
+    Effect.gen(function* () {
+      const { pin } = yield* SimulatedLog
+      yield* writing(1, 100)
+      yield* pin
+      yield* writing(1, 10_000)
+      const [line] = yield* logged("wal_checkpoint blocked")
+      expect(line?.fields).toMatchObject({ outcome: "ReaderBlocked" })
+      expect(line?.fields).not.toHaveProperty("exposure_seconds")
+    }).pipe(Effect.provide(guarded({ ...hourly, writers: "elsewhere" }))),
+  )
+
   /** A log that must be flushed under the gate: something was committed while it was copied. */
   const tooLong = Effect.gen(function* () {
     const { commit } = yield* SimulatedLog

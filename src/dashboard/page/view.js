@@ -18,7 +18,7 @@ const captions = /** @type {Readonly<Record<string, string>>} */ ({
 const ofDatabase = (database) => {
   if (database === undefined) return []
   const { backlog_frames, exposure_seconds, interval_seconds, last_checkpoint: last, log_frames } = database
-  const late = interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
+  const late = exposure_seconds !== null && interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
   const checkpoint = last === null ? "none yet" : `${last.outcome} ${millis(last.elapsed_ms)}`
   return /** @type {const} */ ([
     ["WAL frames, backlog", `${integer(log_frames)}, ${integer(backlog_frames)}`],
@@ -76,7 +76,12 @@ export const showDatabase = (database) => {
   setText(byId("frames-now"), `${integer(log_frames)} in the log, ${integer(backlog_frames)} to copy`)
   const { max_ms, n, p50_ms, p95_ms } = latency
   setText(byId("latency-now"), `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)} of ${integer(n)}`)
-  setText(byId("exposure-now"), seconds(exposure_seconds))
+  setText(
+    byId("exposure-now"),
+    exposure_seconds === null
+      ? "not known: other processes write, and whether they sync each commit cannot be seen"
+      : seconds(exposure_seconds),
+  )
   const place = byId("blockers")
   if (blocked === null) return setText(place, unblocked(database))
   const who = blocked.blockers.map(({ command, lock, pid, seconds: held, since_ms }) =>
