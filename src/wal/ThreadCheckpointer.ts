@@ -9,7 +9,7 @@
 import { Effect, Layer, Option } from "effect"
 import { Database } from "../sqlite/Database.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
-import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
+import { say, UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
 import { type Checkpoint, type CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
 import { Checkpointer, framesOf, runOn } from "./Checkpointer.ts"
 import { CheckpointThread } from "./CheckpointThread.ts"
@@ -19,11 +19,8 @@ const mostInline = 1000
 
 const make = Effect.gen(function* () {
   const database = yield* Database
-  const safety = verdict(database.version)
-  if (safety === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
-  if (safety === "Withdrawn") {
-    yield* Effect.annotateLogs(Effect.logWarning("sqlite version withdrawn"), { version: database.version })
-  }
+  if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
+  yield* say(database.version, database.file)
   const inline = runOn(database.sql)
   const frames = framesOf(database.sql, database.version)
   const isShort = Effect.map(
