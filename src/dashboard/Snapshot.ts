@@ -39,10 +39,14 @@ const Blocked = Schema.Struct({
 
 /** Of the checkpoints that are remembered, at most 512. */
 const Latency = Schema.Struct({
+  /** By interval, by size and at the end, also those that failed; the aggregate line has those by interval beside them. */
+  runs: Schema.Literal("all"),
   n: Count,
   p50_ms: Schema.NullOr(Finite),
   p95_ms: Schema.NullOr(Finite),
   max_ms: Schema.NullOr(Finite),
+  /** How many took longer than 200 ms. */
+  slow: Count,
 })
 
 /** One database: its log, what a power cut could take, and how its checkpoints go. */

@@ -7,8 +7,7 @@ import { shortCommand } from "../processes/Processes.ts"
 import { Database } from "../sqlite/Database.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
-import { summarize } from "../wal/LatencyWindow.ts"
-import type { FinishedCheckpoint, Observed } from "../wal/Observed.ts"
+import { type FinishedCheckpoint, latencyOfAll, type Observed } from "../wal/Observed.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import type { CheckpointPoint, DatabaseStatus } from "./Snapshot.ts"
 
@@ -43,10 +42,11 @@ const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): Checkpoint
 })
 
 const latencyOf = (finished: Observed["finished"]): DatabaseStatus["latency"] => ({
+  runs: "all",
   p50_ms: null,
   p95_ms: null,
   max_ms: null,
-  ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
+  ...latencyOfAll(finished),
 })
 
 export interface WatchedDatabase {

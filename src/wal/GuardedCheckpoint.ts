@@ -19,10 +19,7 @@ import {
 } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow } from "./LatencyWindow.ts"
-import { type FinishedCheckpoint, mostFinished, type Observed, type Why } from "./Observed.ts"
-
-/** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
-export const slowMillis = 200
+import { type FinishedCheckpoint, mostFinished, type Observed, slowMillis, type Why } from "./Observed.ts"
 
 /** How long a look at the log may wait for its turn on the connection. */
 export const lookBound = Duration.millis(100)

@@ -5,6 +5,7 @@
 import type { Duration, Option } from "effect"
 import type { Incident } from "./BlockedWatch.ts"
 import type { CheckpointMode, CheckpointOutcome, WalFrames } from "./Checkpoint.ts"
+import { summarize } from "./LatencyWindow.ts"
 
 /** What asked for a checkpoint. */
 export type Why = "interval" | "size" | "end"
@@ -24,6 +25,18 @@ export interface FinishedCheckpoint {
 
 /** As many as the latency window holds: some seconds of a guard in full work, hours of an idle one. */
 export const mostFinished = 512
+
+/** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
+export const slowMillis = 200
+
+/**
+ * The latencies of all runs that are remembered, whatever asked for them and however they ended, with how many were slow. The
+ * `LatencyWindow` holds those by interval alone.
+ */
+export const latencyOfAll = (finished: ReadonlyArray<FinishedCheckpoint>) => ({
+  ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
+  slow: finished.filter(({ elapsedMillis }) => elapsedMillis > slowMillis).length,
+})
 
 /** What a guard knows at this moment. */
 export interface Observed {

@@ -135,7 +135,7 @@ describe("what is served", () => {
             outcome: "Complete",
             elapsed_ms: 300,
           },
-          latency: { n: 2, p50_ms: 150.25, p95_ms: 285.025, max_ms: 300 },
+          latency: { runs: "all", n: 2, p50_ms: 150.25, p95_ms: 285.025, max_ms: 300, slow: 1 },
           failures: 0,
           blocked: null,
         },

@@ -10,7 +10,7 @@ const well: DatabaseStatus = {
   backlog_frames: 0,
   exposure_seconds: 20,
   last_checkpoint: null,
-  latency: { n: 0, p50_ms: null, p95_ms: null, max_ms: null },
+  latency: { runs: "all", n: 0, p50_ms: null, p95_ms: null, max_ms: null, slow: 0 },
   failures: 0,
   blocked: null,
 }

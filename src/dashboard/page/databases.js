@@ -19,7 +19,7 @@ const columns = [
   ["WAL frames", ({ log_frames }) => integer(log_frames), ({ log_frames }) => log_frames ?? -1],
   ["Backlog", ({ backlog_frames }) => integer(backlog_frames), ({ backlog_frames }) => backlog_frames ?? -1],
   ["Exposure", (it) => seconds(it.exposure_seconds), ({ exposure_seconds }) => exposure_seconds ?? -1],
-  ["p95", ({ latency }) => millis(latency.p95_ms), ({ latency }) => latency.p95_ms ?? -1],
+  ["p95, all runs", ({ latency }) => millis(latency.p95_ms), ({ latency }) => latency.p95_ms ?? -1],
   [
     "Last checkpoint",
     ({ last_checkpoint: it }) => it?.outcome ?? "none yet",

@@ -74,8 +74,9 @@ export const showDatabase = (database) => {
   const { backlog_frames, blocked, exposure_seconds, latency, log_frames, name, state } = database
   setText(byId("view-title"), state === "guarded" ? name : `${name} (${state})`)
   setText(byId("frames-now"), `${integer(log_frames)} in the log, ${integer(backlog_frames)} to copy`)
-  const { max_ms, n, p50_ms, p95_ms } = latency
-  setText(byId("latency-now"), `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)} of ${integer(n)}`)
+  const { max_ms, n, p50_ms, p95_ms, slow } = latency
+  const figures = `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)}`
+  setText(byId("latency-now"), `${figures} of all runs (last ${integer(n)}, ${integer(slow)} slow)`)
   setText(
     byId("exposure-now"),
     exposure_seconds === null
