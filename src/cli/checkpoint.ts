@@ -9,6 +9,7 @@ import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
 import type { Checkpoint } from "../wal/Checkpoint.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as LastWriter from "./LastWriter.ts"
 import * as OneShot from "./OneShot.ts"
 
 const mode = Flag.Literals("mode", ["passive", "truncate"]).pipe(
@@ -59,6 +60,7 @@ export const checkpoint = Command.make(
       "checkpoint",
       Effect.gen(function* () {
         yield* ensureSameFile(DatabaseFile.resolve(file))
+        yield* Effect.ignore(LastWriter.judge(file)) // what cannot be read is said by who opens it
         const done = yield* Effect.provide(once(wanted), layers)
         yield* Console.log(json ? JSON.stringify(object(file, done)) : OneShot.table(rows(file, done)))
         return done.outcome === "Complete" ? ExitCode.ended : ExitCode.attention

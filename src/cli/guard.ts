@@ -6,18 +6,17 @@
  * A database whose file or WAL was replaced is left alone from then on, its connection open until the process ends: closing
  * it would remove the WAL that has its name now. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Duration, Effect, Layer, Metric, Option, Scope } from "effect"
+import { Duration, Effect, Layer, Metric, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Dashboard } from "../dashboard/Dashboard.ts"
 import type { Watched } from "../dashboard/WatchedDatabase.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
-import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
-import { safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as LastWriter from "./LastWriter.ts"
 import * as UntilHalt from "./UntilHalt.ts"
 import * as Watch from "./Watch.ts"
 
@@ -54,19 +53,6 @@ const flags = {
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>
-
-/** The header is read before this process has a connection to any of them, because closing a file drops its locks. */
-const warnOfLastWriter = Effect.fnUntraced(function* (file: string) {
-  const header = yield* DatabaseHeader.read(file)
-  const writer = Option.flatMap(header, ({ writtenBy }) => writtenBy)
-  if (Option.isNone(writer) || verdict(writer.value) !== "Unsafe") return
-  yield* Effect.annotateLogs(Effect.logWarning("sqlite version unsafe"), {
-    version: writer.value,
-    danger:
-      "the program that wrote this database last can corrupt it when somebody else checkpoints at the same instant",
-    safe: safeVersions,
-  })
-})
 
 const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrames }: Input) =>
   GuardedDatabase.layer({
@@ -107,7 +93,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   const files = yield* distinct(input.databases)
   yield* Effect.forEach(
     files,
-    (file) => named(file, Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), warnOfLastWriter(file))),
+    (file) => named(file, Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), LastWriter.judge(file))),
     {
       discard: true,
     },

@@ -1,7 +1,7 @@
 /**
  * Whether somebody should look: the reasons that a snapshot gives for it, in words. Nothing else decides `/health`.
  *
- * A guard that is off has promised nothing, so its exposure is no reason.
+ * A guard that is off has promised nothing, so its exposure is no reason; nor is one that cannot be known.
  */
 import { holderNames } from "../processes/Processes.ts"
 import type { DatabaseStatus, HealthReason } from "./Snapshot.ts"
@@ -19,7 +19,7 @@ const blocked = ({ blocked: it }: DatabaseStatus): string | undefined => {
 
 const exposure = ({ exposure_seconds, interval_seconds }: DatabaseStatus): string | undefined => {
   const most = exposedIntervals * interval_seconds
-  if (interval_seconds === 0 || exposure_seconds <= most) return undefined
+  if (exposure_seconds === null || interval_seconds === 0 || exposure_seconds <= most) return undefined
   return `a power cut could take commits of the last ${exposure_seconds.toFixed(1)} s, expected at most ${most} s`
 }
 

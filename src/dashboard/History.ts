@@ -14,7 +14,7 @@ const mostSamplesInAll = 720_000
 export interface Sample {
   readonly log_frames: number | null
   readonly backlog_frames: number | null
-  readonly exposure_seconds: number
+  readonly exposure_seconds: number | null
 }
 
 /** Columns of equal length, oldest first. */
@@ -22,7 +22,7 @@ export interface Samples {
   readonly at_seconds: ReadonlyArray<number>
   readonly log_frames: ReadonlyArray<number | null>
   readonly backlog_frames: ReadonlyArray<number | null>
-  readonly exposure_seconds: ReadonlyArray<number>
+  readonly exposure_seconds: ReadonlyArray<number | null>
 }
 
 export interface History {
@@ -59,7 +59,7 @@ export const make = (databases: number): History => {
         const sample = samples[index]
         ring.log[at] = sample?.log_frames ?? unknown
         ring.backlog[at] = sample?.backlog_frames ?? unknown
-        ring.exposure[at] = sample?.exposure_seconds ?? 0
+        ring.exposure[at] = sample?.exposure_seconds ?? unknown
       }
       written++
     },
@@ -71,7 +71,7 @@ export const make = (databases: number): History => {
         log_frames: known(column(ring.log)),
         backlog_frames: known(column(ring.backlog)),
         // Three decimals: a float of four bytes has no more to say.
-        exposure_seconds: column(ring.exposure).map((seconds) => Math.round(seconds * 1000) / 1000),
+        exposure_seconds: known(column(ring.exposure).map((seconds) => Math.round(seconds * 1000) / 1000)),
       }
     },
   }

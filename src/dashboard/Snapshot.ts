@@ -39,10 +39,14 @@ const Blocked = Schema.Struct({
 
 /** Of the checkpoints that are remembered, at most 512. */
 const Latency = Schema.Struct({
+  /** By interval, by size and at the end, also those that failed; the aggregate line has those by interval beside them. */
+  runs: Schema.Literal("all"),
   n: Count,
   p50_ms: Schema.NullOr(Finite),
   p95_ms: Schema.NullOr(Finite),
   max_ms: Schema.NullOr(Finite),
+  /** How many took longer than 200 ms. */
+  slow: Count,
 })
 
 /** One database: its log, what a power cut could take, and how its checkpoints go. */
@@ -54,7 +58,8 @@ export const DatabaseStatus = Schema.Struct({
   interval_seconds: Finite,
   log_frames: Schema.NullOr(Count),
   backlog_frames: Schema.NullOr(Count),
-  exposure_seconds: Finite,
+  /** The age of the oldest commit that a power cut could take. Null when other processes write: it cannot be seen. */
+  exposure_seconds: Schema.NullOr(Finite),
   last_checkpoint: Schema.NullOr(CheckpointPoint),
   latency: Latency,
   /** Checkpoints in a row that failed. */

@@ -7,8 +7,7 @@ import { shortCommand } from "../processes/Processes.ts"
 import { Database } from "../sqlite/Database.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
-import { summarize } from "../wal/LatencyWindow.ts"
-import type { FinishedCheckpoint, Observed } from "../wal/Observed.ts"
+import { type FinishedCheckpoint, latencyOfAll, type Observed } from "../wal/Observed.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
 import type { CheckpointPoint, DatabaseStatus } from "./Snapshot.ts"
 
@@ -17,8 +16,6 @@ export interface Watched {
   /** What the operator calls it: the path as it was given. */
   readonly name: string
   readonly guard: WalGuard["Service"]
-  /** Of the `Database` that it guards. */
-  readonly exposure: Database["Service"]["exposure"]
   /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
   readonly replaced?: Effect.Effect<boolean>
   /** What tells its metrics from those of others in the same process; default its name as `database`, nothing for the only one. */
@@ -27,8 +24,8 @@ export interface Watched {
 
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard
-  const { exposure, file, lookForReplacement } = yield* Database
-  return { name: file, guard, exposure, replaced: Effect.map(lookForReplacement, Option.isSome) } satisfies Watched
+  const { file, lookForReplacement } = yield* Database
+  return { name: file, guard, replaced: Effect.map(lookForReplacement, Option.isSome) } satisfies Watched
 })
 
 const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
@@ -45,10 +42,11 @@ const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): Checkpoint
 })
 
 const latencyOf = (finished: Observed["finished"]): DatabaseStatus["latency"] => ({
+  runs: "all",
   p50_ms: null,
   p95_ms: null,
   max_ms: null,
-  ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
+  ...latencyOfAll(finished),
 })
 
 export interface WatchedDatabase {
@@ -60,13 +58,7 @@ export interface WatchedDatabase {
   readonly measure: (status: DatabaseStatus) => Effect.Effect<void>
 }
 
-export const make = ({
-  attributes = {},
-  exposure,
-  guard,
-  name,
-  replaced = Effect.succeed(false),
-}: Watched): WatchedDatabase => {
+export const make = ({ attributes = {}, guard, name, replaced = Effect.succeed(false) }: Watched): WatchedDatabase => {
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {
@@ -92,7 +84,7 @@ export const make = ({
   })
 
   const now = Effect.gen(function* () {
-    const { failures, finished, frames, incident, interval } = yield* guard.observed
+    const { exposureSeconds: exposed, failures, finished, frames, incident, interval } = yield* guard.observed
     const last = finished.at(-1)
     const state = Duration.isZero(interval) ? "off" : "guarded"
     return {
@@ -104,7 +96,7 @@ export const make = ({
         onNone: () => null,
         onSome: ({ checkpointed, log }) => log - checkpointed,
       }),
-      exposure_seconds: yield* exposure.seconds,
+      exposure_seconds: Option.getOrNull(exposed),
       last_checkpoint: last === undefined ? null : pointOf(last),
       latency: latest(finished),
       failures,
@@ -118,7 +110,9 @@ export const make = ({
     checkpointsAfter: (number) =>
       Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
     measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
-      yield* Metric.update(Metric.withAttributes(exposureSeconds, attributes), status.exposure_seconds)
+      if (status.exposure_seconds !== null) {
+        yield* Metric.update(Metric.withAttributes(exposureSeconds, attributes), status.exposure_seconds)
+      }
       yield* Metric.update(Metric.withAttributes(blockedSeconds, attributes), status.blocked?.seconds ?? 0)
       yield* Metric.update(Metric.withAttributes(failuresInARow, attributes), status.failures)
     }),

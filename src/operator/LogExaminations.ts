@@ -88,30 +88,28 @@ const leftBehind: Examination<never> = {
   }),
 }
 
-/** The bug needs WAL mode, and two connections, which a file cannot show. */
+/** The bug needs WAL mode, and two connections that write or checkpoint; those of one process cannot be told apart. */
 export const judgeVersion = (facts: Facts): Seen => {
   const writtenBy = Option.flatMap(facts.header, (header) => header.writtenBy)
   if (Option.isNone(writtenBy)) return nothing("the header does not say who wrote it last")
   const last = writtenBy.value
   const seen = `last written by SQLite ${last}`
-  const verdict = SqliteVersion.verdict(last)
   if (!isWal(facts)) return nothing(`${seen}, not in WAL mode`)
-  if (verdict === "Safe") return nothing(`${seen}, whose log reset is safe`)
-  const processes = Option.getOrElse(facts.processes, () => [])
-  return {
-    seen,
-    findings: [
-      {
-        severity: verdict === "Unsafe" ? "warning" : "notice",
-        message:
-          verdict === "Unsafe"
-            ? `the last writer was SQLite ${last}, which can corrupt the database when two connections write and checkpoint at the same instant`
-            : `the last writer was SQLite ${last}, which was withdrawn by its makers`,
-        evidence: { sqlite_version: last, pids: processes.map(({ pid }) => pid) },
-        remedy: `in the program that writes, use SQLite ${SqliteVersion.safeVersions}`,
-      },
-    ],
-  }
+  const writers = SqliteVersion.writersOf(Option.getOrElse(facts.processes, () => []))
+  return Option.match(SqliteVersion.riskOf(last, writers.length), {
+    onNone: () => nothing(`${seen}, whose log reset is safe`),
+    onSome: ({ message, remedy, severity }): Seen => ({
+      seen,
+      findings: [
+        {
+          severity,
+          message: `the last writer: ${message}`,
+          evidence: { sqlite_version: last, pids: writers.map(({ pid }) => pid), link: SqliteVersion.walResetBug },
+          remedy: `in the program that writes: ${remedy}`,
+        },
+      ],
+    }),
+  })
 }
 
 const version: Examination<never> = {
@@ -140,6 +138,15 @@ const walOff: Examination<never> = {
     })
   },
 }
+
+/** A guard is a second connection, which a program whose SQLite has the WAL-reset bug must not have. */
+const bounded = (facts: Facts) =>
+  Option.exists(
+    Option.flatMap(facts.header, ({ writtenBy }) => writtenBy),
+    (last) => SqliteVersion.verdict(last) === "Unsafe",
+  )
+    ? "in the program that writes: PRAGMA wal_checkpoint(TRUNCATE)"
+    : command("seawall guard", facts.file)
 
 /** SQLite's own autocheckpoint keeps a log of pages of 4 KiB at about this length: below it nothing is wrong. */
 const shortLog = 4 * 1024 * 1024
@@ -177,7 +184,7 @@ const logSize: Examination<never> = {
               onSome: (found) => ({ not_checkpointed_frames: LogIndex.framesNotCheckpointed(found) }),
             }),
           },
-          remedy: isOpen(facts) ? command("seawall guard", facts.file) : LogDamage.remedy(facts),
+          remedy: isOpen(facts) ? bounded(facts) : LogDamage.remedy(facts),
         },
       ],
     }

@@ -2,7 +2,7 @@
  * The `Database` of a connection that somebody else opened: what a guard needs, over the `SqlClient` that a program has
  * already, such as that of `SqliteClient.layer`. It opens and closes nothing but one descriptor for syncing the log.
  *
- * It cannot see commits, so a guard looks for them; and it has no write gate, so it suits a checkpointer on the same
+ * It cannot see commits, so a guard looks for them; none of them is exposed when the connection was at FULL as it was adopted. And it has no write gate, so it suits a checkpointer on the same
  * connection (`Checkpointer.layerInline()`). What the connection itself does wrong is not mended: see `SafeClient`.
  * https://www.sqlite.org/wal.html
  */
@@ -54,15 +54,21 @@ const make = Effect.gen(function* () {
         ? Effect.fail(new DurabilityError({ reason: "NotSynced", file, cause: new Error("synchronous=OFF") }))
         : Effect.void,
   )
-  // Commits are noted only when they are seen, so a sync never relies on there being none.
-  const exposure: Exposure.Exposure = { ...Exposure.make(), isExposed: () => true }
+  const everyCommitSyncs = Number(level) >= 2
+  const noted = Exposure.make()
+  const exposure: Exposure.Exposure = {
+    ...noted,
+    // Whoever looks for commits sees that there was one, not its level.
+    committed: (clock, synced) => noted.committed(clock, synced || everyCommitSyncs),
+    isExposed: () => true, // commits are noted only when they are seen, so a sync never relies on there being none
+  }
   const logSync = yield* Effect.mapError(LogSync.make(target, identity, exposure), (cause) => fromNative(file, cause))
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
   return Database.of({
     sql,
     file,
     version: String(yield* one("SELECT sqlite_version()")),
-    durability: Number(level) >= 2 ? "full" : "normal",
+    durability: everyCommitSyncs ? "full" : "normal",
     durable: Effect.andThen(stillSyncs, logSync.durable),
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,

@@ -1,13 +1,38 @@
 /**
- * Which versions of SQLite may have two connections that write and checkpoint at the same time.
+ * What Seawall knows of versions of SQLite: the one verdict on the WAL-reset bug, for the layers, the commands and the doctor.
  *
- * From 3.7.0 to 3.51.2 a reset of the log in the same instant can corrupt the database. Fixed in 3.51.3 and in the
- * backports 3.50.7 and 3.44.6. A single connection cannot meet it. https://www.sqlite.org/wal.html#walresetbug
+ * From 3.7.0 to 3.51.2 two connections that write and checkpoint in the same instant can corrupt the database. Fixed in
+ * 3.51.3 and in the backports 3.50.7 and 3.44.6. A single connection cannot meet it, and two rarely do: a checkpoint has to end,
+ * another to start at once, and a commit to start the WAL again while that runs. https://www.sqlite.org/wal.html#walresetbug
+ *
+ * The decision: Seawall adds no connection of its own with such a version (`UnsafeSqliteError`). Where two processes may write,
+ * of which one has it, that is a warning; where at most one is seen, a notice.
  */
-import { Schema } from "effect"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { Effect, Option, Schema } from "effect"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as Processes from "../processes/Processes.ts"
 
-/** What to tell somebody who has an unsafe version. */
-export const safeVersions = "3.51.3 or later, 3.50.7 or later in 3.50, 3.44.6 or later in 3.44 (Node 24.15.0, 25.9.0)"
+/** SQLite's own page on the WAL-reset bug. */
+export const walResetBug = "https://www.sqlite.org/wal.html#walresetbug"
+
+/** What to tell the user of an unsafe version. */
+export const safeVersions = "3.51.3 or later, 3.50.7 or later in 3.50, 3.44.6 or later in 3.44"
+
+/** How a program sees which SQLite it has, and gets a safe one. */
+export const howToGet = {
+  Python: `python3 -c "import sqlite3; print(sqlite3.sqlite_version)" tells; update the system's SQLite, or pip install "apsw>=3.51.3"`,
+  Node: `node -p process.versions.sqlite tells; Node 22.22.3, 24.15.0, 25.9.0 or later of each`,
+  Go: `SELECT sqlite_version() tells; go get modernc.org/sqlite@v1.49.1 or later`,
+  shell: `sqlite3 --version tells; https://www.sqlite.org/download.html`,
+} as const
+
+const advice = `use SQLite ${safeVersions} (${Object.entries(howToGet)
+  .map(([language, how]) => `${language}: ${how}`)
+  .join("; ")}); ${walResetBug}`
+
+const bugOf = (version: string) =>
+  `SQLite ${version} has the WAL-reset bug: two connections that write and checkpoint in the same instant can, rarely, corrupt the database`
 
 /** `Withdrawn`: holds the fix, but was withdrawn by its makers for other reasons. */
 export type Verdict = "Safe" | "Withdrawn" | "Unsafe"
@@ -21,6 +46,61 @@ export const verdict = (version: string): Verdict => {
   return fixed ? "Safe" : "Unsafe"
 }
 
+/** What is to be said of a version, and what to do about it. */
+export interface Risk {
+  readonly severity: "warning" | "notice"
+  readonly message: string
+  readonly remedy: string
+}
+
+/**
+ * The verdict in words; none of a safe version. `writers` are all processes that may write or checkpoint and are seen, with
+ * whoever asks if it does so itself.
+ */
+export const riskOf = (version: string, writers: number): Option.Option<Risk> => {
+  switch (verdict(version)) {
+    case "Safe":
+      return Option.none()
+    case "Withdrawn":
+      return Option.some({
+        severity: "notice",
+        message: `SQLite ${version} was withdrawn by its makers; it has the fix of the WAL-reset bug`,
+        remedy: advice,
+      })
+    case "Unsafe":
+      return Option.some(
+        writers >= 2
+          ? {
+              severity: "warning",
+              message: bugOf(version),
+              remedy: `${advice}; until then only its own program should checkpoint this database`,
+            }
+          : { severity: "notice", message: `${bugOf(version)}; a single connection cannot`, remedy: advice },
+      )
+  }
+}
+
+/** The processes among these that may write the database, or checkpoint it. */
+export const writersOf = (processes: ReadonlyArray<Processes.Process>): ReadonlyArray<Processes.Process> =>
+  processes.filter((it) => Processes.isUsing(it) && it.mayWrite)
+
+/** Says in the log what is to be said of a version, in a process that itself checkpoints this database. */
+export const say = Effect.fnUntraced(function* (version: string, file: string) {
+  if (verdict(version) === "Safe") return
+  const others = Option.map(yield* Processes.using(DatabaseFile.resolve(file)), writersOf)
+  const beside = Option.getOrElse(others, () => [])
+  const risk = riskOf(version, 1 + beside.length)
+  if (Option.isNone(risk)) return
+  const { message, remedy, severity } = risk.value
+  const event = verdict(version) === "Unsafe" ? "sqlite version unsafe" : "sqlite version withdrawn"
+  yield* Effect.annotateLogs(severity === "warning" ? Effect.logWarning(event) : Effect.logInfo(event), {
+    version,
+    danger: message,
+    others: Option.match(others, { onNone: () => "unknown", onSome: (them) => Processes.namesOf(them) || "none" }),
+    safe: remedy,
+  })
+}, Effect.provide(NodeFileSystem.layer))
+
 /** Whether `wal_checkpoint(NOOP)` exists, from 3.51.0 on; before that, an unknown word silently runs PASSIVE. */
 export const hasNoop = (version: string): boolean => {
   const [major = 0, minor = 0] = version.split(".").map(Number)
@@ -32,6 +112,6 @@ export class UnsafeSqliteError extends Schema.TaggedError<UnsafeSqliteError>()("
   version: Schema.String,
 }) {
   override get message() {
-    return `SQLite ${this.version} can corrupt a database that a second connection checkpoints; use ${safeVersions}, or checkpoint inline`
+    return `${bugOf(this.version)}; checkpoint inline, or ${advice}`
   }
 }

@@ -7,7 +7,6 @@
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { LockHolder } from "../processes/LockTable.ts"
 import { nameOf } from "../processes/Processes.ts"
-import type { Database } from "../sqlite/Database.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 
 /** How long runs must have been blocked before that is worth a line. */
@@ -45,7 +44,8 @@ const key = ({ lock, pid }: LockHolder) => `${pid} ${lock}`
 
 const seconds = (from: bigint, to: bigint) => Number(to - from) / 1e9
 
-export const make = Effect.fnUntraced(function* (database: Database["Service"]) {
+/** @param exposure Seconds since the oldest commit that a power cut could take; none when that cannot be known. */
+export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.Option<number>>) {
   const incident = yield* Ref.make(Option.none<Incident>())
 
   const describe = (seen: Incident["seen"], now: bigint) =>
@@ -56,13 +56,14 @@ export const make = Effect.fnUntraced(function* (database: Database["Service"]) 
           .join(", ")
 
   const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {
+    const exposed = yield* exposure
     yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint blocked"), {
       outcome: obstacle.outcome,
       blockers: describe(seen, now),
       log_frames: obstacle.logFrames,
       backlog_frames: obstacle.logFrames - obstacle.checkpointedFrames,
       blocked_seconds: seconds(since, now),
-      exposure_seconds: yield* database.exposure.seconds,
+      ...(Option.isSome(exposed) ? { exposure_seconds: exposed.value } : {}),
     })
   })
 

@@ -5,8 +5,8 @@
  * checkpoints sync at the same moment. While a request is unanswered its connection may still hold SQLite's checkpoint lock,
  * and every other request is `CheckpointerBusy`. A thread that crashes, or cannot start, fails the request with
  * `ThreadFailed` and is started once more; after a second time there is none until the program restarts, and it says so.
- * A database that closes has its connection closed; the last one ends the thread, which is terminated when it does not. A
- * thread inside SQLite cannot be cut at all; the shutdown is told that it was left behind.
+ * A database that closes has its connection closed; the last one ends the thread, which is terminated when it does not, and
+ * at once while it still starts. A thread inside SQLite cannot be cut at all; the shutdown is told that it was left behind.
  */
 import * as NodeWorker from "@effect/platform-node/NodeWorker"
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope, Semaphore } from "effect"
@@ -39,6 +39,8 @@ export interface Attached {
   readonly run: (mode: CheckpointMode) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
   /** Whether there is a thread, or can be. */
   readonly exists: Effect.Effect<boolean>
+  /** Whether a checkpoint would have to wait until the thread has started; none is under way then. */
+  readonly isStarting: Effect.Effect<boolean>
 }
 
 export interface CheckpointThreadService {
@@ -53,6 +55,10 @@ interface Thread {
   readonly number: number
   readonly client: Client
   readonly scope: Scope.Closeable
+  /** Whether it has loaded its modules. Before that nothing is sent to it, so it is not inside SQLite. */
+  readonly hasStarted: () => boolean
+  /** Ends it at once, with whatever it does. */
+  readonly terminate: () => void
 }
 
 const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
@@ -65,12 +71,12 @@ const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
     Scope.provide(scope),
     Effect.onError(() => Scope.close(scope, Exit.void)),
   )
-  return { number, client, scope } satisfies Thread
+  return { number, client, scope }
 })
 
 export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService => {
   const turn = Semaphore.makeUnsafe(1)
-  const starting = Semaphore.makeUnsafe(1)
+  const oneStart = Semaphore.makeUnsafe(1)
   /** The files of all that are attached. */
   const attached = Ref.makeUnsafe<ReadonlyArray<OpenedFiles>>([])
   const starts = Ref.makeUnsafe(0)
@@ -84,6 +90,12 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     ([alive, started]) => Option.isSome(alive) || started < mostStarts,
   )
 
+  const isStarting = Effect.gen(function* () {
+    if (Option.isSome(yield* Ref.get(underWay))) return false
+    const running = yield* Ref.get(thread)
+    return Option.isSome(running) ? !running.value.hasStarted() : yield* exists
+  })
+
   /** Lets a thread that is lost go, without waiting for it, and says so: once, however many notice. */
   const lost = Effect.fnUntraced(function* (number: number, cause: unknown) {
     const gone = Option.filter(yield* Ref.get(thread), (it) => it.number === number)
@@ -95,22 +107,38 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     })
   })
 
+  const openConnections = Effect.fnUntraced(function* (number: number) {
+    const running = Option.filter(yield* Ref.get(thread), (it) => it.number === number)
+    if (Option.isNone(running)) return
+    const { client } = running.value
+    yield* Effect.forEach(yield* Ref.get(attached), (files) => Effect.ignore(client.Open(files)), {
+      concurrency: "unbounded",
+      discard: true,
+    })
+  })
+
   const start = Effect.gen(function* () {
     if (Option.isSome(yield* Ref.get(thread)) || (yield* Ref.get(starts)) >= mostStarts) return
     yield* Ref.update(starts, (n) => n + 1)
     const number = yield* Ref.updateAndGet(numbers, (n) => n + 1)
     const fork = Effect.runForkWith(yield* Effect.context())
+    let worker: Worker | undefined
+    let hasStarted = false
     const spawn = () => {
-      const worker = spawnWorker()
+      worker = spawnWorker()
+      // Its first message says that it has started; what was asked of it is sent from then on.
+      worker.once("message", () => {
+        hasStarted = true
+        fork(openConnections(number))
+      })
       // Noticed at once even when nothing was asked of it; after it was told to end there is nothing to lose.
       worker.once("exit", (code) => fork(lost(number, new Error(`the thread has ended with code ${code}`))))
       return worker
     }
-    const started = yield* open(number, spawn)
-    yield* Ref.set(thread, Option.some(started))
-    const opening = Effect.forEach(yield* Ref.get(attached), (files) => Effect.ignore(started.client.Open(files)))
-    yield* Effect.forkDetach(opening, { startImmediately: true })
-  }).pipe(starting.withPermit)
+    const opened = yield* open(number, spawn)
+    const terminate = () => void worker?.terminate()
+    yield* Ref.set(thread, Option.some({ ...opened, hasStarted: () => hasStarted, terminate }))
+  }).pipe(oneStart.withPermit)
 
   /** Runs on in a fiber of its own when the caller gives up, so that an answer that comes late is still noticed. */
   const request = Effect.fnUntraced(function* (client: Client, files: OpenedFiles, mode: CheckpointMode) {
@@ -144,7 +172,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
 
   const closeConnection = Effect.fnUntraced(function* (files: OpenedFiles) {
     const running = yield* Ref.get(thread)
-    if (Option.isNone(running)) return
+    if (Option.isNone(running) || !running.value.hasStarted()) return // it has no connection
     const closing = running.value.client.Close(files)
     // The thread does so after the checkpoint that is under way there, if that ever ends: nobody can wait for it.
     if (Option.contains(yield* Ref.get(underWay), files.path)) {
@@ -160,7 +188,12 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     yield* Ref.set(starts, 0)
     if (Option.isNone(running)) return
     const hangs = Option.isSome(yield* Ref.getAndSet(underWay, Option.none())) // closing forgets what was asked
-    const ended = yield* Shutdown.step("close checkpoint thread", Scope.close(running.value.scope, Exit.void))
+    const { hasStarted, scope, terminate } = running.value
+    const close = Effect.suspend(() => {
+      if (!hasStarted()) terminate()
+      return Scope.close(scope, Exit.void)
+    })
+    const ended = yield* Shutdown.step("close checkpoint thread", close)
     if (ended === "done" || !hangs) return
     const shutdown = yield* Shutdown.Shutdown
     yield* shutdown.leaveBehind("checkpoint thread")
@@ -180,13 +213,14 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
         ),
     )
     const running = yield* Ref.get(thread)
-    // At once, while the file is surely the one that the program has open.
-    yield* Option.isNone(running)
-      ? Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
-      : Effect.forkScoped(Effect.ignore(running.value.client.Open(files)), { startImmediately: true })
+    // At once, while the file is surely the one that the program has open; a thread that starts does so when it has.
+    if (Option.isNone(running)) yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
+    else if (running.value.hasStarted()) {
+      yield* Effect.forkScoped(Effect.ignore(running.value.client.Open(files)), { startImmediately: true })
+    }
     const withTurn: Attached["withTurn"] = (self) =>
       Effect.flatMap(exists, (shared) => (shared ? turn.withPermit(self) : self))
-    return { withTurn, run: (mode: CheckpointMode) => run(files, mode), exists } satisfies Attached
+    return { withTurn, run: (mode: CheckpointMode) => run(files, mode), exists, isStarting } satisfies Attached
   })
   return { attach }
 }

@@ -13,7 +13,7 @@ import * as Processes from "../processes/Processes.ts"
 import { compiling } from "../sqlite/Compiling.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
-import { hasNoop, safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
+import { hasNoop, say } from "../sqlite/SqliteVersion.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 
 /** Runs the checkpoints of one database, one when it is asked for one. Knows no interval and retries nothing: that is the guard's. */
@@ -41,7 +41,7 @@ export class Checkpointer extends Context.Service<
         const sql = yield* SqlClient.SqlClient
         const version = yield* one(sql, "SELECT sqlite_version()")
         const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
-        yield* warnOfOthers(version, file)
+        yield* say(version, file) // one connection alone cannot meet the WAL-reset bug, together with another process it can
         const run = runOn(sql)
         const lockHolders = Effect.provide(Processes.lockHolders(DatabaseFile.resolve(file)), NodeFileSystem.layer)
         return {
@@ -59,20 +59,6 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
     Effect.map((rows) => String(rows[0]?.[0])),
     Effect.orElseSucceed(() => "unknown"),
   )
-
-/** One connection cannot meet the WAL-reset bug by itself; together with another process it can. @internal */
-export const warnOfOthers = Effect.fnUntraced(function* (version: string, file: string) {
-  if (verdict(version) !== "Unsafe") return
-  const seen = yield* Processes.using(DatabaseFile.resolve(file))
-  const others = Option.getOrElse(seen, () => []).filter(Processes.isUsing)
-  if (others.length === 0) return
-  yield* Effect.annotateLogs(Effect.logWarning("sqlite version unsafe"), {
-    version,
-    danger: "two processes that write and checkpoint at the same instant can corrupt the database",
-    others: Processes.namesOf(others),
-    safe: safeVersions,
-  })
-}, Effect.provide(NodeFileSystem.layer))
 
 /** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. @internal */
 export const framesOf = (sql: SqlClient.SqlClient, version: string) =>

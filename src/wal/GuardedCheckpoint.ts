@@ -19,10 +19,7 @@ import {
 } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow } from "./LatencyWindow.ts"
-import { type FinishedCheckpoint, mostFinished, type Observed, type Why } from "./Observed.ts"
-
-/** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
-export const slowMillis = 200
+import { type FinishedCheckpoint, mostFinished, type Observed, slowMillis, type Why } from "./Observed.ts"
 
 /** How long a look at the log may wait for its turn on the connection. */
 export const lookBound = Duration.millis(100)
@@ -57,11 +54,15 @@ export const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
         ...fields(checkpoint),
       })
 
-export const make = Effect.fnUntraced(function* (autocheckpoint: AutocheckpointLease) {
+/** @param exposure Seconds since the oldest commit that a power cut could take; none when that cannot be known. */
+export const make = Effect.fnUntraced(function* (
+  autocheckpoint: AutocheckpointLease,
+  exposure: Effect.Effect<Option.Option<number>>,
+) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
   const window = yield* LatencyWindow
-  const watch = yield* BlockedWatch.make(database)
+  const watch = yield* BlockedWatch.make(exposure)
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
   const foreign = yield* Ref.make(false)
@@ -142,7 +143,8 @@ export const make = Effect.fnUntraced(function* (autocheckpoint: AutocheckpointL
     if (done.outcome === "Complete" || Option.exists(before, (it) => done.checkpointedFrames > it.checkpointed)) {
       yield* covered
     }
-    yield* Metric.update(exposureSeconds, yield* database.exposure.seconds)
+    const exposed = yield* exposure
+    if (Option.isSome(exposed)) yield* Metric.update(exposureSeconds, exposed.value)
     yield* log(done, why)
     if (why === "interval") yield* Ref.update(window, append(done.elapsedMillis))
     if (why === "end") return done
@@ -173,6 +175,7 @@ export const make = Effect.fnUntraced(function* (autocheckpoint: AutocheckpointL
       finished: Ref.get(finished),
       failures: Ref.get(failures),
       incident: watch.incident,
+      exposureSeconds: exposure,
     }) satisfies Effect.Effect<Omit<Observed, "interval">>,
     /**
      * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held

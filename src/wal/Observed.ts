@@ -5,6 +5,7 @@
 import type { Duration, Option } from "effect"
 import type { Incident } from "./BlockedWatch.ts"
 import type { CheckpointMode, CheckpointOutcome, WalFrames } from "./Checkpoint.ts"
+import { summarize } from "./LatencyWindow.ts"
 
 /** What asked for a checkpoint. */
 export type Why = "interval" | "size" | "end"
@@ -25,6 +26,18 @@ export interface FinishedCheckpoint {
 /** As many as the latency window holds: some seconds of a guard in full work, hours of an idle one. */
 export const mostFinished = 512
 
+/** A checkpoint that takes longer than this (strictly) also logs `wal_checkpoint slow`: 200 ms is a visible stall. */
+export const slowMillis = 200
+
+/**
+ * The latencies of all runs that are remembered, whatever asked for them and however they ended, with how many were slow. The
+ * `LatencyWindow` holds those by interval alone.
+ */
+export const latencyOfAll = (finished: ReadonlyArray<FinishedCheckpoint>) => ({
+  ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
+  slow: finished.filter(({ elapsedMillis }) => elapsedMillis > slowMillis).length,
+})
+
 /** What a guard knows at this moment. */
 export interface Observed {
   /** Zero while the guard does not run. */
@@ -35,6 +48,11 @@ export interface Observed {
   readonly finished: ReadonlyArray<FinishedCheckpoint>
   /** How many checkpoints in a row failed, up to now. */
   readonly failures: number
+  /**
+   * The age of the oldest commit that a power cut could take, in seconds. None when other processes write: their level of
+   * `synchronous` cannot be seen from here, and at FULL every commit is on disk.
+   */
+  readonly exposureSeconds: Option.Option<number>
   /** What has kept checkpoints from finishing, if anything does. */
   readonly incident: Option.Option<Incident>
 }

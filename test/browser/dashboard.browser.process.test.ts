@@ -113,7 +113,9 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       await term(page, "#strip", "Ticks").filter({ hasNotText: ticks! }).waitFor()
       await says(page, "#figures", "XRP", /^[\d,.]+ XRP$/)
       await says(page, "#figures", "PnL", "RLUSD")
-      await page.getByText(/^p50 [\d.,]+ ms, p95 [\d.,]+ ms, max [\d.,]+ ms of \d+$/).waitFor()
+      await page
+        .getByText(/^p50 [\d.,]+ ms, p95 [\d.,]+ ms, max [\d.,]+ ms of all runs \(last \d+, \d+ slow\)$/)
+        .waitFor()
       expect(await page.locator(".chart canvas").count()).toBe(3)
 
       await wait(50)

@@ -85,7 +85,7 @@ describe("the dashboard of a command", { timeout: 60_000 }, () => {
       new RegExp(`^seawall_wal_checkpoints_total\\{[^}]*database="${name}"[^}]*\\} [1-9]`, "m").test(text)
     let text = await metrics()
     while (!counted(text, "a.db") || !counted(text, "b.db")) text = await metrics()
-    expect(text).toMatch(/^seawall_exposure_seconds\{database="b\.db"\} 0$/m)
+    expect(text).not.toMatch(/^seawall_exposure_seconds/m) // whether other programs sync each commit cannot be seen
     guard.kill("SIGINT")
     expect((await guard.ended).code).toBe(0)
   })

@@ -56,6 +56,21 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     expect(bytes(folder)).toEqual(before)
   })
 
+  it("ends with 0 for a healthy database whose writer had an old SQLite, and gives a notice with a link", async ({
+    folder,
+  }) => {
+    create(folder)
+    const file = fs.openSync(path.join(folder, "app.db"), "r+")
+    const version = Buffer.alloc(4)
+    version.writeUInt32BE(3_040_001)
+    fs.writeSync(file, version, 0, 4, 96)
+    fs.closeSync(file)
+    const ended = await run(["doctor", "app.db"], { cwd: folder })
+    expect([ended.code, ended.stderr]).toEqual([0, ""])
+    expect(ended.stdout).toContain("SQLite 3.40.1 has the WAL-reset bug")
+    expect(ended.stdout).toContain("https://www.sqlite.org/wal.html#walresetbug")
+  })
+
   it("prints one object with --json", async ({ folder }) => {
     create(folder)
     const ended = await run(["doctor", "app.db", "--json"], { cwd: folder })

@@ -57,6 +57,23 @@ sys.stdin.read()`,
 const commit = 'c.execute("INSERT INTO t VALUES (1)")'
 
 describe("seawall checkpoint", () => {
+  it("warns of a writer with the WAL-reset bug that is there, and of none that is not", async () => {
+    create("test.db", 1)
+    const file = fs.openSync(at("test.db"), "r+")
+    const version = Buffer.alloc(4)
+    version.writeUInt32BE(3_040_001)
+    fs.writeSync(file, version, 0, 4, 96)
+    fs.closeSync(file)
+    const other = await beside(commit)
+    const shared = await seawall("checkpoint", "test.db")
+    expect(shared.code).toBe(0)
+    expect(shared.stderr).toMatch(/level=WARN.*sqlite version unsafe/)
+    expect(shared.stderr).toContain("SQLite 3.40.1 has the WAL-reset bug")
+    await other.end()
+    const alone = await seawall("checkpoint", "test.db")
+    expect([alone.code, alone.stderr]).toEqual([0, ""])
+  })
+
   it("copies what another process has committed, and leaves its log where it is", async () => {
     create("test.db", 1)
     const other = await beside(commit)

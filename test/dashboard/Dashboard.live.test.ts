@@ -135,7 +135,7 @@ describe("what is served", () => {
             outcome: "Complete",
             elapsed_ms: 300,
           },
-          latency: { n: 2, p50_ms: 150.25, p95_ms: 285.025, max_ms: 300 },
+          latency: { runs: "all", n: 2, p50_ms: 150.25, p95_ms: 285.025, max_ms: 300, slow: 1 },
           failures: 0,
           blocked: null,
         },
@@ -159,6 +159,21 @@ describe("what is served", () => {
       expect(lines).toContain(String.raw`seawall_exposure_seconds{database="b\"\n.db"} 2`)
       expect(lines).toContain(String.raw`seawall_wal_checkpoint_failures{database="b\"\n.db"} 3`)
       expect(lines.filter((line) => line === "# TYPE seawall_exposure_seconds gauge")).toHaveLength(1)
+      page.close()
+    }),
+  )
+
+  it.live("claims no exposure where it cannot be known: null, no series and no reason to look", () =>
+    Effect.gen(function* () {
+      const { know, watched } = scripted("app.db")
+      know({ exposureSeconds: Option.none() })
+      const { url } = yield* dashboard({ databases: [watched] })
+      const page = listen(url)
+      yield* page.hears("event: tick")
+      const { databases } = yield* decode((yield* ask(url, "/api/status")).body)
+      expect(databases[0]?.exposure_seconds).toBe(null)
+      expect((yield* ask(url, "/metrics")).body).not.toContain("seawall_exposure_seconds ")
+      expect((yield* ask(url, "/health")).status).toBe(200)
       page.close()
     }),
   )

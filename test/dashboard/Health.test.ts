@@ -10,7 +10,7 @@ const well: DatabaseStatus = {
   backlog_frames: 0,
   exposure_seconds: 20,
   last_checkpoint: null,
-  latency: { n: 0, p50_ms: null, p95_ms: null, max_ms: null },
+  latency: { runs: "all", n: 0, p50_ms: null, p95_ms: null, max_ms: null, slow: 0 },
   failures: 0,
   blocked: null,
 }
@@ -44,6 +44,10 @@ describe("health", () => {
 
   it("asks nothing of a guard that is off", () => {
     expect(Health.reasons([{ ...well, state: "off", interval_seconds: 0, exposure_seconds: 1000 }])).toEqual([])
+  })
+
+  it("has no reason in an exposure that cannot be known", () => {
+    expect(Health.reasons([{ ...well, exposure_seconds: null }])).toEqual([])
   })
 
   it("names each database that has a reason", () => {

@@ -17,12 +17,12 @@ describe("a history", () => {
 
   it("keeps apart what databases do, and what is unknown from 0", () => {
     const history = History.make(2)
-    history.add(1, [{ log_frames: null, backlog_frames: null, exposure_seconds: 0 }, sample(3)])
+    history.add(1, [{ log_frames: null, backlog_frames: null, exposure_seconds: null }, sample(3)])
     expect(history.of(0)).toEqual({
       at_seconds: [1],
       log_frames: [null],
       backlog_frames: [null],
-      exposure_seconds: [0],
+      exposure_seconds: [null],
     })
     expect(history.of(1).log_frames).toEqual([3])
     expect(history.of(2).at_seconds).toEqual([])

@@ -11,12 +11,23 @@ import type { Facts } from "../../src/operator/Facts.ts"
 import * as ProcessExaminations from "../../src/operator/ProcessExaminations.ts"
 import { judgeNetwork, judgeSpace } from "../../src/operator/SystemExaminations.ts"
 import * as DatabaseFile from "../../src/files/DatabaseFile.ts"
-import { using } from "../../src/processes/Processes.ts"
+import { type Process, using } from "../../src/processes/Processes.ts"
+import { walResetBug } from "../../src/sqlite/SqliteVersion.ts"
 import { stampOf } from "../../src/sqlite/copies/BackupFiles.ts"
 import { copyOf, leftBehind } from "../support/LeftFiles.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { owner } from "../support/Owner.ts"
 import { about, database, examine, examineUntouched, found, gather, seen } from "./examined.ts"
+
+const writer: Process = {
+  pid: 1,
+  command: "/opt/app/writer",
+  words: ["/opt/app/writer"],
+  locks: [],
+  mayWrite: true,
+  runningSince: Option.none(),
+  has: "this",
+}
 
 const readOnly = (file: string) =>
   foreignConnection(file, ["PRAGMA query_only = 1", "SELECT count(*) FROM sqlite_schema"])
@@ -128,9 +139,16 @@ describe("the system", () => {
       bytes.writeUInt32BE(3_051_002, 96)
       fs.writeFileSync(file, bytes)
       const facts = yield* gather(file)
-      const by = (version: string, journalMode: "wal" | "rollback" = "wal") =>
+      const processes = (...pids: ReadonlyArray<number>) =>
+        Option.some(pids.map((pid): Process => ({ ...writer, pid })))
+      const by = (
+        version: string,
+        journalMode: "wal" | "rollback" = "wal",
+        open: Facts["processes"] = processes(1, 2),
+      ) =>
         judgeVersion({
           ...facts,
+          processes: open,
           header: Option.map(facts.header, (header) => ({
             ...header,
             journalMode,
@@ -138,10 +156,12 @@ describe("the system", () => {
           })),
         }).findings.map(({ severity }) => severity)
       const finding = about(yield* examineUntouched(file), "sqlite-version")
-      expect(finding).toMatchObject({ severity: "warning", evidence: { sqlite_version: "3.51.2" } })
+      expect(finding).toMatchObject({ severity: "notice", evidence: { sqlite_version: "3.51.2", link: walResetBug } })
       expect(finding?.remedy).toContain("3.51.3 or later")
       expect(by("3.51.2")).toEqual(["warning"])
       expect(by("3.40.1")).toEqual(["warning"])
+      expect(by("3.40.1", "wal", processes(1))).toEqual(["notice"])
+      expect(by("3.40.1", "wal", Option.none())).toEqual(["notice"])
       expect(by("3.52.0")).toEqual(["notice"])
       expect(by("3.50.7")).toEqual([])
       expect(by("3.51.3")).toEqual([])

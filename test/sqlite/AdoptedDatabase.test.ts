@@ -2,7 +2,7 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Option, Scope, String } from "effect"
 import { TestClock } from "effect/testing"
-import { SqlClient } from "effect/sql"
+import { SqlClient, type SqlError } from "effect/sql"
 import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
@@ -16,11 +16,16 @@ import { list, sizeOf } from "../support/files.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 /** As a program has it that knows nothing of Seawall, with a guard on top. */
-const guarded = (file: string, maxFrames = 0) =>
+const guarded = (
+  file: string,
+  maxFrames = 0,
+  before: Layer.Layer<never, SqlError.SqlError, SqlClient.SqlClient> = Layer.empty,
+) =>
   WalGuard.layer({ interval: "60 seconds", maxFrames }).pipe(
     Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Checkpointer.layerInline()),
     Layer.provideMerge(AdoptedDatabase.layer()),
+    Layer.provideMerge(before),
     Layer.provideMerge(SqliteClient.layer({ filename: file })),
     Layer.provideMerge(LogCapture.layer),
     Layer.provide(quickDisk),
@@ -74,6 +79,23 @@ describe("a guard over a client that a program has already", () => {
         expect(yield* sizeOf(`${file}-wal`)).toBeLessThan(1000 * 4120)
         expect(yield* sizeOf(file)).toBeGreaterThan(2000 * 3000)
       }).pipe(Effect.provide(guarded(file, 200)))
+    }),
+  )
+
+  it.effect.each([
+    ["FULL", 0],
+    ["NORMAL", 10],
+  ] as const)("knows what a power cut could take at synchronous=%s", ([level, atLeast]) =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const set = Layer.effectDiscard(SqlClient.SqlClient.use((sql) => sql.unsafe(`PRAGMA synchronous = ${level}`)))
+      yield* Effect.gen(function* () {
+        yield* Effect.andThen(table, insert)
+        yield* TestClock.adjust("11 seconds")
+        const { exposureSeconds } = yield* WalGuard.use(({ observed }) => observed)
+        const seconds = Math.floor(Option.getOrThrow(exposureSeconds))
+        expect(seconds).toBe(atLeast)
+      }).pipe(Effect.provide(guarded(file, 0, set)))
     }),
   )
 

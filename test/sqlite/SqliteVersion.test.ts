@@ -1,5 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
-import { UnsafeSqliteError, verdict } from "../../src/sqlite/SqliteVersion.ts"
+import { Option } from "effect"
+import * as fs from "node:fs"
+import {
+  howToGet,
+  riskOf,
+  safeVersions,
+  UnsafeSqliteError,
+  verdict,
+  walResetBug,
+} from "../../src/sqlite/SqliteVersion.ts"
 
 describe("the WAL-reset table", () => {
   it.each([
@@ -24,6 +33,28 @@ describe("the WAL-reset table", () => {
     ["nonsense", "Unsafe"],
   ])("%s is %s", (version, expected) => {
     expect(verdict(version)).toBe(expected)
+  })
+
+  it.each([
+    ["3.51.2", 2, "warning"],
+    ["3.40.1", 3, "warning"],
+    ["3.51.2", 1, "notice"],
+    ["3.40.1", 0, "notice"],
+    ["3.52.0", 2, "notice"],
+    ["3.51.3", 2, undefined],
+  ])("of %s with %i processes that may write is a %s", (version, writers, expected) => {
+    expect(Option.getOrUndefined(riskOf(version, writers))?.severity).toBe(expected)
+  })
+
+  it("says what happens, how likely it is and what to do, with the same words everywhere", () => {
+    const { message, remedy } = Option.getOrThrow(riskOf("3.40.1", 2))
+    const words = "two connections that write and checkpoint in the same instant can, rarely, corrupt the database"
+    const { message: refused } = new UnsafeSqliteError({ version: "3.40.1" })
+    const readme = fs.readFileSync(new URL("../../README.md", import.meta.url), "utf8")
+    for (const text of [message, refused, readme.replaceAll(/\s+/g, " ")]) expect(text).toContain(words)
+    for (const part of [safeVersions, walResetBug, ...Object.values(howToGet)]) {
+      for (const text of [remedy, refused, readme]) expect(text).toContain(part)
+    }
   })
 
   it("says which versions are safe", () => {

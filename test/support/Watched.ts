@@ -9,6 +9,7 @@ export const quiet: Observed = {
   frames: Option.none(),
   finished: [],
   failures: 0,
+  exposureSeconds: Option.some(0),
   incident: Option.none(),
 }
 
@@ -40,7 +41,6 @@ export interface Scripted {
 
 export const scripted = (name: string): Scripted => {
   let observed = quiet
-  let exposed = 0
   let isReplaced = false
   const never = () => {
     throw new Error("the dashboard must not ask for this")
@@ -54,21 +54,13 @@ export const scripted = (name: string): Scripted => {
         last: Effect.die("the dashboard must not ask for this"),
         observed: Effect.sync(() => observed),
       },
-      exposure: {
-        committed: never,
-        commits: never,
-        commitAfter: never,
-        isExposed: never,
-        syncing: Effect.die("the dashboard must change nothing"),
-        seconds: Effect.sync(() => exposed),
-      },
       replaced: Effect.sync(() => isReplaced),
     },
     know: (changes) => {
       observed = { ...observed, ...changes }
     },
     expose: (seconds) => {
-      exposed = seconds
+      observed = { ...observed, exposureSeconds: Option.some(seconds) }
     },
     replace: () => {
       isReplaced = true

@@ -48,6 +48,9 @@ const slowToEnd = () =>
     { eval: true },
   )
 
+/** Never says that it is ready, and does not end by itself: as a thread that still loads its modules. */
+const loading = () => new Worker(`require("node:worker_threads").parentPort.on("message", () => {})`, { eval: true })
+
 /** Opens and closes, and never answers a checkpoint. */
 const hanging = () =>
   new Worker(
@@ -127,6 +130,19 @@ describe("databases of one process", () => {
         yield* close
       }
       expect(workers).toHaveLength(3)
+    }),
+  )
+
+  it.effect("close before the thread has started without waiting for it", () =>
+    Effect.gen(function* () {
+      const { folder, log, open, workers } = yield* sharing(loading)
+      const [a, b] = [yield* open("a.db"), yield* open("b.db")]
+      yield* Effect.repeat(Effect.yieldNow, { until: () => workers.length > 0 })
+      yield* a.close
+      yield* b.close
+      expect(yield* list(folder)).toEqual(["a.db", "b.db"])
+      expect(workers).toHaveLength(1)
+      expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
     }),
   )
 

@@ -92,6 +92,18 @@ describe("a log that other processes write", () => {
     }),
   )
 
+  it.effect("is said to be exposed nowhere, for its writer may sync each commit", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        yield* Ref.set(log, { log: 10, checkpointed: 0 })
+        yield* TestClock.adjust("10 seconds")
+        const { exposureSeconds } = yield* WalGuard.use(({ observed }) => observed)
+        expect(exposureSeconds).toEqual(Option.none())
+      }).pipe(Effect.provide(guarded(log)))
+    }),
+  )
+
   it.effect("that grows although it is copied is said to be out of reach, once, and once that it is over", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })

@@ -46,7 +46,12 @@ describe("a guarded database in one layer", () => {
       const file = yield* temporaryFile
       const thread = Layer.succeed(CheckpointThread, {
         attach: () =>
-          Effect.succeed({ withTurn: identity, run: () => Effect.succeedNone, exists: Effect.succeed(true) }),
+          Effect.succeed({
+            withTurn: identity,
+            run: () => Effect.succeedNone,
+            exists: Effect.succeed(true),
+            isStarting: Effect.succeed(false),
+          }),
       })
       const threaded = GuardedDatabase.layer({ file, interval: 0 }).pipe(Layer.provide([quickDisk, thread]))
       expect(yield* Effect.provide(concurrent, threaded)).toBe(true)

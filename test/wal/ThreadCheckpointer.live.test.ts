@@ -57,6 +57,23 @@ const failing = () =>
     { eval: true },
   )
 
+/** Never says that it is ready, and does not end by itself: as a thread that still loads its modules. */
+const loading = () => new Worker(`require("node:worker_threads").parentPort.on("message", () => {})`, { eval: true })
+
+/** Loads for a while, and answers each checkpoint as if it had taken 4711 ms. */
+const late = () =>
+  new Worker(
+    `const { parentPort } = require("node:worker_threads")
+     const done = { mode: "TRUNCATE", outcome: "Complete", busy: 0, logFrames: 0, checkpointedFrames: 0, elapsedMillis: 4711, blockers: [] }
+     parentPort.on("message", ([kind, { id, tag } = {}]) => {
+       if (kind === 1) process.exit()
+       const value = tag === "Run" ? done : null
+       parentPort.postMessage([1, { _tag: "Exit", requestId: id, exit: { _tag: "Success", value } }])
+     })
+     setTimeout(() => parentPort.postMessage([0]), 50)`,
+    { eval: true },
+  )
+
 /** The n-th thread that is started is the n-th of these, the last one again and again. */
 const oneAfterAnother = (...spawns: ReadonlyArray<() => Worker>) => {
   let started = 0
@@ -161,6 +178,57 @@ describe("a checkpoint on a thread", () => {
       )
       expect(Result.isFailure(result) && result.failure.message).toContain("3.51.3 or later")
     }).pipe(Effect.scoped, Effect.provide(temporaryDatabase())),
+  )
+})
+
+describe("a program that ends before the thread has started", () => {
+  it.effect("empties a short WAL by itself, waits for no thread and leaves one file", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const log = yield* Layer.build(LogCapture.layer)
+      let worker: Worker | undefined
+      yield* Effect.gen(function* () {
+        yield* write
+        yield* Effect.repeat(Effect.yieldNow, { until: () => worker !== undefined })
+        const { logFrames, outcome } = yield* run("TRUNCATE")
+        expect([outcome, logFrames]).toEqual(["Complete", 0])
+      }).pipe(
+        Effect.provide(
+          ThreadCheckpointer.layer().pipe(
+            Layer.provide(
+              Layer.succeed(
+                CheckpointThread,
+                makeUnsafe(() => (worker = loading())),
+              ),
+            ),
+            Layer.provideMerge(Database.layer({ file: `${folder}/test.db` })),
+          ),
+        ),
+        Effect.provideContext(log),
+      )
+      expect(yield* list(folder)).toEqual(["test.db"])
+      const steps = yield* Effect.provideContext(logged("shutdown step"), log)
+      expect(steps.map(({ fields }) => fields["step"])).toContain("close checkpoint thread")
+      expect(yield* Effect.provideContext(logged("checkpoint thread failed"), log)).toEqual([])
+    }),
+  )
+
+  it.effect("leaves a long WAL to the thread, so that the event loop does not wait for the copy", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* Database
+      yield* sql`PRAGMA wal_autocheckpoint = 0`
+      yield* write
+      yield* sql`INSERT INTO t (a) VALUES (zeroblob(4500000))`
+      expect((yield* run("TRUNCATE")).elapsedMillis).toBe(4711)
+    }).pipe(Effect.provide(thread(late))),
+  )
+
+  it.effect("runs no second checkpoint beside one that waits for the thread", () =>
+    Effect.gen(function* () {
+      yield* write
+      yield* Effect.forkChild(run("PASSIVE"), { startImmediately: true })
+      expect((yield* run("TRUNCATE")).outcome).toBe("CheckpointerBusy")
+    }).pipe(Effect.provide(thread(loading))),
   )
 })
 

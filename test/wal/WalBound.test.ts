@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { Database } from "../../src/sqlite/Database.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
+import { latencyOfAll } from "../../src/wal/Observed.ts"
 import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
 import { events, LogCapture, logged } from "../../src/testing/LogCapture.ts"
@@ -117,6 +118,45 @@ describe("the bound of the log", () => {
       expect((yield* log).length).toBeLessThan(2000)
       expect((yield* observed).incident).toEqual(Option.none())
     }).pipe(Effect.provide(guarded(hourly))),
+  )
+
+  it.effect("says of a blocked checkpoint no exposure that it cannot know, of what other processes write", () =>
+    Effect.gen(function* () {
+      const { pin } = yield* SimulatedLog
+      yield* writing(1, 100)
+      yield* pin
+      yield* writing(1, 10_000)
+      const [line] = yield* logged("wal_checkpoint blocked")
+      expect(line?.fields).toMatchObject({ outcome: "ReaderBlocked" })
+      expect(line?.fields).not.toHaveProperty("exposure_seconds")
+    }).pipe(Effect.provide(guarded({ ...hourly, writers: "elsewhere" }))),
+  )
+
+  it.effect("has its runs in the figures that the aggregate gives of all runs, the same as an observer sees", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(guarded(hourly, { ...good, millisPerThousandFrames: 1000 }), scope)
+      const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
+      yield* inside(writing(5, 1000))
+      yield* TestClock.adjust("10 seconds")
+      const { finished } = yield* inside(observed)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(closing)
+      const { n, p50_ms, p95_ms, max_ms, slow } = { p50_ms: 0, p95_ms: 0, max_ms: 0, ...latencyOfAll(finished) }
+      expect(n).toBe(finished.length)
+      expect(slow).toBeGreaterThan(0)
+      const [aggregate] = yield* inside(logged("wal_checkpoint aggregate"))
+      expect(aggregate?.fields).toEqual({
+        runs: "interval",
+        n: 0, // the interval is an hour: each of these was by size
+        all_n: n,
+        all_p50_ms: p50_ms,
+        all_p95_ms: p95_ms,
+        all_max_ms: max_ms,
+        all_slow: slow,
+      })
+    }),
   )
 
   /** A log that must be flushed under the gate: something was committed while it was copied. */

@@ -4,7 +4,8 @@ import { Effect, Exit, Layer, Option, Scope } from "effect"
 import * as fs from "node:fs"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
-import { Checkpointer, warnOfOthers } from "../../src/wal/Checkpointer.ts"
+import { say } from "../../src/sqlite/SqliteVersion.ts"
+import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
@@ -42,11 +43,13 @@ describe("an inline checkpointer on an unsafe SQLite", () => {
       const folder = yield* temporaryFolder
       const file = `${folder}/test.db`
       const pid = yield* foreignConnection(file, ["PRAGMA journal_mode = WAL", "CREATE TABLE t (a)"])
-      yield* warnOfOthers("3.51.2", `${folder}/other.db`)
-      yield* warnOfOthers("3.53.0", file)
+      yield* say("3.53.0", file)
       expect(yield* logged("sqlite version unsafe")).toEqual([])
-      yield* warnOfOthers("3.51.2", file)
-      const [line] = yield* logged("sqlite version unsafe")
+      yield* say("3.51.2", `${folder}/other.db`)
+      yield* say("3.51.2", file)
+      const [alone, line] = yield* logged("sqlite version unsafe")
+      expect([alone?.level, alone?.fields["others"]]).toEqual(["Info", "none"])
+      expect(line?.level).toBe("Warn")
       expect(line?.fields).toMatchObject({ version: "3.51.2" })
       expect(line?.fields["others"]).toMatch(new RegExp(`^python3 -c import sqlite3.*\\(pid ${pid}\\)$`))
       expect(line?.fields["safe"]).toContain("3.51.3 or later")

@@ -197,7 +197,18 @@ describe("what is logged", () => {
       yield* Fiber.join(closing)
       const [aggregate, ...more] = yield* inside(logged("wal_checkpoint aggregate"))
       expect(more).toEqual([])
-      expect(aggregate?.fields).toEqual({ n: 512, p50_ms: 400, p95_ms: 400, max_ms: 400 })
+      expect(aggregate?.fields).toEqual({
+        runs: "interval",
+        n: 512,
+        p50_ms: 400,
+        p95_ms: 400,
+        max_ms: 400,
+        all_n: 1,
+        all_p50_ms: 5,
+        all_p95_ms: 5,
+        all_max_ms: 5,
+        all_slow: 0,
+      })
     }),
   )
 
@@ -205,7 +216,9 @@ describe("what is logged", () => {
     Effect.gen(function* () {
       const { inside, close } = yield* built(guarded(minute))
       yield* close()
-      expect((yield* inside(logged("wal_checkpoint aggregate"))).map(({ fields }) => fields)).toEqual([{ n: 0 }])
+      expect((yield* inside(logged("wal_checkpoint aggregate"))).map(({ fields }) => fields)).toEqual([
+        { runs: "interval", n: 0, all_n: 0, all_slow: 0 },
+      ])
     }),
   )
 })

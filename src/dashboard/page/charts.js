@@ -44,7 +44,7 @@ const data = {
   /** @type {Array<number>} */ at: [],
   /** @type {Array<number | null>} */ log: [],
   /** @type {Array<number | null>} */ backlog: [],
-  /** @type {Array<number>} */ exposure: [],
+  /** @type {Array<number | null>} */ exposure: [],
   /** @type {Array<CheckpointPoint>} */ points: [],
 }
 

@@ -8,7 +8,9 @@ import { byId, element, integer, millis, seconds, setText } from "./dom.js"
 const badness =
   (reasons) =>
   (/** @type {DatabaseStatus} */ { backlog_frames, exposure_seconds, name }) =>
-    reasons.filter(({ database }) => database === name).length * 1e12 + exposure_seconds * 1e6 + (backlog_frames ?? 0)
+    reasons.filter(({ database }) => database === name).length * 1e12 +
+    (exposure_seconds ?? 0) * 1e6 +
+    (backlog_frames ?? 0)
 
 /** @type {ReadonlyArray<readonly [title: string, text: (database: DatabaseStatus) => string, rank: Rank]>} */
 const columns = [
@@ -16,8 +18,8 @@ const columns = [
   ["State", (it) => stateOf(it), (it) => stateOf(it)],
   ["WAL frames", ({ log_frames }) => integer(log_frames), ({ log_frames }) => log_frames ?? -1],
   ["Backlog", ({ backlog_frames }) => integer(backlog_frames), ({ backlog_frames }) => backlog_frames ?? -1],
-  ["Exposure", (it) => seconds(it.exposure_seconds), ({ exposure_seconds }) => exposure_seconds],
-  ["p95", ({ latency }) => millis(latency.p95_ms), ({ latency }) => latency.p95_ms ?? -1],
+  ["Exposure", (it) => seconds(it.exposure_seconds), ({ exposure_seconds }) => exposure_seconds ?? -1],
+  ["p95, all runs", ({ latency }) => millis(latency.p95_ms), ({ latency }) => latency.p95_ms ?? -1],
   [
     "Last checkpoint",
     ({ last_checkpoint: it }) => it?.outcome ?? "none yet",

@@ -59,8 +59,8 @@ export const integer = (n) => (n === null ? "?" : n.toLocaleString("en"))
 export const millis = (ms) =>
   ms === null ? "–" : `${ms.toLocaleString("en", { maximumFractionDigits: ms < 10 ? 2 : 0 })} ms`
 
-/** @param {number} s */
-export const seconds = (s) => (s < 100 ? `${s.toFixed(1)} s` : duration(s))
+/** @param {number | null} s */
+export const seconds = (s) => (s === null ? "–" : s < 100 ? `${s.toFixed(1)} s` : duration(s))
 
 /** @param {number} s */
 export const duration = (s) => {

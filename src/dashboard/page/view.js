@@ -18,7 +18,7 @@ const captions = /** @type {Readonly<Record<string, string>>} */ ({
 const ofDatabase = (database) => {
   if (database === undefined) return []
   const { backlog_frames, exposure_seconds, interval_seconds, last_checkpoint: last, log_frames } = database
-  const late = interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
+  const late = exposure_seconds !== null && interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
   const checkpoint = last === null ? "none yet" : `${last.outcome} ${millis(last.elapsed_ms)}`
   return /** @type {const} */ ([
     ["WAL frames, backlog", `${integer(log_frames)}, ${integer(backlog_frames)}`],
@@ -74,9 +74,15 @@ export const showDatabase = (database) => {
   const { backlog_frames, blocked, exposure_seconds, latency, log_frames, name, state } = database
   setText(byId("view-title"), state === "guarded" ? name : `${name} (${state})`)
   setText(byId("frames-now"), `${integer(log_frames)} in the log, ${integer(backlog_frames)} to copy`)
-  const { max_ms, n, p50_ms, p95_ms } = latency
-  setText(byId("latency-now"), `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)} of ${integer(n)}`)
-  setText(byId("exposure-now"), seconds(exposure_seconds))
+  const { max_ms, n, p50_ms, p95_ms, slow } = latency
+  const figures = `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)}`
+  setText(byId("latency-now"), `${figures} of all runs (last ${integer(n)}, ${integer(slow)} slow)`)
+  setText(
+    byId("exposure-now"),
+    exposure_seconds === null
+      ? "not known: other processes write, and whether they sync each commit cannot be seen"
+      : seconds(exposure_seconds),
+  )
   const place = byId("blockers")
   if (blocked === null) return setText(place, unblocked(database))
   const who = blocked.blockers.map(({ command, lock, pid, seconds: held, since_ms }) =>
