@@ -27,7 +27,9 @@ export const cutGently = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, 
     )
     const wanted = Math.max(limit, size - cutAtOnce)
     if ((yield* Ref.get(current)) === wanted) return
-    yield* Effect.provideService(sql.unsafe(`PRAGMA journal_size_limit = ${wanted}`), Trusted, true)
+    yield* sql
+      .unsafe(`PRAGMA journal_size_limit = ${wanted}`)
+      .pipe(Effect.provideService(Trusted, true), Effect.withTracerEnabled(false))
     yield* Ref.set(current, wanted)
   })
 })

@@ -15,6 +15,7 @@
 import { type Cause, Clock, Context, Effect, Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { compiling, compilingAnew } from "./Compiling.ts"
+import { aboutThis } from "./DatabaseName.ts"
 import {
   beginImmediate,
   type CommitLog,
@@ -119,6 +120,10 @@ const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection
   execute: (...args) => Effect.provideService(connection.execute(...args), Trusted, true),
 })
 
+/** With the services of the caller alone: the labels and the tracing of the batch are not the caller's. */
+const inContext = <A, E>(self: Effect.Effect<A, E>, context: Context.Context<never>): Effect.Effect<A, E> =>
+  Effect.updateContext(self, (_: Context.Context<never>) => context)
+
 const spanOf = (context: Context.Context<never>): string => {
   let span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
   while (span?._tag === "Span" && span.name === "sql.transaction") span = Option.getOrUndefined(span.parent)
@@ -130,6 +135,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   const driver = compilingAnew(connection)
   const permit = yield* Semaphore.make(1)
   const awaited = Waiting.make()
+  const about = yield* aboutThis
   let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   /**
@@ -149,7 +155,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   const stuck = (cause: Cause.Cause<SqlError.SqlError>) =>
     Effect.suspend(() => {
       isStuck = true
-      return Effect.logError("rollback failed", cause)
+      return about(Effect.logError("rollback failed", cause))
     })
   const unstuck = Effect.suspend(() =>
     isStuck
@@ -191,7 +197,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
           ? Effect.annotateLogs(Effect.logError("transaction left open"), {
               holder: span,
               advice: "it was rolled back; end a transaction before the reserved connection's scope closes",
-            })
+            }).pipe(about)
           : Effect.void,
       ),
       Effect.catchCause(stuck),
@@ -311,7 +317,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
         return Effect.onInterrupt(Fiber.join(child), () => Fiber.interrupt(child))
       })
       return Effect.ensuring(
-        Effect.provideContext(sql.withTransaction(running), context as typeof services),
+        inContext(sql.withTransaction(running), context),
         Effect.sync(() => {
           own.ended = true
         }),
@@ -336,9 +342,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
       if (own === undefined || own.ended || !("afterCommit" in own)) return afterCommit(effect)
       const context = Context.omit(transactionService)(fiber.context) as typeof fiber.context
       const { afterCommit: handedOver } = own as PartOfBatch
-      return afterCommit(
-        Effect.sync(() => void handedOver.push(Effect.provideContext(effect as Effect.Effect<void>, context))),
-      )
+      return afterCommit(Effect.sync(() => void handedOver.push(inContext(effect as Effect.Effect<void>, context))))
     })
   Object.assign(sql, { afterCommit: handingOver })
 

@@ -14,6 +14,7 @@ import { RpcClient, type RpcClientError } from "effect/rpc"
 import { Worker } from "node:worker_threads"
 import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { aboutAll } from "../sqlite/DatabaseName.ts"
 import { type Checkpoint, CheckpointError, type CheckpointMode, count, counted, notTried } from "./Checkpoint.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
 
@@ -61,7 +62,9 @@ const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
     Layer.provide(NodeWorker.layer(spawn)),
   )
   const client: Client = yield* Layer.buildWithScope(protocol, scope).pipe(
-    Effect.flatMap((context) => Effect.provideContext(RpcClient.make(CheckpointRpcs), context)),
+    Effect.flatMap((context) =>
+      Effect.provideContext(RpcClient.make(CheckpointRpcs, { disableTracing: true }), context),
+    ),
     Scope.provide(scope),
     Effect.onError(() => Scope.close(scope, Exit.void)),
   )
@@ -92,7 +95,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     yield* Effect.forkDetach(Scope.close(gone.value.scope, Exit.void))
     yield* Effect.annotateLogs(Effect.logError("checkpoint thread failed", Cause.fail(cause)), {
       next: (yield* exists) ? "the thread is started once more" : "checkpoints run inline until the program restarts",
-    })
+    }).pipe(aboutAll)
   })
 
   const start = Effect.gen(function* () {
@@ -164,7 +167,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     yield* Ref.set(starts, 0)
     if (Option.isNone(running)) return
     const hangs = Option.isSome(yield* Ref.getAndSet(underWay, Option.none())) // closing forgets what was asked
-    const ended = yield* Shutdown.step("close checkpoint thread", Scope.close(running.value.scope, Exit.void))
+    const ended = yield* aboutAll(Shutdown.step("close checkpoint thread", Scope.close(running.value.scope, Exit.void)))
     if (ended === "done" || !hangs) return
     const shutdown = yield* Shutdown.Shutdown
     yield* shutdown.leaveBehind("checkpoint thread")

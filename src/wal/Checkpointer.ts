@@ -11,10 +11,12 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Processes from "../processes/Processes.ts"
 import { compiling } from "../sqlite/Compiling.ts"
+import { about, DatabaseName } from "../sqlite/DatabaseName.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { hasNoop, safeVersions, verdict } from "../sqlite/SqliteVersion.ts"
 import * as Checkpoint from "./Checkpoint.ts"
+import * as CheckpointSpan from "./CheckpointSpan.ts"
 
 /** Runs the checkpoints of one database, one when it is asked for one. Knows no interval and retries nothing: that is the guard's. */
 export class Checkpointer extends Context.Service<
@@ -40,12 +42,15 @@ export class Checkpointer extends Context.Service<
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const version = yield* one(sql, "SELECT sqlite_version()")
-        const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
-        yield* warnOfOthers(version, file)
+        const path = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+        const file = (yield* DatabaseName) ?? path
+        const named = about(file)
+        yield* named(warnOfOthers(version, path))
+        const run = CheckpointSpan.traced(file, runOn(sql))
         return {
-          run: runOn(sql),
+          run: (mode) => named(run(mode)),
           withTurn: identity,
-          frames: framesOf(sql, version),
+          frames: named(framesOf(sql, version)),
           concurrent: Effect.succeed(false),
         }
       }),
@@ -56,6 +61,7 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
   sql.unsafe(query).values.pipe(
     Effect.map((rows) => String(rows[0]?.[0])),
     Effect.orElseSucceed(() => "unknown"),
+    Effect.withTracerEnabled(false),
   )
 
 /** One connection cannot meet the WAL-reset bug by itself; together with another process it can. @internal */
@@ -80,12 +86,13 @@ export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
         Checkpoint.observe,
         Effect.option,
         Effect.provideService(SqlClient.SafeIntegers, false),
+        Effect.withTracerEnabled(false),
       )
     : Effect.succeedNone
 
 /** Checkpoints on the connection of this client. @internal */
 export const runOn = (sql: SqlClient.SqlClient) =>
-  Effect.fn("Checkpointer.run")(
+  Effect.fnUntraced(
     function* (mode: Checkpoint.CheckpointMode) {
       if (yield* insideTransaction(sql)) return yield* Checkpoint.notTried(mode, "LockedInTransaction")
       const connection = yield* Effect.mapError(

@@ -7,14 +7,16 @@
  */
 import { Effect, Layer } from "effect"
 import { Database } from "../sqlite/Database.ts"
+import { about } from "../sqlite/DatabaseName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
 import { type Checkpoint, type CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
 import { Checkpointer, framesOf, runOn } from "./Checkpointer.ts"
+import * as CheckpointSpan from "./CheckpointSpan.ts"
 import { CheckpointThread } from "./CheckpointThread.ts"
 
-const make = Effect.gen(function* () {
-  const database = yield* Database
+const make = Effect.fnUntraced(function* (database: Database["Service"]) {
+  const named = about(database.file)
   const safety = verdict(database.version)
   if (safety === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
   if (safety === "Withdrawn") {
@@ -22,14 +24,18 @@ const make = Effect.gen(function* () {
   }
   const inline = runOn(database.sql)
   const thread = yield* (yield* CheckpointThread).attach(database.opened)
-  return Checkpointer.of({
-    run: Effect.fn("Checkpointer.run")(function* (mode: CheckpointMode): Effect.fn.Return<Checkpoint, CheckpointError> {
+  const run = CheckpointSpan.traced(
+    database.file,
+    Effect.fnUntraced(function* (mode: CheckpointMode): Effect.fn.Return<Checkpoint, CheckpointError> {
       if (yield* insideTransaction(database.sql)) return yield* notTried(mode, "LockedInTransaction")
       const answer = yield* thread.run(mode)
       return answer._tag === "Some" ? answer.value : yield* inline(mode)
     }),
+  )
+  return Checkpointer.of({
+    run: (mode) => named(run(mode)),
     withTurn: thread.withTurn,
-    frames: framesOf(database.sql, database.version),
+    frames: named(framesOf(database.sql, database.version)),
     concurrent: thread.exists,
   })
 })
@@ -39,4 +45,8 @@ const make = Effect.gen(function* () {
  * checkpointer of its own. Refuses a SQLite whose log reset can corrupt a database that two connections use.
  * https://www.sqlite.org/wal.html#walresetbug
  */
-export const layer = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Database> => Layer.effect(Checkpointer, make)
+export const layer = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Database> =>
+  Layer.effect(
+    Checkpointer,
+    Effect.flatMap(Database, (database) => about(database.file)(make(database))),
+  )
