@@ -91,10 +91,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const { version } = packageJson
   const engine = Option.fromUndefinedOr(options.engine)
   const liveLog = yield* LiveLog
-  const isAlone = options.databases.length === 1
-  const databases = options.databases.map((watched) =>
-    WatchedDatabase.make({ attributes: isAlone ? {} : { database: watched.name }, ...watched }),
-  )
+  const databases = options.databases.map(WatchedDatabase.make)
   const history = History.make(databases.length)
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos

@@ -21,7 +21,7 @@ export interface Watched {
   readonly exposure: Database["Service"]["exposure"]
   /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
   readonly replaced?: Effect.Effect<boolean>
-  /** What tells its metrics from those of others in the same process; default its name as `database`, nothing for the only one. */
+  /** What tells its metrics from those of others in the same process; default its name as `database`, as the guard has it. */
   readonly attributes?: Readonly<Record<string, string>>
 }
 
@@ -61,12 +61,13 @@ export interface WatchedDatabase {
 }
 
 export const make = ({
-  attributes = {},
+  attributes: given,
   exposure,
   guard,
   name,
   replaced = Effect.succeed(false),
 }: Watched): WatchedDatabase => {
+  const attributes = given ?? { database: name }
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {

@@ -55,6 +55,14 @@ export const aboutThis = Effect.map(
     database === undefined ? ofSeawall : about(database),
 )
 
+/** Services of a caller that are provided inside what is `about` a database: what these say of labels and spans is said by them alone. @internal */
+export const withOwnLabels = <R>(services: Context.Context<R>): Context.Context<R> =>
+  services.pipe(
+    Context.add(References.CurrentLogAnnotations, Context.get(services, References.CurrentLogAnnotations)),
+    Context.add(Metric.CurrentMetricAttributes, Context.get(services, Metric.CurrentMetricAttributes)),
+    Context.add(References.TracerEnabled, Context.get(services, References.TracerEnabled)),
+  )
+
 const without = <R>(context: Context.Context<R>): Context.Context<R> => {
   const { database: _, ...annotations }: Annotations = Context.get(context, References.CurrentLogAnnotations)
   const { database: __, ...attributes } = Context.get(context, Metric.CurrentMetricAttributes)

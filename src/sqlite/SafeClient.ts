@@ -15,7 +15,7 @@
 import { type Cause, Clock, Context, Effect, Exit, Fiber, Option, Scope, Semaphore, Tracer } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { compiling, compilingAnew } from "./Compiling.ts"
-import { aboutThis } from "./DatabaseName.ts"
+import { aboutThis, withOwnLabels } from "./DatabaseName.ts"
 import {
   beginImmediate,
   type CommitLog,
@@ -119,10 +119,6 @@ const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection
   ...connection,
   execute: (...args) => Effect.provideService(connection.execute(...args), Trusted, true),
 })
-
-/** With the services of the caller alone: the labels and the tracing of the batch are not the caller's. */
-const inContext = <A, E>(self: Effect.Effect<A, E>, context: Context.Context<never>): Effect.Effect<A, E> =>
-  Effect.updateContext(self, (_: Context.Context<never>) => context)
 
 const spanOf = (context: Context.Context<never>): string => {
   let span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
@@ -308,7 +304,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
         waitsFor: loanOf(connection)?.waitsFor ?? new Map(),
         afterCommit: [],
       }
-      const context = ofBatch(fiber.context, services).pipe(
+      const context = ofBatch(fiber.context, withOwnLabels(services)).pipe(
         Context.add(Waiting.Transactions, Waiting.entering(Context.get(services, Waiting.Transactions), own)),
       )
       // In a fiber of its own, so that it can be interrupted alone, and what it has forked ends before it does.
@@ -317,7 +313,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
         return Effect.onInterrupt(Fiber.join(child), () => Fiber.interrupt(child))
       })
       return Effect.ensuring(
-        inContext(sql.withTransaction(running), context),
+        Effect.provideContext(sql.withTransaction(running), context as typeof services),
         Effect.sync(() => {
           own.ended = true
         }),
@@ -340,9 +336,11 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     Effect.withFiber((fiber) => {
       const own = Waiting.innermost(fiber.context, awaited)
       if (own === undefined || own.ended || !("afterCommit" in own)) return afterCommit(effect)
-      const context = Context.omit(transactionService)(fiber.context) as typeof fiber.context
+      const context = withOwnLabels(Context.omit(transactionService)(fiber.context)) as typeof fiber.context
       const { afterCommit: handedOver } = own as PartOfBatch
-      return afterCommit(Effect.sync(() => void handedOver.push(inContext(effect as Effect.Effect<void>, context))))
+      return afterCommit(
+        Effect.sync(() => void handedOver.push(Effect.provideContext(effect as Effect.Effect<void>, context))),
+      )
     })
   Object.assign(sql, { afterCommit: handingOver })
 
