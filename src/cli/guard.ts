@@ -118,6 +118,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
 export const guard = Command.make("guard", flags, (input) =>
   UntilHalt.run({
     logFormat: input.logFormat,
+    databases: new Set(input.databases).size,
     running: guardAll(input),
     exitCode: () => ExitCode.ended,
   }),

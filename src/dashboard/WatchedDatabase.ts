@@ -28,7 +28,8 @@ export interface Watched {
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard
   const { exposure, file, lookForReplacement } = yield* Database
-  return { name: file, guard, exposure, replaced: Effect.map(lookForReplacement, Option.isSome) } satisfies Watched
+  const replaced = Effect.map(lookForReplacement, Option.isSome)
+  return { name: file, guard, exposure, replaced, attributes: { database: file } } satisfies Watched
 })
 
 const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
