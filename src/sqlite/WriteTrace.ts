@@ -129,6 +129,7 @@ export const make = (database: string, clock: Clock.Clock): WriteTraces => {
         (span) => Effect.withParentSpan(self(new WriteTrace(span, tracer, clock)), span, { captureStackTrace: false }),
       ),
     begin: (writes) => {
+      if (!writes.some(({ trace }) => trace !== undefined)) return undefined
       const traces = writes.flatMap(({ trace }) => trace ?? [])
       const [first] = traces
       if (first === undefined) return undefined

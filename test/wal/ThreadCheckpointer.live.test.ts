@@ -229,7 +229,8 @@ describe("a thread that fails", () => {
       yield* run("PASSIVE")
       const first = worker
       yield* Effect.promise(() => first!.terminate())
-      expect(yield* logged("checkpoint thread failed")).toHaveLength(1)
+      const failed = yield* logged("checkpoint thread failed")
+      expect(failed.map(({ fields }) => [fields["logger"], fields["database"]])).toEqual([["seawall", undefined]])
       yield* write
       expect((yield* run("PASSIVE")).outcome).toBe("Complete")
       expect(worker).not.toBe(first)
@@ -243,7 +244,8 @@ describe("a thread that fails", () => {
       expect((yield* run("PASSIVE")).outcome).toBe("CheckpointerBusy")
       yield* TestClock.adjust("30 seconds")
       expect((yield* Fiber.join(first)).outcome).toBe("CheckpointerBusy")
-      expect(yield* logged("checkpoint thread hangs")).toHaveLength(1)
+      const hangs = yield* logged("checkpoint thread hangs")
+      expect(hangs.map(({ fields }) => fields["database"])).toEqual([(yield* Database).file])
       expect((yield* run("TRUNCATE")).outcome).toBe("CheckpointerBusy")
     }).pipe(Effect.provide(thread(hanging))),
   )
