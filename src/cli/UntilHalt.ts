@@ -10,6 +10,7 @@ import { LiveLog } from "../dashboard/LiveLog.ts"
 import { Halt } from "../engine/Halt.ts"
 import * as Signals from "../engine/Signals.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Logging from "./Logging.ts"
 import * as OneShot from "./OneShot.ts"
@@ -91,5 +92,5 @@ export const run = Effect.fnUntraced(function* <E extends Error, R>(options: Unt
     ),
     Layer.provideMerge(NodeStdio.layer),
   )
-  yield* Effect.flatMap(Effect.provide(toExitCode(options), foundation), ExitCode.exitWith)
+  yield* Effect.flatMap(Effect.provide(ofSeawall(toExitCode(options)), foundation), ExitCode.exitWith)
 })
