@@ -1,5 +1,6 @@
 /** The three formats of the log. Events and annotations are the same in each; only the spelling differs. */
 import { Cause, type Layer, Logger, References } from "effect"
+import { logger as seawall } from "../sqlite/DatabaseName.ts"
 
 export const logFormats = ["pretty", "logfmt", "json"] as const
 export type LogFormat = (typeof logFormats)[number]
@@ -19,12 +20,20 @@ const word = (value: unknown) => {
     : text
 }
 
-/** One line an event, made for eyes; the cause of a failure below it. */
-const pretty = (colored: boolean) =>
+export interface LoggingOptions {
+  readonly colored: boolean
+  /** How many databases the lines may be about: of the only one it is not said to eyes which it is. Default 1. */
+  readonly databases?: number
+}
+
+/** One line an event, made for eyes; the cause of a failure below it. What each line would say alike is left out. */
+const pretty = ({ colored, databases = 1 }: LoggingOptions) =>
   Logger.make<unknown, string>(({ cause, date, fiber, logLevel, message }) => {
     const paint = (color: string, text: string) => (colored ? `${color}${text}\x1b[0m` : text)
     const words = (Array.isArray(message) ? message : [message]).map(String).join(" ")
-    const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations))
+    const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations)).filter(
+      ([name, value]) => !(name === "logger" && value === seawall) && !(name === "database" && databases === 1),
+    )
     const line = [
       paint("\x1b[2m", date.toISOString().slice(11, 23)),
       paint(colors[logLevel] ?? "", logLevel.toUpperCase().padEnd(5)),
@@ -35,10 +44,10 @@ const pretty = (colored: boolean) =>
   })
 
 /** Replaces the loggers. Lines go to standard output through the `Console` in force. */
-export const layer = (format: LogFormat, options: { readonly colored: boolean }): Layer.Layer<never> =>
+export const layer = (format: LogFormat, options: LoggingOptions): Layer.Layer<never> =>
   Logger.layer([
     {
-      pretty: Logger.withConsoleLog(pretty(options.colored)),
+      pretty: Logger.withConsoleLog(pretty(options)),
       logfmt: Logger.consoleLogFmt,
       json: Logger.consoleJson,
     }[format],

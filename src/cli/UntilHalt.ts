@@ -10,6 +10,7 @@ import { LiveLog } from "../dashboard/LiveLog.ts"
 import { Halt } from "../engine/Halt.ts"
 import * as Signals from "../engine/Signals.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Logging from "./Logging.ts"
 import * as OneShot from "./OneShot.ts"
@@ -22,6 +23,8 @@ export const logFormat = Flag.Literals("log-format", Logging.logFormats).pipe(
 
 interface UntilHaltOptions<E, R> {
   readonly logFormat: Option.Option<Logging.LogFormat>
+  /** How many databases the log is about; default 1. */
+  readonly databases?: number
   /** Starts what is to run, in the scope that closes with the halt, and goes on for ever or fails. */
   readonly running: Effect.Effect<never, E, R>
   /** The exit code after a halt that closed in order, by the reason that was settled. */
@@ -81,8 +84,13 @@ export const run = Effect.fnUntraced(function* <E extends Error, R>(options: Unt
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(StatusLine.layer(terminal)),
     Layer.provideMerge(LiveLog.layer),
-    Layer.provideMerge(Logging.layer(format, { colored: terminal.isTTY && terminal.hasColors() })),
+    Layer.provideMerge(
+      Logging.layer(format, {
+        colored: terminal.isTTY && terminal.hasColors(),
+        databases: options.databases ?? 1,
+      }),
+    ),
     Layer.provideMerge(NodeStdio.layer),
   )
-  yield* Effect.flatMap(Effect.provide(toExitCode(options), foundation), ExitCode.exitWith)
+  yield* Effect.flatMap(Effect.provide(ofSeawall(toExitCode(options)), foundation), ExitCode.exitWith)
 })

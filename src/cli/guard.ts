@@ -6,11 +6,11 @@
  * A database whose file or WAL was replaced is left alone from then on, its connection open until the process ends: closing
  * it would remove the WAL that has its name now. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Duration, Effect, Layer, Metric, Scope } from "effect"
+import { Duration, Effect, Layer, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Dashboard } from "../dashboard/Dashboard.ts"
-import type { Watched } from "../dashboard/WatchedDatabase.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { about } from "../sqlite/DatabaseName.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
@@ -81,25 +81,21 @@ const distinct = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
 /** Opens a database and guards it; succeeds with what the dashboard watches. */
 const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: Scope.Scope) {
   const context = yield* Layer.buildWithScope(chain(file, input), all)
-  const watched = yield* Effect.provideContext(Dashboard.watched, context)
-  return { ...watched, attributes: { database: file } } satisfies Watched // also of the only one, as in the log
+  return yield* Effect.provideContext(Dashboard.watched, context)
 })
 
 const guardAll = Effect.fnUntraced(function* (input: Input) {
   const all = yield* Scope.fork(yield* Effect.scope, "parallel")
-  /** In logs and in metrics it is said which database they are about. */
-  const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
-    self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
   const files = yield* distinct(input.databases)
   yield* Effect.forEach(
     files,
-    (file) => named(file, Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), LastWriter.judge(file))),
+    (file) => about(file)(Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), LastWriter.judge(file))),
     {
       discard: true,
     },
   )
   const databases = yield* Effect.forEach(files, (file) =>
-    Effect.flatMap(Scope.fork(all), (scope) => named(file, guardOne(file, input, scope))),
+    Effect.flatMap(Scope.fork(all), (scope) => guardOne(file, input, scope)),
   )
   yield* Watch.start(input, { databases })
   return yield* Effect.never
@@ -108,6 +104,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
 export const guard = Command.make("guard", flags, (input) =>
   UntilHalt.run({
     logFormat: input.logFormat,
+    databases: new Set(input.databases).size,
     running: guardAll(input),
     exitCode: () => ExitCode.ended,
   }),

@@ -11,6 +11,7 @@ import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { Database } from "../sqlite/Database.ts"
+import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import type { WalGuard } from "../wal/WalGuard.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
@@ -59,7 +60,7 @@ export class Dashboard extends Context.Service<
   ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database> =>
     Layer.effect(
       Dashboard,
-      Effect.flatMap(Dashboard.watched, (database) => make({ ...options, databases: [database] })),
+      Effect.flatMap(Dashboard.watched, (database) => ofSeawall(make({ ...options, databases: [database] }))),
     )
 
   /** The same with options from the configuration: `layerConfig({ port: Config.Port("DASHBOARD_PORT") })`. */
@@ -70,7 +71,7 @@ export class Dashboard extends Context.Service<
 
   /** Shows several databases, or none, and an engine. Put it above everything it watches. */
   static readonly layerOf = (options: DashboardOfOptions): Layer.Layer<Dashboard, never, LiveLog> =>
-    Layer.effect(Dashboard, make(options))
+    Layer.effect(Dashboard, ofSeawall(make(options)))
 
   /** The database in reach, by the name that its `Database` has: one of several for `layerOf`. */
   static readonly watched: Effect.Effect<WatchedDatabase.Watched, never, WalGuard | Database> = WatchedDatabase.inReach
@@ -91,10 +92,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const { version } = packageJson
   const engine = Option.fromUndefinedOr(options.engine)
   const liveLog = yield* LiveLog
-  const isAlone = options.databases.length === 1
-  const databases = options.databases.map((watched) =>
-    WatchedDatabase.make({ attributes: isAlone ? {} : { database: watched.name }, ...watched }),
-  )
+  const databases = options.databases.map(WatchedDatabase.make)
   const history = History.make(databases.length)
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos

@@ -5,6 +5,7 @@
  * a reader asks for what came after the last one it has; what it missed by then is gone, and it can tell.
  */
 import { Cause, Context, Effect, Layer, Logger, References, Result } from "effect"
+import { logger as seawall } from "../sqlite/DatabaseName.ts"
 
 /** One line of log; what is longer than the bound of its kind is cut. */
 export interface LogLine {
@@ -81,7 +82,9 @@ const make = () => {
   }
 
   const logger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
-    const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations)).slice(0, longest.fields)
+    const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations))
+      .filter(([name, value]) => name !== "logger" || value !== seawall)
+      .slice(0, longest.fields)
     append({
       number: ++last,
       at_ms: date.getTime(),

@@ -18,14 +18,15 @@ export interface Watched {
   readonly guard: WalGuard["Service"]
   /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
   readonly replaced?: Effect.Effect<boolean>
-  /** What tells its metrics from those of others in the same process; default its name as `database`, nothing for the only one. */
+  /** What tells its metrics from those of others in the same process; default its name as `database`, as the guard has it. */
   readonly attributes?: Readonly<Record<string, string>>
 }
 
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard
   const { file, lookForReplacement } = yield* Database
-  return { name: file, guard, replaced: Effect.map(lookForReplacement, Option.isSome) } satisfies Watched
+  const replaced = Effect.map(lookForReplacement, Option.isSome)
+  return { name: file, guard, replaced, attributes: { database: file } } satisfies Watched
 })
 
 const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
@@ -58,7 +59,13 @@ export interface WatchedDatabase {
   readonly measure: (status: DatabaseStatus) => Effect.Effect<void>
 }
 
-export const make = ({ attributes = {}, guard, name, replaced = Effect.succeed(false) }: Watched): WatchedDatabase => {
+export const make = ({
+  attributes: given,
+  guard,
+  name,
+  replaced = Effect.succeed(false),
+}: Watched): WatchedDatabase => {
+  const attributes = given ?? { database: name }
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {

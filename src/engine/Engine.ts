@@ -7,6 +7,7 @@
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
 import { StateManager } from "../state/StateManager.ts"
 import type { StateError } from "../state/StateError.ts"
@@ -92,7 +93,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
               [haltReasonKey]: reason,
               ...(Option.isSome(explicit) ? { [haltDetailKey]: detail } : {}),
             })
-            yield* Effect.annotateLogs(Effect.logInfo("engine halted"), {
+            yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), {
               session_id: Option.getOrNull(yield* Effect.option(session)),
               halt_reason: reason,
               ticks: yield* Ref.get(ticks),
@@ -128,7 +129,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     // Being stopped is not caught here; an interruption that comes from inside the tick is, and is a failure like any.
     Effect.catchCause(
       Effect.fnUntraced(function* (cause) {
-        yield* Effect.logError("tick failed", cause)
+        yield* ofSeawall(Effect.logError("tick failed", cause))
         const detail = Cause.prettyErrors(cause).map(({ message }) => message)
         yield* halt.request({ reason: Option.some("unhandled_exception"), detail: detail.join("; ") })
       }),
@@ -137,7 +138,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
 
   yield* state.set(engineStatusKey, "RUNNING")
   yield* Ref.set(running, true)
-  yield* Effect.annotateLogs(Effect.logInfo("engine running"), {
+  yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine running")), {
     session_id: sessionId,
     tick_interval_seconds: Duration.toSeconds(options.tickInterval),
     duration_seconds: Duration.toSeconds(options.duration),

@@ -10,6 +10,7 @@
 import { Cause, Duration, Effect, Layer, Option } from "effect"
 import * as Backup from "../sqlite/copies/Backup.ts"
 import { Database } from "../sqlite/Database.ts"
+import { about } from "../sqlite/DatabaseName.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
 import { StateManager } from "../state/StateManager.ts"
 import { checkpointer } from "../wal/GuardedDatabase.ts"
@@ -34,11 +35,11 @@ export interface SessionOptions<E> {
 /** A database that cannot keep its word ends the session. */
 const haltWhenDurabilityIsLost = Layer.effectDiscard(
   Effect.gen(function* () {
-    const { durabilityLost } = yield* Database
+    const { durabilityLost, file } = yield* Database
     const halt = yield* Halt
     yield* Effect.flatMap(durabilityLost, (error) =>
       Effect.andThen(
-        Effect.logError("durability lost", Cause.fail(error)),
+        about(file)(Effect.logError("durability lost", Cause.fail(error))),
         halt.request({ reason: Option.some("unhandled_exception"), detail: error.message }),
       ),
     ).pipe(Effect.forkScoped)

@@ -146,7 +146,7 @@ export const step = Effect.fnUntraced(function* <A, E, R>(
   const [end, report] = Option.match(exit, {
     onNone: () => ["overdue", Effect.logError("shutdown step overdue")] as const,
     onSome: Exit.match({
-      onSuccess: () => ["done", Effect.logInfo("shutdown step")] as const,
+      onSuccess: () => ["done", Effect.logDebug("shutdown step")] as const,
       onFailure: (cause: Cause.Cause<E>) => ["failed", Effect.logError("shutdown step failed", cause)] as const,
     }),
   })

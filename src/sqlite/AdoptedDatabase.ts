@@ -7,29 +7,30 @@
  * https://www.sqlite.org/wal.html
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Effect, Exit, FileSystem, Layer, Option } from "effect"
+import { Context, Effect, Exit, FileSystem, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
 import * as Processes from "../processes/Processes.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { Database } from "./Database.ts"
+import { about, DatabaseName } from "./DatabaseName.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
 import { DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import * as LogSync from "./LogSync.ts"
 
-const make = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
+const one = (sql: SqlClient.SqlClient, query: string) =>
+  sql.unsafe(query).values.pipe(
+    Effect.map((rows) => rows[0]?.[0]),
+    Effect.mapError((cause) => fromNative("the database", cause)),
+    Effect.withTracerEnabled(false),
+  )
+
+const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string) {
   const fs = yield* FileSystem.FileSystem
-  const one = (query: string) =>
-    sql.unsafe(query).values.pipe(
-      Effect.map((rows) => rows[0]?.[0]),
-      Effect.mapError((cause) => fromNative("the database", cause)),
-    )
-  const file = String((yield* one("SELECT file FROM pragma_database_list WHERE name = 'main'")) ?? "")
-  const mode = yield* one("PRAGMA journal_mode")
+  const mode = yield* one(sql, "PRAGMA journal_mode")
   if (mode !== "wal") {
     return yield* new DatabaseOpenError({ file, reason: "NotWal", detail: `its journal mode is ${String(mode)}` })
   }
@@ -38,7 +39,7 @@ const make = Effect.gen(function* () {
   const identity = target.found?.identity
   if (identity === undefined) return yield* new DatabaseOpenError({ file, reason: "Replaced", detail: "it is gone" })
   yield* Effect.mapError(FileSync.pin(target.path), (cause) => fromNative(file, cause)) // the client may outlive this layer
-  const level = yield* one("PRAGMA synchronous")
+  const level = yield* one(sql, "PRAGMA synchronous")
   if (Number(level) === 0) {
     const detail = "expected synchronous to be NORMAL or FULL, got OFF, at which a power cut can damage the database"
     return yield* new DatabaseOpenError({ file, reason: "PragmaRefused", detail })
@@ -48,7 +49,7 @@ const make = Effect.gen(function* () {
    * guard, which looks before each checkpoint.
    */
   const stillSyncs = Effect.flatMap(
-    Effect.timeoutOption(Effect.exit(one("PRAGMA synchronous")), "100 millis"),
+    Effect.timeoutOption(Effect.exit(one(sql, "PRAGMA synchronous")), "100 millis"),
     (found) =>
       Option.isSome(found) && Exit.isSuccess(found.value) && Number(found.value.value) === 0
         ? Effect.fail(new DurabilityError({ reason: "NotSynced", file, cause: new Error("synchronous=OFF") }))
@@ -67,12 +68,12 @@ const make = Effect.gen(function* () {
   return Database.of({
     sql,
     file,
-    version: String(yield* one("SELECT sqlite_version()")),
+    version: String(yield* one(sql, "SELECT sqlite_version()")),
     durability: everyCommitSyncs ? "full" : "normal",
     durable: Effect.andThen(stillSyncs, logSync.durable),
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
-    lookForReplacement: logSync.lookForReplacement,
+    lookForReplacement: about(file)(logSync.lookForReplacement),
     opened: { path: target.path, identity, ...logSync.opened },
     resume: Effect.succeedNone,
     holder: Effect.succeedNone,
@@ -88,9 +89,18 @@ const make = Effect.gen(function* () {
   })
 })
 
+/** The file must be known before anything is said about it. */
+const named = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const file = String((yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")) ?? "")
+  return Context.make(Database, yield* make(sql, file).pipe(Effect.withTracerEnabled(false), about(file))).pipe(
+    Context.add(DatabaseName, file),
+  )
+})
+
 /**
  * Takes the `SqlClient` in reach, whose database must be a file in WAL mode. A function, because Effect builds one layer
  * value only once, and each client needs a `Database` of its own.
  */
 export const layer = (): Layer.Layer<Database, DatabaseOpenError, SqlClient.SqlClient> =>
-  Layer.effect(Database, make).pipe(Layer.provide(NodeFileSystem.layer))
+  Layer.effectContext(named).pipe(Layer.provide(NodeFileSystem.layer))

@@ -15,4 +15,5 @@ export const set = (sql: SqlClient.SqlClient) =>
       return Number(before?.[0])
     },
     Effect.provideService(Trusted, true),
+    Effect.withTracerEnabled(false),
   )

@@ -6,7 +6,7 @@
  * waits until its item was handled, so that no more are waiting than there are callers, but for those who gave up; `keep`
  * takes these out.
  */
-import { Deferred, Effect } from "effect"
+import { Context, Deferred, Effect } from "effect"
 
 export interface Batching<A> {
   /** False when nothing is taken any more. Not an effect, because it is the hot path of every write. */
@@ -28,12 +28,15 @@ export interface BatchingOptions {
   readonly gathers: boolean
 }
 
+/** The same services in one map: a context remembers each addition by itself, and every statement of a batch looks into it. */
+const flat = <R>({ mapUnsafe }: Context.Context<R>): Context.Context<R> => Context.makeUnsafe(mapUnsafe)
+
 /** `handle` never overlaps itself. */
 export const make = Effect.fnUntraced(function* <A, R>(
   { capacity, gathers }: BatchingOptions,
   handle: (batch: ReadonlyArray<A>) => Effect.Effect<void, never, R>,
 ): Effect.fn.Return<Batching<A>, never, R> {
-  const fork = Effect.runForkWith(yield* Effect.context<R>())
+  const fork = Effect.runForkWith(flat(yield* Effect.context<R>()))
   const idle = Deferred.makeUnsafe<void>()
   let waiting: Array<A> = []
   let running = false

@@ -19,6 +19,7 @@ import * as OpenFiles from "../processes/OpenFiles.ts"
 import * as Processes from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
+import { about, DatabaseName } from "./DatabaseName.ts"
 import { DatabaseOpenError, fromNative, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import { locate } from "./DatabasePath.ts"
 import { type Durability, DurabilityError } from "./Durability.ts"
@@ -120,9 +121,13 @@ export class Database extends Context.Service<Database, DatabaseService>()("seaw
     options: DatabaseOptions,
   ): Layer.Layer<Database | SqlClient.SqlClient | Writer.Writer, DatabaseOpenError> =>
     // What it asks of SQLite itself are numbers, whatever the program around it wants of its own statements.
-    Layer.effectContext(Effect.provideService(make(options), SqlClient.SafeIntegers, false)).pipe(
-      Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]),
-    )
+    Layer.effectContext(
+      make(options).pipe(
+        Effect.provideService(SqlClient.SafeIntegers, false),
+        Effect.withTracerEnabled(false),
+        about(options.file),
+      ),
+    ).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
 
   /** The same with options from the configuration: `layerConfig({ file: Config.String("DATABASE") })`. */
   static readonly layerConfig = (
@@ -214,8 +219,8 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     refusal: logSync.refusal,
   })
   const { gate, holder, sql } = client
-  const { quiesce, writer } = yield* Writer.make({ client, durability, logSync })
-  const quiesceOnce = Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce)))
+  const { quiesce, writer } = yield* Writer.make({ client, durability, file, logSync })
+  const quiesceOnce = about(file)(Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce))))
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
@@ -228,7 +233,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durable: logSync.durable,
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
-    lookForReplacement: logSync.lookForReplacement,
+    lookForReplacement: about(file)(logSync.lookForReplacement),
     opened: { path: stored, identity, ...logSync.opened },
     resume: Effect.sync(() => {
       const cause = logSync.refusal()?.cause
@@ -256,6 +261,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   return Context.make(Database, database).pipe(
     Context.add(SqlClient.SqlClient, sql),
     Context.add(Writer.Writer, writer),
+    Context.add(DatabaseName, file),
   )
 })
 

@@ -35,8 +35,8 @@ const syncFolders = Effect.fnUntraced(function* (folder: string, existing: strin
   const path = yield* Path.Path
   for (let at = folder; ; at = path.dirname(at)) {
     yield* Effect.scoped(Effect.flatMap(fs.open(at), (opened) => opened.sync)).pipe(
-      Effect.annotateLogs({ folder: at }),
       Effect.ignore({ log: "Warn", message: "folder sync failed" }),
+      Effect.annotateLogs({ folder: at }),
     )
     if (at === existing || at === path.dirname(at)) return
   }

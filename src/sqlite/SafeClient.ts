@@ -27,6 +27,7 @@ import {
 } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
 import { compiling, compilingAnew } from "./Compiling.ts"
+import { aboutThis, withOwnLabels } from "./DatabaseName.ts"
 import {
   beginImmediate,
   type CommitLog,
@@ -145,6 +146,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   const driver = compilingAnew(connection)
   const permit = yield* Semaphore.make(1)
   const awaited = Waiting.make()
+  const about = yield* aboutThis
   let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   /**
@@ -164,7 +166,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   const stuck = (cause: Cause.Cause<SqlError.SqlError>) =>
     Effect.suspend(() => {
       isStuck = true
-      return Effect.logError("rollback failed", cause)
+      return about(Effect.logError("rollback failed", cause))
     })
   const unstuck = Effect.suspend(() =>
     isStuck
@@ -206,7 +208,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
           ? Effect.annotateLogs(Effect.logError("transaction left open"), {
               holder: span,
               advice: "it was rolled back; end a transaction before the reserved connection's scope closes",
-            })
+            }).pipe(about)
           : Effect.void,
       ),
       Effect.catchCause(stuck),
@@ -317,7 +319,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
         waitsFor: loanOf(connection)?.waitsFor ?? new Map(),
         afterCommit: [],
       }
-      const context = ofBatch(fiber.context, services).pipe(
+      const context = ofBatch(fiber.context, withOwnLabels(services)).pipe(
         Context.add(Waiting.Transactions, Waiting.entering(Context.get(services, Waiting.Transactions), own)),
       )
       // In a fiber of its own, so that it can be interrupted alone, and what it has forked ends before it does.
@@ -349,7 +351,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     Effect.withFiber((fiber) => {
       const own = Waiting.innermost(fiber.context, awaited)
       if (own === undefined || own.ended || !("afterCommit" in own)) return afterCommit(effect)
-      const context = Context.omit(transactionService)(fiber.context) as typeof fiber.context
+      const context = withOwnLabels(Context.omit(transactionService)(fiber.context)) as typeof fiber.context
       const { afterCommit: handedOver } = own as PartOfBatch
       return afterCommit(
         Effect.sync(() => void handedOver.push(Effect.provideContext(effect as Effect.Effect<void>, context))),

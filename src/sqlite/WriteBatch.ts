@@ -10,6 +10,7 @@ import { didNotCompile } from "./Compiling.ts"
 import type { DurabilityError } from "./Durability.ts"
 import { type NativeReason, nativeReason } from "./NativeError.ts"
 import { type SafeClient, Unsynced } from "./SafeClient.ts"
+import type { WriteTrace } from "./WriteTrace.ts"
 
 /** The queue knows no types: what a write answers is what its own work did, or why it could not. */
 export type Answer = Exit.Exit<unknown, unknown>
@@ -23,6 +24,8 @@ export interface Write {
   cancelled: boolean
   /** Interrupts the part, while it runs. */
   stop: (() => void) | undefined
+  /** None while nobody receives spans. */
+  readonly trace: WriteTrace | undefined
   /** What its part leaves to be done after the COMMIT, before its caller is told. */
   afterCommit: ReadonlyArray<Effect.Effect<void>>
 }

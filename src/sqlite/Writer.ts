@@ -19,6 +19,7 @@ import { kindOf } from "./StatementKind.ts"
 import * as Waiting from "./Waiting.ts"
 import * as WriteBatch from "./WriteBatch.ts"
 import { type Committed, type Part, tell, tellAll, type Write } from "./WriteBatch.ts"
+import * as WriteTrace from "./WriteTrace.ts"
 import { type WriteFailure, WriterError } from "./WriterError.ts"
 
 /** Comes with `Database.layer`. When acknowledged, a write is as durable as that promises (`Durability`). */
@@ -51,16 +52,19 @@ export class Writer extends Context.Service<
 /** So many writes are one batch at most: about 5 ms of work. The callers of all others wait, in the order of asking. */
 const capacity = 1024
 
-const batchSize = Metric.histogram("seawall_write_batch_size", {
-  description: "Writes in one transaction",
-  boundaries: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
-})
-const queueDepth = Metric.gauge("seawall_write_queue_depth", {
-  description: "Writes that waited when the last batch was taken",
-})
-const commitSeconds = Metric.histogram("seawall_write_commit_duration_seconds", {
-  description: "How long a batch took from its BEGIN to the return of its COMMIT",
-  boundaries: [0.00005, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
+/** Of one database: a metric remembers where its series is only as long as no other database updates it in between. */
+const metrics = () => ({
+  batchSize: Metric.histogram("seawall_write_batch_size", {
+    description: "Writes in one transaction",
+    boundaries: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+  }),
+  queueDepth: Metric.gauge("seawall_write_queue_depth", {
+    description: "Writes that waited when the last batch was taken",
+  }),
+  commitSeconds: Metric.histogram("seawall_write_commit_duration_seconds", {
+    description: "How long a batch took from its BEGIN to the return of its COMMIT",
+    boundaries: [0.00005, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
+  }),
 })
 
 /** What a `Database` makes its writer of. @internal */
@@ -68,16 +72,21 @@ export interface WriterOptions {
   readonly client: Pick<SafeClient, "sql" | "awaited" | "part" | "commit" | "execute" | "executeAnew" | "isOpenAfter">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
   readonly durability: Durability
+  /** What its spans are about. */
+  readonly file: string
 }
 
 /** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
-export const make = Effect.fnUntraced(function* ({ client, durability, logSync }: WriterOptions) {
+export const make = Effect.fnUntraced(function* ({ client, durability, file, logSync }: WriterOptions) {
   const { awaited, sql } = client
   const unsynced = durability === "durable"
+  const { batchSize, commitSeconds, queueDepth } = metrics()
+  const traces = WriteTrace.make(file, yield* Clock.Clock)
 
   const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
     Effect.map(Effect.exit(logSync.durable), (exit) => {
       for (const { answers, writes } of batches) {
+        if (Exit.isSuccess(exit)) for (const { trace } of writes) trace?.synced()
         tell(
           Exit.isSuccess(exit)
             ? { answers, writes }
@@ -87,7 +96,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
     }),
   )
   const acknowledge = (committed: Committed) => {
-    for (const { taken } of committed.writes) taken?.()
+    for (const { taken, trace } of committed.writes) {
+      taken?.()
+      trace?.committed()
+    }
     if (!unsynced) tell(committed)
     else if (!acknowledging.offer(committed)) tellAll(committed.writes, closed)
   }
@@ -103,7 +115,9 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       const writes = waiting.filter(({ cancelled }) => !cancelled)
       const start = yield* Clock.monotonicTimeNanos
       underWay = writes
+      const batch = traces.begin(writes)
       yield* commit(writes)
+      batch?.leave(Exit.void)
       underWay = []
       yield* Metric.update(commitSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
       yield* Metric.update(batchSize, writes.length)
@@ -119,10 +133,16 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
   /** The hot path: one callback, and no more objects than it needs. */
   const submit = <A, E, R = never>(
     work: (context: Context.Context<R>) => Write["work"],
+    text: string | undefined,
+    trace?: WriteTrace.WriteTrace,
   ): Effect.Effect<A, E | WriteFailure, R> =>
     Effect.callback<A, E | WriteFailure, R>((resume) => {
       const fiber = Fiber.getCurrent()!
       const { context } = fiber
+      const tracer = WriteTrace.tracerOf(fiber)
+      if (tracer !== undefined && trace === undefined) {
+        return resume(traces.traced(tracer, text, (own) => submit<A, E, R>(work, text, own)))
+      }
       if (isInsideTransaction(sql, context)) return resume(insideTransaction)
       const taken = Waiting.start(fiber, awaited)
       if (SqlError.isSqlError(taken)) return resume(Effect.fail(taken))
@@ -130,6 +150,7 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
         work: work(context as Context.Context<R>),
         answer: (exit) => {
           taken?.()
+          trace?.ended(exit)
           if (write.afterCommit.length === 0 || Exit.isFailure(exit)) return resume(exit as Exit.Exit<A, E>)
           // In a fiber of its own: what it waits for may be the next batch.
           const all = Effect.forEach(write.afterCommit, (one) => Effect.ignoreCause(one, failedAfterCommit))
@@ -143,6 +164,7 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
         taken,
         cancelled: false,
         stop: undefined,
+        trace,
         afterCommit: [],
       }
       if (!writing.offer(write)) {
@@ -152,6 +174,7 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
       return Effect.sync(() => {
         write.cancelled = true
         taken?.()
+        trace?.ended(Exit.void)
         write.stop?.()
         gaveUp += 1
         if (gaveUp < capacity) return
@@ -170,11 +193,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
   )
 
   const statement = <A extends object>(text: string, params: () => ReadonlyArray<unknown>) =>
-    submit<ReadonlyArray<A>, never>((context) => ({
+    submit<ReadonlyArray<A>, never>(
+      (context) => ({ text, params: params(), bigints: Context.get(context, SqlClient.SafeIntegers) }),
       text,
-      params: params(),
-      bigints: Context.get(context, SqlClient.SafeIntegers),
-    }))
+    )
   const executing = <A extends object = Row>(text: string, params: ReadonlyArray<unknown> = []) => {
     switch (kindOf(text)._tag) {
       case "Opens":
@@ -201,7 +223,10 @@ export const make = Effect.fnUntraced(function* ({ client, durability, logSync }
         return executing<A>(text, params)
       },
       transaction: <A, E, R>(self: Effect.Effect<A, E, R>) =>
-        submit<A, E, R>((services) => ({ self: self as Part["self"], services: services as Part["services"] })),
+        submit<A, E, R>(
+          (services) => ({ self: self as Part["self"], services: services as Part["services"] }),
+          undefined,
+        ),
     }),
   }
 })

@@ -1,4 +1,4 @@
-/** Keeps what is logged, as data, in place of printing it: all of it, for the life of the layer. */
+/** Keeps what is logged, as data, in place of printing it: all of it down to DEBUG, for the life of the layer. */
 import { Cause, Context, Effect, Layer, Logger, References } from "effect"
 
 /** One line of log. */
@@ -29,7 +29,11 @@ export class LogCapture extends Context.Service<LogCapture, { readonly entries: 
           cause: cause.reasons.length === 0 ? "" : Cause.pretty(cause),
         })
       })
-      return Layer.merge(Logger.layer([logger]), Layer.succeed(LogCapture, { entries }))
+      return Layer.mergeAll(
+        Logger.layer([logger]),
+        Layer.succeed(References.MinimumLogLevel, "Debug"),
+        Layer.succeed(LogCapture, { entries }),
+      )
     }),
   )
 }

@@ -146,7 +146,7 @@ export interface CheckpointStatements<E> {
 }
 
 /** Runs, times and decodes one checkpoint on whatever connection the statements belong to. @internal */
-export const run = Effect.fn("Checkpoint.run")(function* <E>(
+export const run = Effect.fnUntraced(function* <E>(
   mode: CheckpointMode,
   statements: CheckpointStatements<E>,
 ): Effect.fn.Return<Checkpoint, CheckpointError> {

@@ -14,6 +14,7 @@ import { RpcClient, type RpcClientError } from "effect/rpc"
 import { Worker } from "node:worker_threads"
 import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { aboutAll } from "../sqlite/DatabaseName.ts"
 import { type Checkpoint, CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
 
@@ -67,7 +68,9 @@ const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
     Layer.provide(NodeWorker.layer(spawn)),
   )
   const client: Client = yield* Layer.buildWithScope(protocol, scope).pipe(
-    Effect.flatMap((context) => Effect.provideContext(RpcClient.make(CheckpointRpcs), context)),
+    Effect.flatMap((context) =>
+      Effect.provideContext(RpcClient.make(CheckpointRpcs, { disableTracing: true }), context),
+    ),
     Scope.provide(scope),
     Effect.onError(() => Scope.close(scope, Exit.void)),
   )
@@ -104,7 +107,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     yield* Effect.forkDetach(Scope.close(gone.value.scope, Exit.void))
     yield* Effect.annotateLogs(Effect.logError("checkpoint thread failed", Cause.fail(cause)), {
       next: (yield* exists) ? "the thread is started once more" : "checkpoints run inline until the program restarts",
-    })
+    }).pipe(aboutAll)
   })
 
   const openConnections = Effect.fnUntraced(function* (number: number) {
@@ -193,7 +196,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
       if (!hasStarted()) terminate()
       return Scope.close(scope, Exit.void)
     })
-    const ended = yield* Shutdown.step("close checkpoint thread", close)
+    const ended = yield* aboutAll(Shutdown.step("close checkpoint thread", close))
     if (ended === "done" || !hangs) return
     const shutdown = yield* Shutdown.Shutdown
     yield* shutdown.leaveBehind("checkpoint thread")

@@ -11,10 +11,12 @@ import { SqlClient, type SqlError } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Processes from "../processes/Processes.ts"
 import { compiling } from "../sqlite/Compiling.ts"
+import { about, DatabaseName } from "../sqlite/DatabaseName.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { hasNoop, say } from "../sqlite/SqliteVersion.ts"
 import * as Checkpoint from "./Checkpoint.ts"
+import * as CheckpointSpan from "./CheckpointSpan.ts"
 
 /** Runs the checkpoints of one database, one when it is asked for one. Knows no interval and retries nothing: that is the guard's. */
 export class Checkpointer extends Context.Service<
@@ -40,14 +42,17 @@ export class Checkpointer extends Context.Service<
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const version = yield* one(sql, "SELECT sqlite_version()")
-        const file = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
-        yield* say(version, file) // one connection alone cannot meet the WAL-reset bug, together with another process it can
-        const run = runOn(sql)
-        const lockHolders = Effect.provide(Processes.lockHolders(DatabaseFile.resolve(file)), NodeFileSystem.layer)
+        const path = yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+        const file = (yield* DatabaseName) ?? path
+        const named = about(file)
+        // One connection alone cannot meet the WAL-reset bug, together with another process it can.
+        yield* named(say(version, path))
+        const run = CheckpointSpan.traced(file, runOn(sql))
+        const lockHolders = Effect.provide(Processes.lockHolders(DatabaseFile.resolve(path)), NodeFileSystem.layer)
         return {
-          run: (mode) => Checkpoint.whole(run(mode), mode, lockHolders),
+          run: (mode) => named(Checkpoint.whole(run(mode), mode, lockHolders)),
           withTurn: identity,
-          frames: framesOf(sql, version),
+          frames: named(framesOf(sql, version)),
           concurrent: Effect.succeed(false),
         }
       }),
@@ -58,6 +63,7 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
   sql.unsafe(query).values.pipe(
     Effect.map((rows) => String(rows[0]?.[0])),
     Effect.orElseSucceed(() => "unknown"),
+    Effect.withTracerEnabled(false),
   )
 
 /** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. @internal */
@@ -68,12 +74,13 @@ export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
         Checkpoint.observe,
         Effect.option,
         Effect.provideService(SqlClient.SafeIntegers, false),
+        Effect.withTracerEnabled(false),
       )
     : Effect.succeedNone
 
 /** Checkpoints on the connection of this client; a `Checkpointer` makes a `whole` run of that. @internal */
 export const runOn = (sql: SqlClient.SqlClient) =>
-  Effect.fn("Checkpointer.run")(
+  Effect.fnUntraced(
     function* (mode: Checkpoint.CheckpointMode) {
       if (yield* insideTransaction(sql)) return Checkpoint.notTried(mode, "LockedInTransaction")
       const connection = yield* Effect.mapError(

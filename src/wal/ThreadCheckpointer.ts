@@ -8,17 +8,19 @@
  */
 import { Effect, Layer, Option } from "effect"
 import { Database } from "../sqlite/Database.ts"
+import { about } from "../sqlite/DatabaseName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
 import { say, UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
 import { type Checkpoint, type CheckpointError, type CheckpointMode, notTried, whole } from "./Checkpoint.ts"
 import { Checkpointer, framesOf, runOn } from "./Checkpointer.ts"
+import * as CheckpointSpan from "./CheckpointSpan.ts"
 import { CheckpointThread } from "./CheckpointThread.ts"
 
 /** Frames that a TRUNCATE copies inline within 10 to 16 ms; the thread would take about 400 ms to load its modules. */
 const mostInline = 1000
 
-const make = Effect.gen(function* () {
-  const database = yield* Database
+const make = Effect.fnUntraced(function* (database: Database["Service"]) {
+  const named = about(database.file)
   if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
   yield* say(database.version, database.file)
   const inline = runOn(database.sql)
@@ -28,18 +30,19 @@ const make = Effect.gen(function* () {
     Option.exists(({ checkpointed, log }) => log - checkpointed <= mostInline),
   )
   const thread = yield* (yield* CheckpointThread).attach(database.opened)
-  const run = Effect.fn("Checkpointer.run")(function* (
-    mode: CheckpointMode,
-  ): Effect.fn.Return<Checkpoint, CheckpointError> {
-    if (yield* insideTransaction(database.sql)) return notTried(mode, "LockedInTransaction")
-    if (mode === "TRUNCATE" && (yield* thread.isStarting) && (yield* isShort)) return yield* inline(mode)
-    const answer = yield* thread.run(mode)
-    return answer._tag === "Some" ? answer.value : yield* inline(mode)
-  })
+  const run = CheckpointSpan.traced(
+    database.file,
+    Effect.fnUntraced(function* (mode: CheckpointMode): Effect.fn.Return<Checkpoint, CheckpointError> {
+      if (yield* insideTransaction(database.sql)) return notTried(mode, "LockedInTransaction")
+      if (mode === "TRUNCATE" && (yield* thread.isStarting) && (yield* isShort)) return yield* inline(mode)
+      const answer = yield* thread.run(mode)
+      return answer._tag === "Some" ? answer.value : yield* inline(mode)
+    }),
+  )
   return Checkpointer.of({
-    run: (mode) => whole(run(mode), mode, database.lockHolders),
+    run: (mode) => named(whole(run(mode), mode, database.lockHolders)),
     withTurn: thread.withTurn,
-    frames,
+    frames: named(frames),
     concurrent: thread.exists,
   })
 })
@@ -49,4 +52,8 @@ const make = Effect.gen(function* () {
  * checkpointer of its own. Refuses a SQLite whose log reset can corrupt a database that two connections use.
  * https://www.sqlite.org/wal.html#walresetbug
  */
-export const layer = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Database> => Layer.effect(Checkpointer, make)
+export const layer = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Database> =>
+  Layer.effect(
+    Checkpointer,
+    Effect.flatMap(Database, (database) => about(database.file)(make(database))),
+  )

@@ -8,11 +8,25 @@
  * TRUNCATE is skipped then, because two checkpoints must not overlap.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
-import { Config, Context, Duration, Effect, Fiber, identity, Layer, Option, Ref, Schedule, Semaphore } from "effect"
+import {
+  Config,
+  Context,
+  Duration,
+  Effect,
+  Fiber,
+  identity,
+  Layer,
+  Option,
+  Ref,
+  Schedule,
+  Semaphore,
+  Tracer,
+} from "effect"
 import type { SqlError } from "effect/sql"
 import { isUsing, namesOf } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
+import { about } from "../sqlite/DatabaseName.ts"
 import * as AutocheckpointLease from "./AutocheckpointLease.ts"
 import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
@@ -74,7 +88,10 @@ export class WalGuard extends Context.Service<
   static readonly layer = (
     options: WalGuardOptions = {},
   ): Layer.Layer<WalGuard, SqlError.SqlError, Database | Checkpointer | LatencyWindow> =>
-    Layer.effect(WalGuard, make(options))
+    Layer.effect(
+      WalGuard,
+      Effect.flatMap(Database, ({ file }) => about(file)(asRoot(make(options)))),
+    )
 
   /** The same with options from the configuration: `layerConfig({ interval: Config.Duration("WAL_INTERVAL") })`. */
   static readonly layerConfig = (
@@ -82,6 +99,13 @@ export class WalGuard extends Context.Service<
   ): Layer.Layer<WalGuard, SqlError.SqlError | Config.ConfigError, Database | Checkpointer | LatencyWindow> =>
     Layer.unwrap(Effect.map(Config.unwrap(options), WalGuard.layer))
 }
+
+/** A checkpoint of the guard is a trace of its own: what started the guard has ended long before. */
+const asRoot = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.updateContext(
+    self,
+    (context: Context.Context<R>) => Context.omit(Tracer.ParentSpan)(context) as typeof context,
+  )
 
 /** What runs while the guard does: the interval, which can be changed, and what watches the log, which cannot. */
 interface Running {
@@ -259,9 +283,10 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   yield* start
   // Nothing of what has the name now is checkpointed, truncated or counted.
   yield* Effect.forkScoped(Effect.andThen(database.replaced, lock.withPermit(setInterval(Duration.zero))))
+  const named = about(database.file)
   return {
-    start: lock.withPermit(start),
-    setInterval: (input: Duration.Input) => lock.withPermit(setInterval(input)),
+    start: named(lock.withPermit(start)),
+    setInterval: (input: Duration.Input) => named(lock.withPermit(setInterval(input))),
     last: checkpoint.last,
     observed: Effect.gen(function* () {
       const isRunning = Option.isSome(yield* Ref.get(running))

@@ -90,7 +90,7 @@ const handlers = CheckpointRpcs.toLayer(
   }),
 )
 
-RpcServer.layer(CheckpointRpcs).pipe(
+RpcServer.layer(CheckpointRpcs, { disableTracing: true }).pipe(
   Layer.provide(handlers),
   Layer.provide(RpcServer.layerProtocolWorkerRunner),
   Layer.provide(NodeWorkerRunner.layer),

@@ -80,9 +80,9 @@ describe("the status line", () => {
 })
 
 describe("the pretty format", () => {
-  const line = (self: Effect.Effect<void>) =>
+  const line = (self: Effect.Effect<void>, databases = 1) =>
     Effect.gen(function* () {
-      yield* self.pipe(Effect.provide(Logging.layer("pretty", { colored: false })))
+      yield* self.pipe(Effect.provide(Logging.layer("pretty", { colored: false, databases })))
       return (yield* TestConsole.logLines).join("\n")
     })
 
@@ -92,6 +92,16 @@ describe("the pretty format", () => {
         Effect.annotateLogs(Effect.logInfo("an event"), { n: 3, text: "two words", word: "one" }),
       )
       expect(text).toMatch(/^\d\d:\d\d:\d\d\.\d{3} INFO {2}an event n=3 text="two words" word=one$/)
+    }),
+  )
+
+  it.effect("leaves out what every line would say: whose it is, and of an only database which", () =>
+    Effect.gen(function* () {
+      const own = Effect.annotateLogs(Effect.logInfo("an event"), { logger: "seawall", database: "a.db", n: 3 })
+      expect(yield* line(own)).toMatch(/an event n=3$/)
+      expect((yield* line(own, 2)).split("\n").at(-1)).toMatch(/an event database=a\.db n=3$/)
+      const other = Effect.annotateLogs(Effect.logInfo("an event"), { logger: "desk" })
+      expect((yield* line(other)).split("\n").at(-1)).toMatch(/an event logger=desk$/)
     }),
   )
 

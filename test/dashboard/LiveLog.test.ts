@@ -28,6 +28,15 @@ describe("the live log", () => {
     }).pipe(Effect.provide(Layer.provideMerge(LiveLog.layer, LogCapture.layer))),
   )
 
+  it.effect("does not repeat with each line that it is of Seawall", () =>
+    Effect.gen(function* () {
+      const fields = { logger: "seawall", database: "a.db" }
+      yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint stopped"), fields)
+      yield* Effect.annotateLogs(Effect.logInfo("an order"), { logger: "desk" })
+      expect((yield* after(0)).map((line) => line.fields)).toEqual([[["database", "a.db"]], [["logger", "desk"]]])
+    }).pipe(Effect.provide(LiveLog.layer)),
+  )
+
   it.effect("gives each reader what came after what it has", () =>
     Effect.gen(function* () {
       for (const event of ["a", "b", "c"]) yield* Effect.logInfo(event)

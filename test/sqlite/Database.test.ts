@@ -10,6 +10,7 @@ import { temporaryDatabase, temporaryFile, temporaryFolder } from "../../src/tes
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { nativeReason } from "../../src/sqlite/NativeError.ts"
 import { list } from "../support/files.ts"
+import { ownFields } from "../support/labels.ts"
 import { scriptedDatabase } from "../support/ScriptedDisk.ts"
 import { databaseContract } from "./databaseContract.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
@@ -148,7 +149,7 @@ describe("an open database", () => {
       const [warning, ...more] = yield* Effect.provideContext(logged("database sidecars left"), log)
       expect(more).toEqual([])
       expect(warning?.level).toBe("Warn")
-      expect(warning?.fields).toEqual({ files: `${file}-wal ${file}-shm`, reason: "unknown" })
+      expect(ownFields(warning!)).toEqual({ files: `${file}-wal ${file}-shm`, reason: "unknown" })
     }),
   )
 })

@@ -50,6 +50,10 @@ const unwatched = (args: ReadonlyArray<string>) =>
     ? [args[0], "--dashboard-port", "0", ...args.slice(1)]
     : args
 
+/** The steps of a shutdown are lines at DEBUG. */
+const inDetail = (args: ReadonlyArray<string>) =>
+  args.includes("--log-format") && !args.includes("--log-level") ? [...args, "--log-level", "debug"] : args
+
 const parse = (line: string): ReadonlyArray<LogLine> => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : [])
 
 /** This process's own, without settings of Seawall. */
@@ -58,7 +62,7 @@ export const inherited = Object.fromEntries(
 )
 
 export const start = (args: ReadonlyArray<string>, { cwd, env = {}, own, under = [] }: Options): Running => {
-  const [command, ...rest] = [...under, process.execPath, main, ...unwatched(args)]
+  const [command, ...rest] = [...under, process.execPath, main, ...inDetail(unwatched(args))]
   const child = spawn(command!, rest, { cwd, env: { ...inherited, ...compileCache, ...env }, stdio: "pipe" })
   own?.(child)
   let stdout = ""

@@ -69,7 +69,7 @@ describe("an inline checkpoint", () => {
       yield* Effect.scoped(Effect.andThen(reader, Effect.andThen(write, run("TRUNCATE"))))
       const values = Object.fromEntries(
         (yield* Metric.snapshot).map((metric) => [
-          [metric.id, ...Object.values(metric.attributes ?? {})].join(" "),
+          [metric.id, metric.attributes?.["mode"] ?? "", metric.attributes?.["outcome"] ?? ""].join(" ").trim(),
           "count" in metric.state ? metric.state.count : "value" in metric.state ? metric.state.value : undefined,
         ]),
       )

@@ -16,6 +16,7 @@ import { checkpointerContract } from "./checkpointerContract.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { list } from "../support/files.ts"
+import { attributesOf, recordingTracer } from "../support/Spans.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
 const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
@@ -101,6 +102,22 @@ describe("a checkpoint on a thread", () => {
       expect([truncate.outcome, truncate.logFrames]).toEqual(["Complete", 0])
     }).pipe(Effect.provide(thread())),
   )
+
+  it.effect("is one span, with nothing of what is asked of the thread", () => {
+    const spans = recordingTracer()
+    return Effect.gen(function* () {
+      yield* Effect.withTracerEnabled(write, false)
+      yield* run("PASSIVE")
+      yield* run("TRUNCATE")
+      expect(spans.names()).toEqual(["Checkpointer.run", "Checkpointer.run"])
+      expect(attributesOf(spans.of("Checkpointer.run")[1])).toMatchObject({
+        "db.namespace": (yield* Database).file,
+        "seawall.checkpoint.mode": "TRUNCATE",
+        "seawall.checkpoint.outcome": "Complete",
+        "seawall.checkpoint.log_frames": 0,
+      })
+    }).pipe(Effect.provide(Layer.provideMerge(thread(), spans.layer)))
+  })
 
   it.effect("goes on while a fiber of this program is inside a transaction", () =>
     Effect.gen(function* () {
@@ -280,7 +297,8 @@ describe("a thread that fails", () => {
       yield* run("PASSIVE")
       const first = worker
       yield* Effect.promise(() => first!.terminate())
-      expect(yield* logged("checkpoint thread failed")).toHaveLength(1)
+      const failed = yield* logged("checkpoint thread failed")
+      expect(failed.map(({ fields }) => [fields["logger"], fields["database"]])).toEqual([["seawall", undefined]])
       yield* write
       expect((yield* run("PASSIVE")).outcome).toBe("Complete")
       expect(worker).not.toBe(first)
@@ -294,7 +312,8 @@ describe("a thread that fails", () => {
       expect((yield* run("PASSIVE")).outcome).toBe("CheckpointerBusy")
       yield* TestClock.adjust("30 seconds")
       expect((yield* Fiber.join(first)).outcome).toBe("CheckpointerBusy")
-      expect(yield* logged("checkpoint thread hangs")).toHaveLength(1)
+      const hangs = yield* logged("checkpoint thread hangs")
+      expect(hangs.map(({ fields }) => fields["database"])).toEqual([(yield* Database).file])
       expect((yield* run("TRUNCATE")).outcome).toBe("CheckpointerBusy")
     }).pipe(Effect.provide(thread(hanging))),
   )

@@ -9,6 +9,7 @@ import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
 import { events, LogCapture, logged } from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
+import { ownFields } from "../support/labels.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
 
 const { SimulatedLog } = Simulated
@@ -147,7 +148,7 @@ describe("the bound of the log", () => {
       expect(n).toBe(finished.length)
       expect(slow).toBeGreaterThan(0)
       const [aggregate] = yield* inside(logged("wal_checkpoint aggregate"))
-      expect(aggregate?.fields).toEqual({
+      expect(ownFields(aggregate!)).toEqual({
         runs: "interval",
         n: 0, // the interval is an hour: each of these was by size
         all_n: n,

@@ -8,6 +8,7 @@ import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
 import { type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
 import { built, guarded, minute, recording, slow, starts } from "../support/guarded.ts"
+import { ownFields } from "../support/labels.ts"
 
 describe("the cadence", () => {
   it.effect("runs first after one interval, and three times in 180 s", () =>
@@ -39,7 +40,7 @@ describe("the cadence", () => {
   it.effect("says its interval when it starts, once", () =>
     Effect.gen(function* () {
       const lines = yield* logged("wal_checkpoint started")
-      expect(lines.map(({ level, fields }) => [level, fields])).toEqual([["Info", { interval_seconds: 60 }]])
+      expect(lines.map((line) => [line.level, ownFields(line)])).toEqual([["Info", { interval_seconds: 60 }]])
     }).pipe(Effect.provide(guarded(minute))),
   )
 
@@ -157,7 +158,7 @@ describe("what is logged", () => {
     Effect.gen(function* () {
       yield* TestClock.adjust("61 seconds")
       const lines = yield* logged("wal_checkpoint")
-      expect(lines.map(({ level, fields }) => [level, fields])).toEqual([
+      expect(lines.map((line) => [line.level, ownFields(line)])).toEqual([
         ["Info", { mode: "PASSIVE", busy: 0, log_frames: 10, checkpointed_frames: 10, elapsed_ms: 12 }],
       ])
     }).pipe(Effect.provide(guarded(minute, slow("12 millis")))),
@@ -197,7 +198,7 @@ describe("what is logged", () => {
       yield* Fiber.join(closing)
       const [aggregate, ...more] = yield* inside(logged("wal_checkpoint aggregate"))
       expect(more).toEqual([])
-      expect(aggregate?.fields).toEqual({
+      expect(ownFields(aggregate!)).toEqual({
         runs: "interval",
         n: 512,
         p50_ms: 400,
@@ -216,7 +217,7 @@ describe("what is logged", () => {
     Effect.gen(function* () {
       const { inside, close } = yield* built(guarded(minute))
       yield* close()
-      expect((yield* inside(logged("wal_checkpoint aggregate"))).map(({ fields }) => fields)).toEqual([
+      expect((yield* inside(logged("wal_checkpoint aggregate"))).map(ownFields)).toEqual([
         { runs: "interval", n: 0, all_n: 0, all_slow: 0 },
       ])
     }),
@@ -232,7 +233,7 @@ describe("a run that goes wrong", () => {
       expect(more).toEqual([])
       expect(line?.level).toBe("Error")
       expect(line?.cause).toContain("wal_checkpoint(PASSIVE) failed: disk I/O error")
-      expect((yield* logged("wal_checkpoint recovered")).map(({ fields }) => fields)).toEqual([{ failures: 1 }])
+      expect((yield* logged("wal_checkpoint recovered")).map(ownFields)).toEqual([{ failures: 1 }])
     }).pipe(Effect.provide(guarded(minute, (run) => (run === 0 ? { failsWith: 10 } : {})))),
   )
 
@@ -249,7 +250,7 @@ describe("a run that goes wrong", () => {
       yield* TestClock.adjust("3100 seconds")
       expect((yield* logged("wal_checkpoint failed")).map(({ fields }) => fields["failures"])).toEqual([1, 2, 4, 8, 16])
       yield* TestClock.adjust("100 seconds")
-      expect((yield* logged("wal_checkpoint recovered")).map(({ fields }) => fields)).toEqual([{ failures: 31 }])
+      expect((yield* logged("wal_checkpoint recovered")).map(ownFields)).toEqual([{ failures: 31 }])
     }).pipe(Effect.provide(guarded({ interval: "100 seconds" }, (run) => (run < 31 ? { failsWith: 10 } : {})))),
   )
 

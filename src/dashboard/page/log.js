@@ -33,6 +33,8 @@ let isPaused = false
 let last = 0
 let run = ""
 let database = ""
+/** Of the only database it is not said which it is. */
+let isAlone = false
 
 /** @param {LogLine} line */
 const render = ({ at_ms, cause, event, fields, level }) => {
@@ -40,7 +42,8 @@ const render = ({ at_ms, cause, event, fields, level }) => {
   const time = element("time", "", at.toISOString().slice(11, 23))
   time.setAttribute("datetime", at.toISOString())
   time.title = at.toISOString()
-  const pairs = fields.flatMap(([name, value]) => [" ", element("span", "field", `${name}=`), value])
+  const shown = isAlone ? fields.filter(([name]) => name !== "database") : fields
+  const pairs = shown.flatMap(([name, value]) => [" ", element("span", "field", `${name}=`), value])
   const node = element(
     "li",
     `${level} ${marks[event] ?? ""}`,
@@ -125,8 +128,13 @@ export const addLines = (runId, lines) => {
   show()
 }
 
-/** Lines that name another database are left out; empty: none is. @param {string} name */
-export const onlyOf = (name) => {
+/**
+ * Lines that name another database are left out; empty: none is.
+ * @param {string} name
+ * @param {boolean} isOnly
+ */
+export const onlyOf = (name, isOnly) => {
+  isAlone = isOnly
   if (name === database) return
   database = name
   show()

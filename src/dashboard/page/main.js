@@ -44,7 +44,7 @@ const show = () => {
   byId("view").hidden = database === undefined
   showStrip(current, database)
   showFigures(current.engine)
-  onlyOf(current.databases.length > 1 ? (database?.name ?? "") : "")
+  onlyOf(current.databases.length > 1 ? (database?.name ?? "") : "", current.databases.length === 1)
   if (database === undefined) {
     charted = ""
     showDatabases(current)

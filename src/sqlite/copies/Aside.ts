@@ -3,13 +3,15 @@
  * another.
  */
 import { Effect, FileSystem, Path } from "effect"
+import { ofSeawall } from "../DatabaseName.ts"
 
 /** Makes the names in a folder durable. What has its name keeps it in any case, so a failure is a WARNING. */
 const syncFolder = Effect.fnUntraced(function* (folder: string) {
   const fs = yield* FileSystem.FileSystem
   yield* Effect.scoped(Effect.flatMap(fs.open(folder), (opened) => opened.sync)).pipe(
-    Effect.annotateLogs({ folder }),
     Effect.ignore({ log: "Warn", message: "folder sync failed" }),
+    Effect.annotateLogs({ folder }),
+    ofSeawall,
   )
 })
 

@@ -12,6 +12,7 @@ import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { nameOf, prune, type SessionBackup } from "./BackupFiles.ts"
 import { Database } from "../Database.ts"
+import { about } from "../DatabaseName.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
 import * as OwnProcess from "./OwnProcess.ts"
@@ -54,7 +55,7 @@ export class Backup extends Context.Service<
 >()("seawall/sqlite/Backup") {
   /** Makes nothing by itself: see `aroundSession`. */
   static readonly layer = (options: BackupOptions): Layer.Layer<Backup> =>
-    Layer.effect(Backup, make(options)).pipe(Layer.provide(NodeServices.layer))
+    Layer.effect(Backup, about(options.file)(make(options))).pipe(Layer.provide(NodeServices.layer))
 }
 
 /** @internal */
@@ -157,7 +158,8 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
     )
   }, Effect.provideContext(services))
 
-  return Backup.of({ run, runTo })
+  const named = about(file)
+  return Backup.of({ run: (kind) => named(run(kind)), runTo: (name) => named(runTo(name)) })
 })
 
 /**
@@ -182,7 +184,7 @@ export const aroundSession = (
         onFailure: () => false,
         onSuccess: (rows) => rows.length === 0,
       })
-      if (!(yield* isEmpty)) yield* warned(run("bak"))
+      if (!(yield* Effect.withTracerEnabled(isEmpty, false))) yield* about(file)(warned(run("bak")))
 
       yield* Effect.addFinalizer((exit) =>
         Effect.gen(function* () {
@@ -199,7 +201,7 @@ export const aroundSession = (
             orElse: () => new BackupError({ file, cause: `not done after ${Duration.toSeconds(atMost)} s` }),
           })
           return yield* Shutdown.step("backup", warned(bounded))
-        }).pipe(Shutdown.contained("backup")),
+        }).pipe(Shutdown.contained("backup"), about(file)),
       )
     }),
   )

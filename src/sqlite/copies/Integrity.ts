@@ -14,6 +14,7 @@ import type { DatabaseOpenError } from "../DatabaseOpenError.ts"
 import { checkOthers } from "../DatabasePath.ts"
 import { NativeReason } from "../NativeError.ts"
 import * as BackupFiles from "./BackupFiles.ts"
+import { ofSeawall } from "../DatabaseName.ts"
 import * as OwnProcess from "./OwnProcess.ts"
 
 /** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
@@ -58,7 +59,7 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
     Effect.mapError(notChecked),
   )
   if (size === 0n) return
-  yield* Effect.annotateLogs(Effect.logDebug("integrity_check started"), { file, bytes: Number(size) })
+  yield* Effect.annotateLogs(ofSeawall(Effect.logDebug("integrity_check started")), { file, bytes: Number(size) })
 
   const output = yield* Effect.gen(function* () {
     const checking = yield* OwnProcess.start("integrityProcess", file)
@@ -89,7 +90,7 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
     const io = yield* Effect.orElseSucceed(fs.readFileString(`/proc/${pid}/io`), () => "")
     const read = Option.fromNullishOr(/^rchar: (\d+)$/m.exec(io)?.[1])
     const elapsed_seconds = Math.round(Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
-    yield* Effect.annotateLogs(Effect.logInfo("integrity_check running"), {
+    yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("integrity_check running")), {
       file,
       elapsed_seconds,
       percent: Option.match(read, {

@@ -157,7 +157,7 @@ describe("what is removed", () => {
           expect(yield* BackupFiles.unfinished(`${folder}/test.db`)).toEqual([])
           looks++
         }
-        expect(looks).toBeGreaterThan(2)
+        expect(looks).toBeGreaterThan(0)
         expect(yield* list(folder)).toContain((yield* Fiber.join(making)).slice(folder.length + 1))
       }).pipe(Effect.provide([withBackups(`${folder}/test.db`), NodeServices.layer]))
     }),
