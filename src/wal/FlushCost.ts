@@ -34,6 +34,13 @@ export const budgetMillis = (frames: number, maxFrames: number): number => {
   return Math.min(mostMillis, shortestMillis * (longestMillis / shortestMillis) ** excess)
 }
 
+/** Above the hard length by this part of it, writers are slowed down most. */
+const brakedOver = 0.2
+
+/** How much writers are to be slowed down by a WAL of so many frames: 0 up to its hard length, 1 where it is a fifth longer. */
+export const brake = (frames: number, maxFrames: number): number =>
+  Math.min(1, Math.max(0, (frames / (maxFrames * hardLength) - 1) / brakedOver))
+
 export interface FlushCost {
   /** A pass has copied so many frames in so many milliseconds, its sync of the WAL included. */
   readonly passed: (frames: number, millis: number) => void

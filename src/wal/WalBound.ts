@@ -34,8 +34,8 @@ const shortestHold = Duration.millis(10)
 /** Until a disk is tried again on which syncs alone cost more than writers may wait for. */
 const busyDiskPause = Duration.millis(100)
 
-/** What slows writers down beyond the hard length: for so long they wait, for so long they go on. */
-const brake = Duration.millis(5)
+/** Beyond the hard length writers wait for up to so long, and go on for so long. */
+const brakeMillis = 5
 
 /** How long the sync of the database may keep others from their checkpoints, as long as a checkpoint may. */
 const syncBound = Duration.seconds(30)
@@ -92,14 +92,15 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     return done
   }, Effect.uninterruptible)
 
-  /** Beyond the hard length the disk cannot keep up with the writers: they go on at half of their pace. */
-  const braking = <A, E>(self: Effect.Effect<A, E>) =>
-    Effect.gen(function* () {
-      const slowing = yield* database
-        .gate(Effect.sleep(brake), brake)
-        .pipe(Effect.andThen(Effect.sleep(brake)), Effect.forever, Effect.forkChild)
-      return yield* Effect.ensuring(self, Fiber.interrupt(slowing))
-    })
+  /** Beyond the hard length the disk cannot keep up with the writers: the longer the log, the slower they go on. */
+  const braking = <A, E>(frames: WalFrames, self: Effect.Effect<A, E>) => {
+    const wait = Duration.millis(brakeMillis * FlushCost.brake(frames.log, maxFrames))
+    if (Duration.isZero(wait)) return self
+    const slowing = database
+      .gate(Effect.sleep(wait), wait)
+      .pipe(Effect.andThen(Effect.sleep(brakeMillis)), Effect.forever)
+    return Effect.raceFirst(self, slowing)
+  }
 
   /** The flush of the rest, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
   const flush = Effect.fnUntraced(function* (budget: number) {
@@ -121,8 +122,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
       const isLong = concurrent && frames.log >= maxFrames
       const budget = FlushCost.budgetMillis(frames.log, maxFrames)
       if (isLong && cost.predict(backlogOf(frames)) <= budget) return yield* flush(budget)
-      const isHard = isLong && frames.log >= FlushCost.hardLength * maxFrames
-      const done = yield* isHard ? braking(pass(frames)) : pass(frames)
+      const done = yield* isLong ? braking(frames, pass(frames)) : pass(frames)
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
       yield* Ref.set(backoff, Option.none())
