@@ -7,17 +7,14 @@
 /** A sync of the WAL and one of the database under the gate, and the sync of the next WAL's header by the commit that follows. */
 const syncs = 3
 
-/** What a pass cost before anything was measured, per frame: a page that is written to the page cache of the system. */
-const firstFrameMillis = 0.02
+/** What a page costs before anything was measured, in milliseconds: to copy it, and to sync it. */
+const firstPageMillis = 0.015
 
-/** What is learned from one pass, in parts of what was known. */
-const weight = 0.3
-
-/** Passes of fewer frames say more about the sync in them than about frames. */
-const leastFrames = 100
+/** As many of the last passes and syncs are remembered: some rounds of copying, a fraction of a second of a busy guard. */
+const remembered = 8
 
 /** What writers may wait for at the length at which the WAL is to start anew: less than a commit with a sync of its own may take. */
-const shortestMillis = 4
+const shortestMillis = 5
 
 /** What they may wait for at its hard length: as long as SQLite's own checkpoint of a thousand frames may take on a busy disk. */
 const longestMillis = 100
@@ -41,26 +38,56 @@ const brakedOver = 0.2
 export const brake = (frames: number, maxFrames: number): number =>
   Math.min(1, Math.max(0, (frames / (maxFrames * hardLength) - 1) / brakedOver))
 
+/** What something costs by itself, and for each page; in milliseconds. */
+interface Line {
+  readonly fixed: number
+  readonly perPage: number
+}
+
+interface Sample {
+  readonly pages: number
+  readonly millis: number
+}
+
+/**
+ * The line through samples by least squares, neither part below 0, and the fixed part not above any sample. Of samples that are
+ * all alike the fixed part is the rest.
+ */
+const lineThrough = (samples: ReadonlyArray<Sample>): Line => {
+  if (samples.length === 0) return { fixed: 0, perPage: firstPageMillis }
+  const mean = (of: (sample: Sample) => number) => samples.reduce((sum, it) => sum + of(it), 0) / samples.length
+  const [pages, millis] = [mean((it) => it.pages), mean((it) => it.millis)]
+  const variance = mean((it) => (it.pages - pages) ** 2)
+  const covariance = mean((it) => (it.pages - pages) * (it.millis - millis))
+  const isFlat = variance <= (pages / 4) ** 2
+  const perPage = isFlat ? Math.min(firstPageMillis, millis / Math.max(1, pages)) : Math.max(0, covariance / variance)
+  const least = Math.min(...samples.map((it) => it.millis))
+  return { fixed: Math.min(least, Math.max(0, millis - perPage * pages)), perPage }
+}
+
 export interface FlushCost {
-  /** A pass has copied so many frames in so many milliseconds, its sync of the WAL included. */
-  readonly passed: (frames: number, millis: number) => void
-  /** A sync of the database took so many milliseconds. The last one counts: what is left to sync before a flush is little. */
-  readonly synced: (millis: number) => void
-  /** What writers would wait for if so many frames were flushed now, in milliseconds. */
-  readonly predict: (frames: number) => number
+  /** A pass has copied so many pages in so many milliseconds, its sync of the WAL included. */
+  readonly passed: (pages: number, millis: number) => void
+  /** The sync of the database after it took so many milliseconds. */
+  readonly synced: (pages: number, millis: number) => void
+  /** What writers would wait for if so many pages were flushed now, in milliseconds. */
+  readonly predict: (pages: number) => number
 }
 
 export const make = (): FlushCost => {
-  let syncMillis = 0
-  let frameMillis = firstFrameMillis
+  let passes: ReadonlyArray<Sample> = []
+  let ofSyncs: ReadonlyArray<Sample> = []
+  const remember = (samples: ReadonlyArray<Sample>, sample: Sample) => [...samples.slice(1 - remembered), sample]
   return {
-    passed: (frames, millis) => {
-      if (frames < leastFrames) return
-      frameMillis += weight * (Math.max(0, millis - syncMillis) / frames - frameMillis)
+    passed: (pages, millis) => {
+      passes = remember(passes, { pages, millis })
     },
-    synced: (millis) => {
-      syncMillis = millis
+    synced: (pages, millis) => {
+      ofSyncs = remember(ofSyncs, { pages, millis })
     },
-    predict: (frames) => syncs * syncMillis + frames * frameMillis,
+    predict: (pages) => {
+      const [pass, sync] = [lineThrough(passes), lineThrough(ofSyncs)]
+      return syncs * sync.fixed + pages * (pass.perPage + sync.perPage)
+    },
   }
 }

@@ -31,8 +31,9 @@ const gateWait = Duration.seconds(1)
 const gatePatience = 3
 const shortestHold = Duration.millis(10)
 
-/** Until a disk is tried again on which syncs alone cost more than writers may wait for. */
+/** Until a disk is tried again on which the syncs alone cost more than writers may wait for, after so many passes. */
 const busyDiskPause = Duration.millis(100)
+const passesToKnow = 3
 
 /** Beyond the hard length writers wait for up to so long, and go on for so long. */
 const brakeMillis = 5
@@ -75,7 +76,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
    * Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. One that
    * hangs goes on by itself: other databases wait for their turn.
    */
-  const syncDatabase = Effect.gen(function* () {
+  const syncDatabase = Effect.fnUntraced(function* (pages: number) {
     const start = yield* Clock.monotonicTimeNanos
     if (syncing === undefined || syncing.pollUnsafe() !== undefined) {
       syncing = yield* Effect.catch(database.syncFile, (error) =>
@@ -83,7 +84,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
       ).pipe(Effect.forkDetach({ startImmediately: true }))
     }
     yield* Effect.timeoutOption(Fiber.await(syncing), syncBound)
-    cost.synced(Number((yield* Clock.monotonicTimeNanos) - start) / 1e6)
+    cost.synced(pages, Number((yield* Clock.monotonicTimeNanos) - start) / 1e6)
   })
 
   const pass = Effect.fnUntraced(function* (frames: WalFrames) {
@@ -127,9 +128,11 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
       yield* Ref.set(backoff, Option.none())
       if (!concurrent) return
-      yield* syncDatabase
+      const pages = done.checkpointedFrames - frames.checkpointed
+      yield* syncDatabase(pages)
       if (!isLong) return
-      if (cost.predict(0) > budget) return yield* Ref.set(backoff, Option.some(busyDiskPause))
+      if (passes >= passesToKnow - 1 && cost.predict(0) > budget)
+        return yield* Ref.set(backoff, Option.some(busyDiskPause))
     }
   })
 
