@@ -105,13 +105,9 @@ const guardAll = Effect.fnUntraced(function* (input: Input) {
   const named = <A, E, R>(database: string, self: Effect.Effect<A, E, R>) =>
     self.pipe(Effect.annotateLogs({ database }), Effect.provideService(Metric.CurrentMetricAttributes, { database }))
   const files = yield* distinct(input.databases)
-  yield* Effect.forEach(
-    files,
-    (file) => named(file, Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), warnOfLastWriter(file))),
-    {
-      discard: true,
-    },
-  )
+  const beforeAll = { discard: true, concurrency: "unbounded" } as const // one walk through the processes for all of them
+  yield* Effect.forEach(files, (file) => named(file, ensureSameFile(DatabaseFile.resolve(file))), beforeAll)
+  yield* Effect.forEach(files, (file) => named(file, warnOfLastWriter(file)), { discard: true })
   const databases = yield* Effect.forEach(files, (file) =>
     Effect.flatMap(Scope.fork(all), (scope) => named(file, guardOne(file, input, scope))),
   )
