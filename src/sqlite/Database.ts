@@ -94,6 +94,8 @@ export interface DatabaseService {
   readonly lockHolders: Effect.Effect<Option.Option<ReadonlyArray<LockHolder>>>
   /** Looks now whether the file or its WAL was replaced. @internal */
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
+  /** Changes when the WAL is written, by whatever process; none where that cannot be told (`LogSync`). @internal */
+  readonly walStamp: () => string | undefined
   /** Which files were opened: for a second connection to them. @internal */
   readonly opened: DatabaseFile.OpenedFiles
   /** @internal */
@@ -232,6 +234,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: logSync.lookForReplacement,
+    walStamp: logSync.stamp,
     opened: { path: stored, identity, ...logSync.opened },
     resume: Effect.sync(() => {
       const cause = logSync.refusal()?.cause
