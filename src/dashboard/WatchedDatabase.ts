@@ -27,16 +27,20 @@ export interface Watched {
 
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard
-  const { exposure, file, lookForReplacement } = yield* Database
-  return { name: file, guard, exposure, replaced: Effect.map(lookForReplacement, Option.isSome) } satisfies Watched
+  const { exposure, file, isReplaced } = yield* Database
+  return { name: file, guard, exposure, replaced: Effect.sync(isReplaced) } satisfies Watched
 })
 
-const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
-  description: "For how long checkpoints could not finish; 0 when they do",
-})
-const failuresInARow = Metric.gauge("seawall_wal_checkpoint_failures", {
-  description: "Checkpoints in a row that failed, up to now",
-})
+/** Gauges of its own for each database: one with other attributes at each update computes its key each time. */
+const gaugesOf = (attributes: Readonly<Record<string, string>>) => {
+  const gauge = (id: string, description: string | undefined) =>
+    Metric.gauge(id, { attributes, ...(description === undefined ? {} : { description }) })
+  return {
+    exposureSeconds: gauge(exposureSeconds.id, exposureSeconds.description),
+    blockedSeconds: gauge("seawall_wal_blocked_seconds", "For how long checkpoints could not finish; 0 when they do"),
+    failuresInARow: gauge("seawall_wal_checkpoint_failures", "Checkpoints in a row that failed, up to now"),
+  }
+}
 
 const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): CheckpointPoint => ({
   ...rest,
@@ -67,6 +71,7 @@ export const make = ({
   name,
   replaced = Effect.succeed(false),
 }: Watched): WatchedDatabase => {
+  const gauges = gaugesOf(attributes)
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {
@@ -118,9 +123,9 @@ export const make = ({
     checkpointsAfter: (number) =>
       Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
     measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
-      yield* Metric.update(Metric.withAttributes(exposureSeconds, attributes), status.exposure_seconds)
-      yield* Metric.update(Metric.withAttributes(blockedSeconds, attributes), status.blocked?.seconds ?? 0)
-      yield* Metric.update(Metric.withAttributes(failuresInARow, attributes), status.failures)
+      yield* Metric.update(gauges.exposureSeconds, status.exposure_seconds)
+      yield* Metric.update(gauges.blockedSeconds, status.blocked?.seconds ?? 0)
+      yield* Metric.update(gauges.failuresInARow, status.failures)
     }),
   }
 }

@@ -67,6 +67,7 @@ const make = Effect.gen(function* () {
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: logSync.lookForReplacement,
+    isReplaced: () => logSync.refusal()?.reason === "Replaced",
     walStamp: logSync.stamp,
     opened: { path: target.path, identity, ...logSync.opened },
     resume: Effect.succeedNone,

@@ -94,8 +94,10 @@ export interface DatabaseService {
   readonly lockHolders: Effect.Effect<Option.Option<ReadonlyArray<LockHolder>>>
   /** Looks now whether the file or its WAL was replaced. @internal */
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
+  /** Whether `replaced` has succeeded; looks at nothing. @internal */
+  readonly isReplaced: () => boolean
   /** Changes when the WAL is written, by whatever process; none where that cannot be told (`LogSync`). @internal */
-  readonly walStamp: () => string | undefined
+  readonly walStamp: () => LogSync.Stamp | undefined
   /** Which files were opened: for a second connection to them. @internal */
   readonly opened: DatabaseFile.OpenedFiles
   /** @internal */
@@ -234,6 +236,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: logSync.lookForReplacement,
+    isReplaced: () => logSync.refusal()?.reason === "Replaced",
     walStamp: logSync.stamp,
     opened: { path: stored, identity, ...logSync.opened },
     resume: Effect.sync(() => {

@@ -29,6 +29,15 @@ export class Fdatasync extends Context.Reference<(descriptor: number) => Effect.
   },
 ) {}
 
+/** Changes when the WAL is written, by whatever process; two writes within a tick of the system's clock may have the same. */
+export interface Stamp {
+  readonly size: number
+  readonly mtimeMs: number
+}
+
+export const isSameStamp = (one: Stamp | undefined, other: Stamp | undefined): boolean =>
+  one !== undefined && other !== undefined && one.size === other.size && one.mtimeMs === other.mtimeMs
+
 export interface LogSync {
   /** Everything that was committed before this starts is on disk when it succeeds. */
   readonly durable: Effect.Effect<void, DurabilityError>
@@ -42,11 +51,8 @@ export interface LogSync {
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
   /** Succeeds once a look, or a sync, has found one of them replaced. */
   readonly replaced: Effect.Effect<DurabilityError>
-  /**
-   * Changes when the WAL is written, by whatever process: its size and time, a microsecond to ask. Two writes within a tick of
-   * the system's clock may have one stamp. None where the system does not tell.
-   */
-  readonly stamp: () => string | undefined
+  /** The stamp of the WAL now, a microsecond to ask; none where the system does not tell. */
+  readonly stamp: () => Stamp | undefined
   /** Which WAL was opened, and its index. */
   readonly opened: Pick<DatabaseFile.OpenedFiles, "wal" | "shm">
 }
@@ -66,7 +72,7 @@ const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
 const stampOf = (descriptor: number): LogSync["stamp"] => {
   if (process.platform === "win32") return constUndefined
   const stat = Option.liftThrowable(() => fs.fstatSync(descriptor))
-  return () => Option.getOrUndefined(Option.map(stat(), ({ mtimeMs, size }) => `${size} ${mtimeMs}`))
+  return () => Option.getOrUndefined(stat())
 }
 
 type Waiter = Deferred.Deferred<void, DurabilityError>

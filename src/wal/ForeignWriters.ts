@@ -9,6 +9,7 @@
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import { constVoid } from "effect/Function"
 import type { Database } from "../sqlite/Database.ts"
+import { isSameStamp, type Stamp } from "../sqlite/LogSync.ts"
 import * as Pulse from "../sqlite/Pulse.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { GuardedCheckpoint } from "./GuardedCheckpoint.ts"
@@ -33,8 +34,8 @@ export interface ForeignWritersOptions {
 }
 
 /** Says, beat by beat, when a look is due, to one waiter. A beat while nothing waits asks nothing. */
-const makeDue = Effect.fnUntraced(function* (stampNow: () => string | undefined) {
-  let stamp: string | undefined
+const makeDue = Effect.fnUntraced(function* (stampNow: () => Stamp | undefined) {
+  let stamp: Stamp | undefined
   let looksLeft = 0
   let beatsToLook = 0
   let wake = constVoid
@@ -42,7 +43,7 @@ const makeDue = Effect.fnUntraced(function* (stampNow: () => string | undefined)
     if (wake === constVoid) return
     // Asked before the look: what is written meanwhile is seen at the next beat.
     const now = stampNow()
-    if (now === undefined || now !== stamp) looksLeft = looksAfterWrite
+    if (!isSameStamp(now, stamp)) looksLeft = looksAfterWrite
     stamp = now
     beatsToLook--
     if (looksLeft > 0) looksLeft--

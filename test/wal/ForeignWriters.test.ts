@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import type { Process } from "../../src/processes/Processes.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
+import type { Stamp } from "../../src/sqlite/LogSync.ts"
 import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
@@ -34,7 +35,7 @@ const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
   })
 
 /** What the system tells of the WAL: by default nothing, so that it is looked at at each beat. */
-const others = (processes: ReadonlyArray<Process>, walStamp: () => string | undefined) =>
+const others = (processes: ReadonlyArray<Process>, walStamp: () => Stamp | undefined) =>
   Layer.effect(
     Database,
     Effect.map(Database, (database) => ({
@@ -56,7 +57,7 @@ const guarded = (
   }: {
     leaves?: number
     processes?: ReadonlyArray<Process>
-    stamp?: () => string | undefined
+    stamp?: () => Stamp | undefined
     checkpointer?: Layer.Layer<Checkpointer>
   } = {},
 ) =>
@@ -182,7 +183,7 @@ describe("a log that other processes write", () => {
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
       const looks = yield* Ref.make(0)
-      let stamp = "0"
+      let mtimeMs = 0
       const counting = Layer.effect(
         Checkpointer,
         Effect.map(Checkpointer, (it) => ({
@@ -197,15 +198,15 @@ describe("a log that other processes write", () => {
       yield* Effect.gen(function* () {
         expect(yield* looksIn("1 second")).toBe(10) // the first sight of it counts as a write
         expect(yield* looksIn("1 minute")).toBe(6)
-        stamp = "1"
+        mtimeMs = 1
         expect(yield* looksIn("1 second")).toBe(10)
         expect(yield* looksIn("20 seconds")).toBe(2)
         const { exposure } = yield* Database
-        stamp = "2"
+        mtimeMs = 2
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("100 millis")
         expect(exposure.isExposed()).toBe(true)
-      }).pipe(Effect.provide(guarded(log, { stamp: () => stamp, checkpointer: counting })))
+      }).pipe(Effect.provide(guarded(log, { stamp: () => ({ size: 0, mtimeMs }), checkpointer: counting })))
     }),
   )
 
