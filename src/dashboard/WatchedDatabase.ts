@@ -72,6 +72,7 @@ export const make = ({
   replaced = Effect.succeed(false),
 }: Watched): WatchedDatabase => {
   const gauges = gaugesOf(attributes)
+  let measured: { readonly blocked?: number; readonly failures?: number } = {}
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {
@@ -123,9 +124,11 @@ export const make = ({
     checkpointsAfter: (number) =>
       Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
     measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
-      yield* Metric.update(gauges.exposureSeconds, status.exposure_seconds)
-      yield* Metric.update(gauges.blockedSeconds, status.blocked?.seconds ?? 0)
-      yield* Metric.update(gauges.failuresInARow, status.failures)
+      yield* Metric.update(gauges.exposureSeconds, status.exposure_seconds) // the guard sets it, too
+      const blocked = status.blocked?.seconds ?? 0
+      if (blocked !== measured.blocked) yield* Metric.update(gauges.blockedSeconds, blocked)
+      if (status.failures !== measured.failures) yield* Metric.update(gauges.failuresInARow, status.failures)
+      measured = { blocked, failures: status.failures }
     }),
   }
 }

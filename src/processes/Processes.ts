@@ -139,13 +139,23 @@ const usersOf = (wanted: Wanted, table: Table, seen: Seen) => {
   })
 }
 
-const walk = Effect.fnUntraced(function* (files: ReadonlyArray<DatabaseFile.DatabaseFile>) {
+interface Question {
+  readonly file: DatabaseFile.DatabaseFile
+  /** Whether this process is looked at, too: it may have thousands of descriptors. */
+  readonly orThis: boolean
+}
+
+const walk = Effect.fnUntraced(function* (questions: ReadonlyArray<Question>) {
   const fs = yield* FileSystem.FileSystem
+  const files = questions.map(({ file }) => file)
   const sought = soughtOf(files, yield* mountsOf("self"))
   const table = tableOf(yield* read("/proc/locks"))
   const names = yield* Effect.orElseSucceed(fs.readDirectory("/proc"), () => [])
   const locking = sought.all.flatMap(({ index }) => table.get(index?.split(":")[1] ?? "") ?? [])
   const pids = new Set([...names.filter((name) => /^\d+$/.test(name)).map(Number), ...locking.map(({ pid }) => pid)])
+  // A line that is uncertain may become certain by what this process has open.
+  const isUncertain = ({ index }: Wanted) => linesOf(table, index ?? "", process.pid).uncertain.length > 0
+  if (!questions.some(({ orThis }) => orThis) && !sought.all.some(isUncertain)) pids.delete(process.pid)
   const seen: Seen = new Map(
     yield* Effect.forEach(pids, (pid) =>
       Effect.map(descriptorsOf(sought, pid), (descriptors) => [pid, descriptors] as const),
@@ -168,10 +178,10 @@ const walk = Effect.fnUntraced(function* (files: ReadonlyArray<DatabaseFile.Data
 
 const shared = SharedWalk.make(walk)
 
-const all = Effect.fnUntraced(function* (file: DatabaseFile.DatabaseFile) {
+const all = Effect.fnUntraced(function* (question: Question) {
   const fs = yield* FileSystem.FileSystem
   const isSeen = yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false)
-  return isSeen ? Option.some(yield* shared(file)) : Option.none()
+  return isSeen ? Option.some(yield* shared(question)) : Option.none()
 })
 
 /**
@@ -182,14 +192,14 @@ export const using = (
   file: DatabaseFile.DatabaseFile,
 ): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> =>
   Effect.map(
-    all(file),
+    all({ file, orThis: false }),
     Option.map((them) => them.filter(({ pid }) => pid !== process.pid)),
   )
 
 /** The same with this process. */
 export const usingOrThis = (
   file: DatabaseFile.DatabaseFile,
-): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> => all(file)
+): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> => all({ file, orThis: true })
 
 /**
  * The other processes that hold a lock of the WAL now. None when the locks cannot be seen, or cannot be told from those of

@@ -60,6 +60,9 @@ export interface LogSync {
 /** A second: what is acknowledged into a file without a name is bounded by it. */
 const lookInterval = Duration.seconds(1)
 
+/** Intervals between two looks while the WAL is not written: nothing is acknowledged then, and hundreds of databases may be idle. */
+const intervalsAtRest = 5
+
 /** So many waiters share one sync at most; the others wait for the next. */
 const mostWaiters = 16_384
 
@@ -160,8 +163,15 @@ export const make = Effect.fnUntraced(function* (
   )
 
   const fork = Effect.runForkWith(yield* Effect.context())
-  // A fiber only for what is found: hundreds of idle databases are looked at, too.
+  const stamp = stampOf(descriptor)
+  let looked: Stamp | undefined
+  let sinceLook = 0
   yield* Pulse.every(lookInterval, () => {
+    const now = stamp()
+    if (++sinceLook < intervalsAtRest && isSameStamp(now, looked)) return
+    looked = now
+    sinceLook = 0
+    // A fiber only for what is found.
     if (refusal?.reason !== "Replaced" && whatChanged() !== undefined) fork(lookForReplacement)
   })
 
@@ -189,7 +199,7 @@ export const make = Effect.fnUntraced(function* (
     },
     lookForReplacement,
     replaced: Deferred.await(replaced),
-    stamp: stampOf(descriptor),
+    stamp,
     opened: { wal, ...(index === undefined ? {} : { shm: index }) },
   }
 })

@@ -1,10 +1,10 @@
 /**
  * Notices what is written to the WAL by others, another process or a connection whose commits are not seen here. What it sees
- * counts as commits from then on, up to a tenth of a second after they were made.
+ * counts as commits from then on, up to a tenth of a second after they were made, the first after a long rest up to half a second.
  *
- * Ten times a second it asks the system whether the WAL was written (`fstat`, a microsecond), so that hundreds of idle databases
- * cost next to nothing; only then, and for a second after that, it looks at the WAL itself (`NOOP`: no lock, but a statement on
- * the connection). `LongWal` judges what it sees.
+ * Ten times a second, and twice a second once the WAL has not been written for half a minute, it asks the system whether it was
+ * written (`fstat`, a microsecond). Only then, and for a second after that, it looks at the WAL itself (`NOOP`: no lock, but a
+ * statement on the connection). So hundreds of idle databases cost next to nothing. `LongWal` judges what it sees.
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import { constVoid } from "effect/Function"
@@ -23,8 +23,14 @@ const beat = Duration.millis(100)
  */
 const looksAfterWrite = 10
 
-/** Beats between two looks at a WAL that is not written: another process may copy it. Ten seconds are nothing to a disk. */
-const beatsAtRest = 100
+/** A WAL that was not written for so many beats rests: half a minute, which is longer than a program that is in use pauses. */
+const beatsToRest = 300
+
+/** Beats between two questions about a WAL that rests: what one writer can write in half a second is no burden to the bound. */
+const beatsAtRest = 5
+
+/** Beats between two looks at a WAL that is not written: another process may copy it, which half a minute late harms nothing. */
+const beatsBetweenLooks = 300
 
 export interface ForeignWritersOptions {
   readonly database: Database["Service"]
@@ -37,18 +43,27 @@ export interface ForeignWritersOptions {
 const makeDue = Effect.fnUntraced(function* (stampNow: () => Stamp | undefined) {
   let stamp: Stamp | undefined
   let looksLeft = 0
-  let beatsToLook = 0
+  let sinceLook = 0
+  let sinceWrite = 0
   let wake = constVoid
-  yield* Pulse.every(beat, () => {
-    if (wake === constVoid) return
+  const isDue = () => {
+    if (sinceWrite > beatsToRest && sinceWrite % beatsAtRest !== 0) return sinceLook >= beatsBetweenLooks
     // Asked before the look: what is written meanwhile is seen at the next beat.
     const now = stampNow()
-    if (!isSameStamp(now, stamp)) looksLeft = looksAfterWrite
+    if (!isSameStamp(now, stamp)) {
+      looksLeft = looksAfterWrite
+      sinceWrite = 0
+    }
     stamp = now
-    beatsToLook--
-    if (looksLeft > 0) looksLeft--
-    else if (beatsToLook > 0) return
-    beatsToLook = beatsAtRest
+    return looksLeft > 0 || sinceLook >= beatsBetweenLooks
+  }
+  yield* Pulse.every(beat, () => {
+    if (wake === constVoid) return
+    sinceLook++
+    sinceWrite++
+    if (!isDue()) return
+    looksLeft--
+    sinceLook = 0
     wake()
   })
   const wait = Effect.callback<void>((resume) => {

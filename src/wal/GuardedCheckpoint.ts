@@ -198,13 +198,13 @@ export const make = Effect.gen(function* () {
     look,
     lookForOthers,
     last: Ref.get(last),
-    /** What is known; all but the interval, which is its caller's. */
-    observed: Effect.all({
-      frames: Ref.get(seen),
-      finished: Ref.get(finished),
-      failures: Ref.get(failures),
-      incident: watch.incident,
-    }) satisfies Effect.Effect<Omit<Observed, "interval">>,
+    /** What is known; all but the interval, which is its caller's. Asked once a second of each database. */
+    observed: Effect.map(watch.incident, (incident) => ({
+      frames: Ref.getUnsafe(seen),
+      finished: Ref.getUnsafe(finished),
+      failures: Ref.getUnsafe(failures),
+      incident,
+    })) satisfies Effect.Effect<Omit<Observed, "interval">>,
     /**
      * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held
      * it for longer than that. Where it has not, many take turns, or the event loop was busy.
