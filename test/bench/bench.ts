@@ -17,6 +17,7 @@ import { beside } from "./beside.ts"
 import { checkpoints } from "./checkpoints.ts"
 import { durableWrites, writesOverhead } from "./durableWrites.ts"
 import { idleGuards } from "./idleGuards.ts"
+import { manyDatabases } from "./manyDatabases.ts"
 import { here, rounds, values } from "./options.ts"
 import { pages } from "./pages.ts"
 
@@ -33,6 +34,7 @@ const results = {
   writes: durableWrites(),
   overhead: writesOverhead(),
   idleGuards: idleGuards(),
+  manyDatabases: await manyDatabases(),
   dashboards: pages(),
   beside: await beside(),
 }
@@ -41,5 +43,6 @@ fs.writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
 const isSound =
   results.collected.every(({ results }) => results.every(([, { sound }]) => sound)) &&
   results.writes.every(({ results }) => results.every(({ sound }) => sound)) &&
+  results.manyDatabases.every(({ exitCode, failedSteps }) => exitCode === 0 && failedSteps === 0) &&
   results.beside.every(({ sound }) => sound)
 if (!isSound) process.exitCode = 1
