@@ -82,7 +82,7 @@ export interface DatabaseService {
   readonly durabilityLost: Effect.Effect<DurabilityError>
   /**
    * Waits until the file or its WAL is no longer the one that was opened, and succeeds with what changed. It is looked once a
-   * second, and before each checkpoint. Nothing is written, acknowledged, checkpointed or closed from then on.
+   * second while something is written, else every five, and before each checkpoint. Nothing is written, acknowledged, checkpointed or closed from then on.
    * https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
    */
   readonly replaced: Effect.Effect<DurabilityError>
