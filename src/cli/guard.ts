@@ -87,13 +87,9 @@ const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: S
 const guardAll = Effect.fnUntraced(function* (input: Input) {
   const all = yield* Scope.fork(yield* Effect.scope, "parallel")
   const files = yield* distinct(input.databases)
-  yield* Effect.forEach(
-    files,
-    (file) => about(file)(Effect.andThen(ensureSameFile(DatabaseFile.resolve(file)), LastWriter.judge(file))),
-    {
-      discard: true,
-    },
-  )
+  const beforeAll = { discard: true, concurrency: "unbounded" } as const // one walk through the processes for all of them
+  yield* Effect.forEach(files, (file) => about(file)(ensureSameFile(DatabaseFile.resolve(file))), beforeAll)
+  yield* Effect.forEach(files, (file) => about(file)(LastWriter.judge(file)), { discard: true })
   const databases = yield* Effect.forEach(files, (file) =>
     Effect.flatMap(Scope.fork(all), (scope) => guardOne(file, input, scope)),
   )

@@ -122,15 +122,16 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   /** Everything that is new since the last time, for everybody. */
   const send = Effect.fnUntraced(function* (now: Snapshot) {
     const before = yield* Ref.get(sentCheckpoints)
-    const points = yield* Effect.forEach(databases, ({ checkpointsAfter }, index) =>
-      checkpointsAfter(before[index] ?? 0),
-    )
-    yield* Ref.set(
-      sentCheckpoints,
-      points.map((of, index) => of.at(-1)?.number ?? before[index] ?? 0),
-    )
+    const last = now.databases.map((database, index) => database.last_checkpoint?.number ?? before[index] ?? 0)
+    yield* Ref.set(sentCheckpoints, last)
     const after = yield* Ref.getAndSet(sentLine, liveLog.last())
-    if (listeners.size() > 0) listeners.send(tickEvent(now, points, after))
+    if (listeners.size() === 0) return
+    const points = yield* Effect.forEach(databases, ({ checkpointsAfter }, index) =>
+      Effect.map(checkpointsAfter(before[index] ?? 0), (all) =>
+        all.filter(({ number }) => number <= (last[index] ?? 0)),
+      ),
+    )
+    listeners.send(tickEvent(now, points, after))
   })
 
   const tick = Effect.gen(function* () {

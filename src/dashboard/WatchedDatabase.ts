@@ -24,17 +24,20 @@ export interface Watched {
 
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard
-  const { file, lookForReplacement } = yield* Database
-  const replaced = Effect.map(lookForReplacement, Option.isSome)
-  return { name: file, guard, replaced, attributes: { database: file } } satisfies Watched
+  const { file, isReplaced } = yield* Database
+  return { name: file, guard, replaced: Effect.sync(isReplaced), attributes: { database: file } } satisfies Watched
 })
 
-const blockedSeconds = Metric.gauge("seawall_wal_blocked_seconds", {
-  description: "For how long checkpoints could not finish; 0 when they do",
-})
-const failuresInARow = Metric.gauge("seawall_wal_checkpoint_failures", {
-  description: "Checkpoints in a row that failed, up to now",
-})
+/** Gauges of its own for each database: one with other attributes at each update computes its key each time. */
+const gaugesOf = (attributes: Readonly<Record<string, string>>) => {
+  const gauge = (id: string, description: string | undefined) =>
+    Metric.gauge(id, { attributes, ...(description === undefined ? {} : { description }) })
+  return {
+    exposureSeconds: gauge(exposureSeconds.id, exposureSeconds.description),
+    blockedSeconds: gauge("seawall_wal_blocked_seconds", "For how long checkpoints could not finish; 0 when they do"),
+    failuresInARow: gauge("seawall_wal_checkpoint_failures", "Checkpoints in a row that failed, up to now"),
+  }
+}
 
 const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): CheckpointPoint => ({
   ...rest,
@@ -65,7 +68,8 @@ export const make = ({
   name,
   replaced = Effect.succeed(false),
 }: Watched): WatchedDatabase => {
-  const attributes = given ?? { database: name }
+  const gauges = gaugesOf(given ?? { database: name })
+  let measured: { readonly blocked?: number; readonly failures?: number } = {}
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {
@@ -117,11 +121,11 @@ export const make = ({
     checkpointsAfter: (number) =>
       Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
     measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
-      if (status.exposure_seconds !== null) {
-        yield* Metric.update(Metric.withAttributes(exposureSeconds, attributes), status.exposure_seconds)
-      }
-      yield* Metric.update(Metric.withAttributes(blockedSeconds, attributes), status.blocked?.seconds ?? 0)
-      yield* Metric.update(Metric.withAttributes(failuresInARow, attributes), status.failures)
+      if (status.exposure_seconds !== null) yield* Metric.update(gauges.exposureSeconds, status.exposure_seconds) // the guard sets it, too
+      const blocked = status.blocked?.seconds ?? 0
+      if (blocked !== measured.blocked) yield* Metric.update(gauges.blockedSeconds, blocked)
+      if (status.failures !== measured.failures) yield* Metric.update(gauges.failuresInARow, status.failures)
+      measured = { blocked, failures: status.failures }
     }),
   }
 }

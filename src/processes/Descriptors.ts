@@ -1,6 +1,6 @@
 /**
- * The descriptors of a process that are about a database, as `/proc/PID/fd` shows them (Linux). Compares by device and
- * inode; opens nothing.
+ * The descriptors of a process that are about one of some databases, as `/proc/PID/fd` shows them (Linux). Compares by device
+ * and inode; opens nothing. Each descriptor is read once, however many databases are sought.
  */
 import { Effect, FileSystem, Option } from "effect"
 import * as path from "node:path"
@@ -19,7 +19,15 @@ export interface Wanted {
   readonly index: DatabaseFile.Identity | undefined
   /** Of the folder: a deleted file of this name elsewhere is that of another container. */
   readonly device: string | undefined
-  readonly inodes: ReadonlySet<string | undefined>
+}
+
+/** All that one look at a process compares with. */
+export interface Sought {
+  readonly all: ReadonlyArray<Wanted>
+  /** By the names of the database, its WAL and its index. */
+  readonly byName: ReadonlyMap<string, ReadonlyArray<Wanted>>
+  /** By the inode numbers of the database and its index. */
+  readonly byInode: ReadonlyMap<string, ReadonlyArray<Wanted>>
   /** This process's view of the file system; in another one the same name is another file. */
   readonly mounts: string
 }
@@ -32,16 +40,34 @@ export const mountsOf = (pid: number | "self") =>
     Effect.orElseSucceed(fs.readLink(`/proc/${pid}/ns/mnt`), () => "unknown"),
   )
 
-export const wantedOf = (file: DatabaseFile.DatabaseFile, mounts: string): Wanted => {
-  const database = DatabaseFile.look(file.path)?.identity
-  const index = DatabaseFile.look(file.shm)?.identity
+const wantedOf = (file: DatabaseFile.DatabaseFile): Wanted => ({
+  file,
+  database: DatabaseFile.look(file.path)?.identity,
+  index: DatabaseFile.look(file.shm)?.identity,
+  device: deviceOf(DatabaseFile.look(path.dirname(file.path))?.identity),
+})
+
+const byKey = (all: ReadonlyArray<Wanted>, keysOf: (wanted: Wanted) => ReadonlyArray<string | undefined>) => {
+  const found = new Map<string, Array<Wanted>>()
+  for (const wanted of all) {
+    for (const key of new Set(keysOf(wanted))) {
+      if (key === undefined) continue
+      const same = found.get(key)
+      if (same === undefined) found.set(key, [wanted])
+      else same.push(wanted)
+    }
+  }
+  return found
+}
+
+/** What is at the names of these files now. */
+export const soughtOf = (files: ReadonlyArray<DatabaseFile.DatabaseFile>, mounts: string): Sought => {
+  const all = files.map(wantedOf)
   return {
-    file,
-    database,
-    index,
-    device: deviceOf(DatabaseFile.look(path.dirname(file.path))?.identity),
+    all,
+    byName: byKey(all, ({ file }) => [file.path, file.wal, file.shm]),
+    byInode: byKey(all, ({ database, index }) => [inodeOf(database), inodeOf(index)]),
     mounts,
-    inodes: new Set([inodeOf(database), inodeOf(index)].filter((inode) => inode !== undefined)),
   }
 }
 
@@ -49,6 +75,9 @@ export const wantedOf = (file: DatabaseFile.DatabaseFile, mounts: string): Wante
 const writes = (fdinfo: string) => (parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] ?? "2", 8) & 3) !== 0
 
 const deletedSuffix = " (deleted)"
+
+/** The name that a file has, or had before it was deleted. */
+const nameOf = (link: string) => (link.endsWith(deletedSuffix) ? link.slice(0, -deletedSuffix.length) : link)
 
 const kindOf = (
   { database, device, file, index }: Wanted,
@@ -61,7 +90,7 @@ const kindOf = (
   if (!sameMounts) return Option.none()
   if (link === file.path) return Option.some("another")
   if (!link.endsWith(deletedSuffix) || deviceOf(identity) !== device) return Option.none()
-  const name = link.slice(0, -deletedSuffix.length)
+  const name = nameOf(link)
   if (name === file.path) return Option.some("deleted")
   return name === file.wal || name === file.shm ? Option.some("deleted sidecar") : Option.none()
 }
@@ -76,18 +105,29 @@ interface Link {
  * The text of the link and of `fdinfo` comes from memory; `stat` may ask a server that does not answer, so it is asked only
  * about a file of the right name or number. `fdinfo` has the number since Linux 5.14.
  */
-const descriptorOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number, { at, to }: Link, sameMounts: boolean) {
+const descriptorOf = Effect.fnUntraced(function* (sought: Sought, pid: number, { at, to }: Link, sameMounts: boolean) {
   const fs = yield* FileSystem.FileSystem
   const info = `/proc/${pid}/fdinfo/${path.basename(at)}`
   const fdinfo = yield* Effect.orElseSucceed(fs.readFileString(info), () => "")
   const inode = /^ino:\s*(\d+)$/m.exec(fdinfo)?.[1]
-  const { path: name, shm, wal } = wanted.file
-  const hasName = [name, wal, shm].some((one) => to === one || to === one + deletedSuffix)
-  if (!hasName && inode !== undefined && !wanted.inodes.has(inode)) return Option.none()
+  const numbered = inode === undefined ? sought.all : (sought.byInode.get(inode) ?? [])
+  const named = [to, nameOf(to)].flatMap((name) => sought.byName.get(name) ?? [])
+  const candidates = new Set([...numbered, ...named])
+  if (candidates.size === 0) return []
   const identity = DatabaseFile.look(at)?.identity
-  if (identity === undefined) return Option.none()
-  return Option.map(kindOf(wanted, to, identity, sameMounts), (of): Descriptor => ({ of, mayWrite: writes(fdinfo) }))
+  if (identity === undefined) return []
+  return [...candidates].flatMap((wanted) =>
+    Option.toArray(kindOf(wanted, to, identity, sameMounts)).map((of): Of => ({
+      wanted,
+      descriptor: { of, mayWrite: writes(fdinfo) },
+    })),
+  )
 })
+
+interface Of {
+  readonly wanted: Wanted
+  readonly descriptor: Descriptor
+}
 
 const indexSuffix = "-shm"
 
@@ -97,7 +137,7 @@ const indexSuffix = "-shm"
  */
 const keepsOtherWal = (wanted: Wanted, links: ReadonlyArray<Link>): boolean =>
   links.some(({ at, to }) => {
-    const index = to.endsWith(deletedSuffix) ? to.slice(0, -deletedSuffix.length) : to
+    const index = nameOf(to)
     const main = index.slice(0, -indexSuffix.length)
     if (!index.endsWith(indexSuffix) || main === wanted.file.path) return false
     const identity = DatabaseFile.look(at)?.identity
@@ -106,13 +146,13 @@ const keepsOtherWal = (wanted: Wanted, links: ReadonlyArray<Link>): boolean =>
     return now === wanted.database || (now === undefined && links.every((other) => other.to !== main))
   })
 
-/** Of the database, among those of one process; none when its descriptors cannot be seen. */
-export const descriptorsOf = Effect.fnUntraced(function* (wanted: Wanted, pid: number) {
+/** Those that are about what is sought, among those of one process; none when its descriptors cannot be seen. */
+export const descriptorsOf = Effect.fnUntraced(function* (sought: Sought, pid: number) {
   const fs = yield* FileSystem.FileSystem
   const folder = `/proc/${pid}/fd`
   const names = yield* Effect.option(fs.readDirectory(folder))
   if (Option.isNone(names)) return Option.none()
-  const sameMounts = (yield* mountsOf(pid)) === wanted.mounts
+  const sameMounts = (yield* mountsOf(pid)) === sought.mounts
   const all = yield* Effect.forEach(names.value, (name) =>
     Effect.map(
       Effect.orElseSucceed(fs.readLink(`${folder}/${name}`), () => ""),
@@ -120,10 +160,15 @@ export const descriptorsOf = Effect.fnUntraced(function* (wanted: Wanted, pid: n
     ),
   )
   const links = all.filter(({ to }) => to.startsWith("/"))
-  const found = (yield* Effect.forEach(links, (link) => descriptorOf(wanted, pid, link, sameMounts))).flatMap((one) =>
-    Option.toArray(one),
+  const found = Map.groupBy(
+    (yield* Effect.forEach(links, (link) => descriptorOf(sought, pid, link, sameMounts))).flat(),
+    ({ wanted }) => wanted,
   )
-  const has = (of: Descriptor["of"]) => found.some((one) => one.of === of)
-  const isElsewhere = sameMounts && has("database") && !has("index") && keepsOtherWal(wanted, links)
-  return Option.some(isElsewhere ? [...found, { of: "elsewhere" as const, mayWrite: true }] : found)
+  const withElsewhere = [...found].map(([wanted, ofIt]): readonly [Wanted, ReadonlyArray<Descriptor>] => {
+    const its = ofIt.map(({ descriptor }) => descriptor)
+    const has = (of: Descriptor["of"]) => its.some((one) => one.of === of)
+    const isElsewhere = sameMounts && has("database") && !has("index") && keepsOtherWal(wanted, links)
+    return [wanted, isElsewhere ? [...its, { of: "elsewhere", mayWrite: true }] : its]
+  })
+  return Option.some<ReadonlyMap<Wanted, ReadonlyArray<Descriptor>>>(new Map(withElsewhere))
 })

@@ -79,17 +79,21 @@ export interface Lines {
   readonly uncertain: ReadonlyArray<Line>
 }
 
+/** The lines of a table by the inode number of their file: for one that many files are looked up in. */
+export type Table = ReadonlyMap<string, ReadonlyArray<Line>>
+
+const inodeOf = (file: string) => file.slice(file.lastIndexOf(":") + 1)
+
+export const tableOf = (text: string): Table =>
+  Map.groupBy(text.split("\n").flatMap(parse), ({ file }) => inodeOf(file))
+
 /**
  * The file is recognised by its device where the kernel writes the one that `stat` tells, else by the line of a process that
  * is connected to it (`self`), if that process has one file of this number only.
  */
-export const linesOf = (table: string, identity: Identity, self: number): Lines => {
+export const linesOf = (table: string | Table, identity: Identity, self: number): Lines => {
   const spelling = spellingOf(identity)
-  const inode = spelling.slice(spelling.lastIndexOf(":"))
-  const lines = table
-    .split("\n")
-    .flatMap(parse)
-    .filter(({ file }) => file.endsWith(inode))
+  const lines = (typeof table === "string" ? tableOf(table) : table).get(inodeOf(spelling)) ?? []
   const of = (file: string | undefined) => lines.filter((line) => line.file === file)
   const byDevice = of(spelling)
   if (byDevice.length > 0) return { certain: byDevice, uncertain: [] }

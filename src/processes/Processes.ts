@@ -2,14 +2,25 @@
  * The processes that use a database, as `/proc` shows them (Linux), and the one way to name a process.
  *
  * Files are compared by device and inode, not by name: a process may know the file by another name, and may have another
- * file, or one that was deleted, under this name. `using` walks all of `/proc`; `lockHolders` reads the table of locks alone,
- * and suits a guard that asks often. Nothing here opens a file of the database.
+ * file, or one that was deleted, under this name. `using` walks all of `/proc`, once for all that ask at about the same time;
+ * `lockHolders` reads the table of locks alone, and suits a guard that asks often. Nothing here opens a file of the database.
  * Processes of other PID namespaces are invisible, and so are other users' processes until they use the WAL.
  */
 import { Effect, FileSystem, Option } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
-import { type Descriptor, descriptorsOf, mountsOf, wantedOf } from "./Descriptors.ts"
-import { connected, holdersIn, type Line, linesOf, type LockHolder, locksOf, type WalLock } from "./LockTable.ts"
+import { type Descriptor, descriptorsOf, mountsOf, soughtOf, type Wanted } from "./Descriptors.ts"
+import {
+  connected,
+  holdersIn,
+  type Line,
+  linesOf,
+  type LockHolder,
+  locksOf,
+  type Table,
+  tableOf,
+  type WalLock,
+} from "./LockTable.ts"
+import * as SharedWalk from "./SharedWalk.ts"
 
 /** A process that uses a database, or another file of its name. */
 export interface Process {
@@ -41,8 +52,8 @@ export const isUsing = ({ has }: Process): boolean => has !== "another"
 /** Whether a process has another file, or another WAL, open as this database: what it writes does not reach this one. */
 export const hasOther = ({ has }: Process): boolean => has === "another" || has === "deleted" || has === "elsewhere"
 
-/** The descriptors of each process that was looked at. */
-type Seen = ReadonlyMap<number, Option.Option<ReadonlyArray<Descriptor>>>
+/** What each process that was looked at has of each database. */
+type Seen = ReadonlyMap<number, Option.Option<ReadonlyMap<Wanted, ReadonlyArray<Descriptor>>>>
 
 /** @internal */
 export interface Locks {
@@ -99,47 +110,78 @@ const commandOf = Effect.fnUntraced(function* (pid: number) {
   return { command, words: line.split("\0").filter((word) => word !== "") }
 })
 
-const all = Effect.fnUntraced(function* (file: DatabaseFile.DatabaseFile) {
-  const fs = yield* FileSystem.FileSystem
-  if (!(yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false))) return Option.none()
-  const wanted = wantedOf(file, yield* mountsOf("self"))
-  const table = wanted.index === undefined ? "" : yield* read("/proc/locks")
-  const lines = linesOf(table, wanted.index ?? "", process.pid)
-  const names = yield* Effect.orElseSucceed(fs.readDirectory("/proc"), () => [])
-  const pids = new Set([
-    ...names.filter((name) => /^\d+$/.test(name)).map(Number),
-    ...lines.certain.map(({ pid }) => pid),
-    ...lines.uncertain.map(({ pid }) => pid),
-  ])
-  const seen: Seen = new Map(
-    yield* Effect.forEach(pids, (pid) =>
-      Effect.map(descriptorsOf(wanted, pid), (descriptors) => [pid, descriptors] as const),
-    ),
-  )
-  const ofPid = (pid: number) => Option.flatten(Option.fromNullishOr(seen.get(pid)))
-  const hasIndex = (pid: number) => Option.map(ofPid(pid), (them) => them.some(({ of }) => of === "index"))
-  const locks = settle(lines, hasIndex)
-  const bootSeconds = Number(/^btime (\d+)$/m.exec(yield* read("/proc/stat"))?.[1])
-  const found = yield* Effect.forEach(
-    pids,
-    Effect.fnUntraced(function* (pid) {
-      const descriptors = Option.getOrElse(ofPid(pid), () => [])
-      const has = hasOf(pid, descriptors, locks)
-      if (Option.isNone(has)) return []
-      const flags = descriptors.filter(({ of }) => of === "database")
-      const started = (bootSeconds + startTicks(yield* read(`/proc/${pid}/stat`)) / ticksPerSecond) * 1000
-      const it: Process = {
+/** What a process is, whatever it has open. */
+const processOf = Effect.fnUntraced(function* (pid: number, bootSeconds: number) {
+  const started = (bootSeconds + startTicks(yield* read(`/proc/${pid}/stat`)) / ticksPerSecond) * 1000
+  const runningSince = Number.isFinite(started) ? Option.some(Math.round(started)) : Option.none()
+  return { pid, ...(yield* commandOf(pid)), runningSince }
+})
+
+/** The users of one database, among the processes that were seen. */
+const usersOf = (wanted: Wanted, table: Table, seen: Seen) => {
+  const lines = linesOf(wanted.index === undefined ? "" : table, wanted.index ?? "", process.pid)
+  const ofPid = (pid: number) =>
+    Option.map(Option.flatten(Option.fromNullishOr(seen.get(pid))), (its) => its.get(wanted) ?? [])
+  const locks = settle(lines, (pid) => Option.map(ofPid(pid), (them) => them.some(({ of }) => of === "index")))
+  return [...seen.keys()].flatMap((pid) => {
+    const descriptors = Option.getOrElse(ofPid(pid), () => [])
+    const has = hasOf(pid, descriptors, locks)
+    if (Option.isNone(has)) return []
+    const flags = descriptors.filter(({ of }) => of === "database")
+    return [
+      {
         pid,
-        ...(yield* commandOf(pid)),
         locks: locksOf(has.value === "unknown" ? locks.unknown : locks.certain, pid),
         mayWrite: flags.length === 0 || flags.some(({ mayWrite }) => mayWrite),
-        runningSince: Number.isFinite(started) ? Option.some(Math.round(started)) : Option.none(),
         has: has.value,
-      }
-      return [it]
+      },
+    ]
+  })
+}
+
+interface Question {
+  readonly file: DatabaseFile.DatabaseFile
+  /** Whether this process is looked at, too: it may have thousands of descriptors. */
+  readonly orThis: boolean
+}
+
+const walk = Effect.fnUntraced(function* (questions: ReadonlyArray<Question>) {
+  const fs = yield* FileSystem.FileSystem
+  const files = questions.map(({ file }) => file)
+  const sought = soughtOf(files, yield* mountsOf("self"))
+  const table = tableOf(yield* read("/proc/locks"))
+  const names = yield* Effect.orElseSucceed(fs.readDirectory("/proc"), () => [])
+  const locking = sought.all.flatMap(({ index }) => table.get(index?.split(":")[1] ?? "") ?? [])
+  const pids = new Set([...names.filter((name) => /^\d+$/.test(name)).map(Number), ...locking.map(({ pid }) => pid)])
+  // A line that is uncertain may become certain by what this process has open.
+  const isUncertain = ({ index }: Wanted) => linesOf(table, index ?? "", process.pid).uncertain.length > 0
+  if (!questions.some(({ orThis }) => orThis) && !sought.all.some(isUncertain)) pids.delete(process.pid)
+  const seen: Seen = new Map(
+    yield* Effect.forEach(pids, (pid) =>
+      Effect.map(descriptorsOf(sought, pid), (descriptors) => [pid, descriptors] as const),
+    ),
+  )
+  const users = sought.all.map((wanted) => usersOf(wanted, table, seen))
+  const bootSeconds = Number(/^btime (\d+)$/m.exec(yield* read("/proc/stat"))?.[1])
+  const known = new Map(
+    yield* Effect.forEach(new Set(users.flat().map(({ pid }) => pid)), (pid) =>
+      Effect.map(processOf(pid, bootSeconds), (it) => [pid, it] as const),
+    ),
+  )
+  return users.map((its) =>
+    its.flatMap(({ pid, ...use }): ReadonlyArray<Process> => {
+      const it = known.get(pid)
+      return it === undefined ? [] : [{ ...it, ...use }]
     }),
   )
-  return Option.some(found.flat())
+})
+
+const shared = SharedWalk.make(walk)
+
+const all = Effect.fnUntraced(function* (question: Question) {
+  const fs = yield* FileSystem.FileSystem
+  const isSeen = yield* Effect.orElseSucceed(fs.exists("/proc/self/fd"), () => false)
+  return isSeen ? Option.some(yield* shared(question)) : Option.none()
 })
 
 /**
@@ -150,14 +192,14 @@ export const using = (
   file: DatabaseFile.DatabaseFile,
 ): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> =>
   Effect.map(
-    all(file),
+    all({ file, orThis: false }),
     Option.map((them) => them.filter(({ pid }) => pid !== process.pid)),
   )
 
 /** The same with this process. */
 export const usingOrThis = (
   file: DatabaseFile.DatabaseFile,
-): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> => all(file)
+): Effect.Effect<Option.Option<ReadonlyArray<Process>>, never, FileSystem.FileSystem> => all({ file, orThis: true })
 
 /**
  * The other processes that hold a lock of the WAL now. None when the locks cannot be seen, or cannot be told from those of

@@ -74,6 +74,8 @@ const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: about(file)(logSync.lookForReplacement),
+    isReplaced: () => logSync.refusal()?.reason === "Replaced",
+    walStamp: logSync.stamp,
     opened: { path: target.path, identity, ...logSync.opened },
     resume: Effect.succeedNone,
     holder: Effect.succeedNone,

@@ -82,7 +82,7 @@ export interface DatabaseService {
   readonly durabilityLost: Effect.Effect<DurabilityError>
   /**
    * Waits until the file or its WAL is no longer the one that was opened, and succeeds with what changed. It is looked once a
-   * second, and before each checkpoint. Nothing is written, acknowledged, checkpointed or closed from then on.
+   * second while something is written, else every five, and before each checkpoint. Nothing is written, acknowledged, checkpointed or closed from then on.
    * https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
    */
   readonly replaced: Effect.Effect<DurabilityError>
@@ -94,6 +94,10 @@ export interface DatabaseService {
   readonly lockHolders: Effect.Effect<Option.Option<ReadonlyArray<LockHolder>>>
   /** Looks now whether the file or its WAL was replaced. @internal */
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
+  /** Whether `replaced` has succeeded; looks at nothing. @internal */
+  readonly isReplaced: () => boolean
+  /** Changes when the WAL is written, by whatever process; none where that cannot be told (`LogSync`). @internal */
+  readonly walStamp: () => LogSync.Stamp | undefined
   /** Which files were opened: for a second connection to them. @internal */
   readonly opened: DatabaseFile.OpenedFiles
   /** @internal */
@@ -234,6 +238,8 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
     lookForReplacement: about(file)(logSync.lookForReplacement),
+    isReplaced: () => logSync.refusal()?.reason === "Replaced",
+    walStamp: logSync.stamp,
     opened: { path: stored, identity, ...logSync.opened },
     resume: Effect.sync(() => {
       const cause = logSync.refusal()?.cause

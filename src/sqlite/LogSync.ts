@@ -8,14 +8,15 @@
  * writing into a file that has no name any more, and every commit succeeds and is lost.
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
-import { Clock, Context, Deferred, Effect, Metric, Option, Schedule, type Scope } from "effect"
-import { constVoid } from "effect/Function"
+import { Clock, Context, Deferred, Duration, Effect, Metric, Option, type Scope } from "effect"
+import { constUndefined, constVoid } from "effect/Function"
 import * as fs from "node:fs"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Batching from "./Batching.ts"
 import { DurabilityError } from "./Durability.ts"
 import type { Exposure } from "./Exposure.ts"
+import * as Pulse from "./Pulse.ts"
 
 /** The system call; another one stands in for it where a disk must fail, or be slow, on demand. */
 export class Fdatasync extends Context.Reference<(descriptor: number) => Effect.Effect<void, unknown>>(
@@ -27,6 +28,15 @@ export class Fdatasync extends Context.Reference<(descriptor: number) => Effect.
       }),
   },
 ) {}
+
+/** Changes when the WAL is written, by whatever process; two writes within a tick of the system's clock may have the same. */
+export interface Stamp {
+  readonly size: number
+  readonly mtimeMs: number
+}
+
+export const isSameStamp = (one: Stamp | undefined, other: Stamp | undefined): boolean =>
+  one !== undefined && other !== undefined && one.size === other.size && one.mtimeMs === other.mtimeMs
 
 export interface LogSync {
   /** Everything that was committed before this starts is on disk when it succeeds. */
@@ -41,12 +51,17 @@ export interface LogSync {
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
   /** Succeeds once a look, or a sync, has found one of them replaced. */
   readonly replaced: Effect.Effect<DurabilityError>
+  /** The stamp of the WAL now, a microsecond to ask; none where the system does not tell. */
+  readonly stamp: () => Stamp | undefined
   /** Which WAL was opened, and its index. */
   readonly opened: Pick<DatabaseFile.OpenedFiles, "wal" | "shm">
 }
 
 /** A second: what is acknowledged into a file without a name is bounded by it. */
-const lookInterval = "1 second"
+const lookInterval = Duration.seconds(1)
+
+/** Intervals between two looks while the WAL is not written: nothing is acknowledged then, and hundreds of databases may be idle. */
+const intervalsAtRest = 5
 
 /** So many waiters share one sync at most; the others wait for the next. */
 const mostWaiters = 16_384
@@ -55,6 +70,13 @@ const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
   description: "How long a sync of the log took",
   boundaries: [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
 })
+
+/** On Windows size and time may be those of the last close. */
+const stampOf = (descriptor: number): LogSync["stamp"] => {
+  if (process.platform === "win32") return constUndefined
+  const stat = Option.liftThrowable(() => fs.fstatSync(descriptor))
+  return () => Option.getOrUndefined(stat())
+}
 
 type Waiter = Deferred.Deferred<void, DurabilityError>
 
@@ -140,7 +162,18 @@ export const make = Effect.fnUntraced(function* (
     }),
   )
 
-  yield* lookForReplacement.pipe(Effect.schedule(Schedule.spaced(lookInterval)), Effect.forkScoped)
+  const fork = Effect.runForkWith(yield* Effect.context())
+  const stamp = stampOf(descriptor)
+  let looked: Stamp | undefined
+  let sinceLook = 0
+  yield* Pulse.every(lookInterval, () => {
+    const now = stamp()
+    if (++sinceLook < intervalsAtRest && isSameStamp(now, looked)) return
+    looked = now
+    sinceLook = 0
+    // A fiber only for what is found.
+    if (refusal?.reason !== "Replaced" && whatChanged() !== undefined) fork(lookForReplacement)
+  })
 
   // A sync under way would go to whatever gets the number of the descriptor next: that one is left open.
   yield* Effect.addFinalizer(() =>
@@ -166,6 +199,7 @@ export const make = Effect.fnUntraced(function* (
     },
     lookForReplacement,
     replaced: Deferred.await(replaced),
+    stamp,
     opened: { wal, ...(index === undefined ? {} : { shm: index }) },
   }
 })
@@ -178,6 +212,7 @@ export const none: LogSync = {
   resume: constVoid,
   lookForReplacement: Effect.succeedNone,
   replaced: Effect.never,
+  stamp: constUndefined,
   opened: {},
 }
 

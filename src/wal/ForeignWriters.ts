@@ -1,77 +1,103 @@
 /**
- * Notices what is written to the log by others, another process or a connection that tells nobody of its commits: by a
- * look, ten times a second (`NOOP`: no lock, about 15 microseconds). What it sees counts as commits from then on, up to a
- * tenth of a second after they were made.
+ * Notices what is written to the WAL by others, another process or a connection whose commits are not seen here. What it sees
+ * counts as commits from then on, up to a tenth of a second after they were made, the first after a long rest up to half a second.
  *
- * It also notices a writer that never pauses: every frame is copied, and the log grows all the same, because it starts
- * anew only when a write finds it wholly copied. Nothing from outside can hold that writer back; it is said once.
+ * Ten times a second, and twice a second once the WAL has not been written for half a minute, it asks the system whether it was
+ * written (`fstat`, a microsecond). Only then, and for a second after that, it looks at the WAL itself (`NOOP`: no lock, but a
+ * statement on the connection). So hundreds of idle databases cost next to nothing. `LongWal` judges what it sees.
  */
-import { Clock, Duration, Effect, Option, Ref, Schedule } from "effect"
-import { namesOf } from "../processes/Processes.ts"
+import { Clock, Duration, Effect, Option, Ref } from "effect"
+import { constVoid } from "effect/Function"
 import type { Database } from "../sqlite/Database.ts"
+import { isSameStamp, type Stamp } from "../sqlite/LogSync.ts"
+import * as Pulse from "../sqlite/Pulse.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { GuardedCheckpoint } from "./GuardedCheckpoint.ts"
+import * as LongWal from "./LongWal.ts"
 
-const lookInterval = Duration.millis(100)
+const beat = Duration.millis(100)
 
-/** A log of twice its bound, although it is copied, for so long: passes take milliseconds and had many chances by then. */
-const patience = Option.getOrThrow(Duration.toNanos(Duration.seconds(3)))
+/**
+ * How many looks follow a write: a second of them. A write within the same tick of the system's clock, 4 ms, may change nothing
+ * that the system tells, and whether the WAL grows needs more than one look.
+ */
+const looksAfterWrite = 10
+
+/** A WAL that was not written for so many beats rests: half a minute, which is longer than a program that is in use pauses. */
+const beatsToRest = 300
+
+/** Beats between two questions about a WAL that rests: what one writer can write in half a second is no burden to the bound. */
+const beatsAtRest = 5
+
+/** Beats between two looks at a WAL that is not written: another process may copy it, which half a minute late harms nothing. */
+const beatsBetweenLooks = 300
 
 export interface ForeignWritersOptions {
   readonly database: Database["Service"]
   readonly checkpoint: GuardedCheckpoint
-  /** The bound of the log; 0 = none. */
+  /** The bound of the WAL; 0 = none. */
   readonly maxFrames: number
 }
 
-interface Growing {
-  readonly since: bigint
-  readonly told: boolean
-}
+/** Says, beat by beat, when a look is due, to one waiter. A beat while nothing waits asks nothing. */
+const makeDue = Effect.fnUntraced(function* (stampNow: () => Stamp | undefined) {
+  let stamp: Stamp | undefined
+  let looksLeft = 0
+  let sinceLook = 0
+  let sinceWrite = 0
+  let wake = constVoid
+  const isDue = () => {
+    if (sinceWrite > beatsToRest && sinceWrite % beatsAtRest !== 0) return sinceLook >= beatsBetweenLooks
+    // Asked before the look: what is written meanwhile is seen at the next beat.
+    const now = stampNow()
+    if (!isSameStamp(now, stamp)) {
+      looksLeft = looksAfterWrite
+      sinceWrite = 0
+    }
+    stamp = now
+    return looksLeft > 0 || sinceLook >= beatsBetweenLooks
+  }
+  yield* Pulse.every(beat, () => {
+    if (wake === constVoid) return
+    sinceLook++
+    sinceWrite++
+    if (!isDue()) return
+    looksLeft--
+    sinceLook = 0
+    wake()
+  })
+  const wait = Effect.callback<void>((resume) => {
+    wake = () => {
+      wake = constVoid
+      resume(Effect.void)
+    }
+    return Effect.sync(() => {
+      wake = constVoid
+    })
+  })
+  return {
+    wait,
+    /** The look saw nothing, as the connection was not free: the next beat is due, too. */
+    again: () => {
+      looksLeft = Math.max(looksLeft, 1)
+    },
+  }
+})
 
 /** The loop; it ends only by interruption. */
 export const watch = Effect.fnUntraced(function* ({ checkpoint, database, maxFrames }: ForeignWritersOptions) {
   const clock = yield* Clock.Clock
   const seen = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
-  const growing = yield* Ref.make(Option.none<Growing>())
-
-  const tell = Effect.fnUntraced(function* (frames: WalFrames, since: bigint, now: bigint) {
-    const holders = Option.getOrElse(yield* database.lockHolders, () => [])
-    const writers = holders.filter(({ lock }) => lock === "write")
-    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint cannot bound the log"), {
-      outcome: "WriterBusy",
-      log_frames: frames.log,
-      checkpointed_frames: frames.checkpointed,
-      seconds: Number(now - since) / 1e9,
-      writers: writers.length === 0 ? "unknown" : namesOf(writers),
-      advice: "the writer never pauses; let it pause for a few milliseconds, or checkpoint by itself",
-    })
-  })
-
-  const judge = Effect.fnUntraced(function* (frames: WalFrames) {
-    const before = yield* Ref.get(growing)
-    const now = clock.monotonicTimeNanosUnsafe()
-    const grows = maxFrames > 0 && frames.log >= 2 * maxFrames && frames.log - frames.checkpointed < frames.log / 2
-    if (grows) {
-      const { since, told } = Option.getOrElse(before, (): Growing => ({ since: now, told: false }))
-      const isDue = !told && now - since >= patience
-      if (isDue) yield* tell(frames, since, now)
-      return yield* Ref.set(growing, Option.some({ since, told: told || isDue }))
-    }
-    if (Option.isNone(before)) return
-    // Below twice its bound it has started anew: what was seen before says nothing, unless it was said already.
-    if (frames.log >= (before.value.told ? maxFrames : 2 * maxFrames)) return
-    yield* Ref.set(growing, Option.none())
-    if (!before.value.told) return
-    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the log again"), { log_frames: frames.log })
-  })
+  const longWal = yield* LongWal.make({ database, maxFrames })
+  const due = yield* makeDue(database.walStamp)
 
   const look = Effect.gen(function* () {
+    yield* due.wait
     const frames = yield* checkpoint.look
-    if (Option.isNone(frames)) return
+    if (Option.isNone(frames)) return due.again()
     const { log } = yield* Ref.getAndSet(seen, frames.value)
     if (frames.value.log > 0 && frames.value.log !== log) database.exposure.committed(clock, false)
-    yield* judge(frames.value)
+    yield* longWal.saw(frames.value)
   })
-  return yield* Effect.schedule(Effect.catchCause(look, checkpoint.failed), Schedule.spaced(lookInterval))
-})
+  return yield* Effect.forever(Effect.catchCause(look, checkpoint.failed))
+}, Effect.scoped)

@@ -288,9 +288,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     start: named(lock.withPermit(start)),
     setInterval: (input: Duration.Input) => named(lock.withPermit(setInterval(input))),
     last: checkpoint.last,
-    observed: Effect.gen(function* () {
-      const isRunning = Option.isSome(yield* Ref.get(running))
-      return { ...(yield* checkpoint.observed), interval: isRunning ? yield* Ref.get(interval) : Duration.zero }
-    }),
+    observed: Effect.map(checkpoint.observed, (it) => ({
+      ...it,
+      interval: Option.isSome(Ref.getUnsafe(running)) ? Ref.getUnsafe(interval) : Duration.zero,
+    })),
   }
 })

@@ -20,6 +20,7 @@ import { checkpoints } from "./checkpoints.ts"
 import { contention } from "./contention.ts"
 import { durableWrites, writesOverhead } from "./durableWrites.ts"
 import { idleGuards } from "./idleGuards.ts"
+import { manyDatabases } from "./manyDatabases.ts"
 import { here, rounds, values } from "./options.ts"
 import { pages } from "./pages.ts"
 
@@ -37,6 +38,7 @@ const results = {
   writes: durableWrites(),
   overhead: writesOverhead(),
   idleGuards: idleGuards(),
+  manyDatabases: await manyDatabases(),
   dashboards: pages(),
   beside: await beside(),
 }
@@ -46,5 +48,6 @@ const isSound =
   results.collected.every(({ results }) => results.every(([, { sound }]) => sound)) &&
   results.contention.every(({ sound }) => sound) &&
   results.writes.every(({ results }) => results.every(({ sound }) => sound)) &&
+  results.manyDatabases.every(({ exitCode, failedSteps }) => exitCode === 0 && failedSteps === 0) &&
   results.beside.every(({ sound }) => sound)
 if (!isSound) process.exitCode = 1

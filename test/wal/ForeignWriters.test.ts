@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, identity, Layer, Option, Ref } from "effect"
+import { type Duration, Effect, identity, Layer, Option, Ref } from "effect"
+import { constUndefined } from "effect/Function"
 import { TestClock } from "effect/testing"
 import type { Process } from "../../src/processes/Processes.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
+import type { Stamp } from "../../src/sqlite/LogSync.ts"
 import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
@@ -32,12 +34,14 @@ const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
       ),
   })
 
-const others = (processes: ReadonlyArray<Process>) =>
+/** What the system tells of the WAL: by default nothing, so that it is looked at at each beat. */
+const others = (processes: ReadonlyArray<Process>, walStamp: () => Stamp | undefined) =>
   Layer.effect(
     Database,
     Effect.map(Database, (database) => ({
       ...database,
       syncFile: Effect.void,
+      walStamp,
       others: Effect.succeedSome(processes),
       lockHolders: Effect.succeedSome(processes.map(({ command, pid }) => ({ pid, command, lock: "write" as const }))),
     })),
@@ -45,12 +49,22 @@ const others = (processes: ReadonlyArray<Process>) =>
 
 const guarded = (
   log: Ref.Ref<WalFrames>,
-  { leaves = 0, processes = [] }: { leaves?: number; processes?: Parameters<typeof others>[0] } = {},
+  {
+    leaves = 0,
+    processes = [],
+    stamp = constUndefined,
+    checkpointer = foreign(log, leaves),
+  }: {
+    leaves?: number
+    processes?: ReadonlyArray<Process>
+    stamp?: () => Stamp | undefined
+    checkpointer?: Layer.Layer<Checkpointer>
+  } = {},
 ) =>
   WalGuard.layer({ interval: "1 hour", maxFrames: 1000, writers: "elsewhere" }).pipe(
     Layer.provideMerge(LatencyWindow.layer()),
-    Layer.provideMerge(foreign(log, leaves)),
-    Layer.provideMerge(others(processes)),
+    Layer.provideMerge(checkpointer),
+    Layer.provideMerge(others(processes, stamp)),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
   )
@@ -132,6 +146,79 @@ describe("a log that other processes write", () => {
         }
         expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
+    }),
+  )
+
+  it.effect("that is long, wholly copied and idle is said to be so once, and never to be out of reach", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        const { file } = yield* Database
+        yield* Ref.set(log, { log: 125_933, checkpointed: 0 })
+        yield* TestClock.adjust("2 minutes")
+        expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
+        const said = yield* logged("wal_checkpoint left a long log")
+        expect(said.map(({ level }) => level)).toEqual(["Info"])
+        expect(said[0]?.fields).toMatchObject({ log_frames: 125_933, checkpointed_frames: 125_933 })
+        expect(said[0]?.fields["advice"]).toContain(`seawall checkpoint --mode truncate ${file}`)
+        // The next writes start it anew, and leave it long again.
+        yield* Ref.set(log, { log: 10, checkpointed: 0 })
+        yield* TestClock.adjust("10 seconds")
+        yield* Ref.set(log, { log: 130_000, checkpointed: 0 })
+        yield* TestClock.adjust("1 minute")
+        expect(yield* logged("wal_checkpoint left a long log")).toHaveLength(1)
+        expect(yield* logged("wal_checkpoint bounds the log again")).toEqual([])
+      }).pipe(Effect.provide(guarded(log, { processes: [writer] })))
+    }),
+  )
+
+  it.effect("that grew once, long and copied, is not out of reach: it takes a writer that goes on", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      yield* Effect.gen(function* () {
+        yield* Ref.set(log, { log: 5000, checkpointed: 0 })
+        for (let burst = 0; burst < 5; burst++) {
+          yield* TestClock.adjust("20 seconds")
+          yield* Ref.update(log, (now) => ({ ...now, log: now.log + 100 }))
+        }
+        expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
+        for (let second = 0; second < 4; second++) {
+          yield* Ref.update(log, (now) => ({ ...now, log: now.log + 100 }))
+          yield* TestClock.adjust("1 second")
+        }
+        expect(yield* logged("wal_checkpoint cannot bound the log")).toHaveLength(1)
+      }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
+    }),
+  )
+
+  it.effect("is looked at ten times a second for a second after a write, and else twice a minute", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
+      const looks = yield* Ref.make(0)
+      let mtimeMs = 0
+      const counting = Layer.effect(
+        Checkpointer,
+        Effect.map(Checkpointer, (it) => ({
+          ...it,
+          frames: Effect.andThen(
+            Ref.update(looks, (n) => n + 1),
+            it.frames,
+          ),
+        })),
+      ).pipe(Layer.provide(foreign(log, 0)))
+      const looksIn = (duration: Duration.Input) => Effect.andThen(TestClock.adjust(duration), Ref.getAndSet(looks, 0))
+      yield* Effect.gen(function* () {
+        expect(yield* looksIn("1 second")).toBe(10) // the first sight of it counts as a write
+        expect(yield* looksIn("1 minute")).toBe(2)
+        mtimeMs = 1
+        expect(yield* looksIn("1 second")).toBe(10)
+        expect(yield* looksIn("20 seconds")).toBe(0)
+        const { exposure } = yield* Database
+        mtimeMs = 2
+        yield* Ref.set(log, { log: 10, checkpointed: 0 })
+        yield* TestClock.adjust("100 millis")
+        expect(exposure.isExposed()).toBe(true)
+      }).pipe(Effect.provide(guarded(log, { stamp: () => ({ size: 0, mtimeMs }), checkpointer: counting })))
     }),
   )
 

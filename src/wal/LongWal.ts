@@ -1,0 +1,104 @@
+/**
+ * Says why a WAL that others write stays long although it is copied, and says each of the two reasons once:
+ *
+ * - It grows: a writer that never pauses never finds it wholly copied, and starts it anew only then. Nothing from outside can
+ *   hold that writer back.
+ * - It rests: all of it is in the database, and the file keeps its size until it is emptied. Nothing is wrong with that.
+ *
+ * Judges what `ForeignWriters` sees, and asks nothing of SQLite.
+ */
+import { Clock, Duration, Effect, Option, Ref } from "effect"
+import { namesOf } from "../processes/Processes.ts"
+import type { Database } from "../sqlite/Database.ts"
+import { command } from "../sqlite/ShellCommand.ts"
+import type { WalFrames } from "./Checkpoint.ts"
+
+const nanosOf = (duration: Duration.Duration) => Option.getOrThrow(Duration.toNanos(duration))
+
+/** A WAL of twice its bound that grows for so long, although it is copied: passes take milliseconds and had many chances by then. */
+const patience = nanosOf(Duration.seconds(3))
+
+/** A WAL that has not grown for so long rests: a writer that pauses for a fraction of it lets the WAL start anew. */
+const rest = nanosOf(Duration.seconds(2))
+
+/** A WAL of twice its bound or more. */
+interface Long {
+  /** Since when it has grown without a rest, and how long it was then. */
+  readonly since: bigint
+  readonly from: number
+  /** How long it is, and when it last grew. */
+  readonly frames: number
+  readonly grewAt: bigint
+  /** Whether it was said that nothing can bound it. */
+  readonly told: boolean
+}
+
+export interface LongWalOptions {
+  readonly database: Database["Service"]
+  /** The bound of the WAL; 0 = none. */
+  readonly maxFrames: number
+}
+
+export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWalOptions) {
+  const clock = yield* Clock.Clock
+  const long = yield* Ref.make(Option.none<Long>())
+  /** The longest WAL of which it was said that it rests. */
+  const toldResting = yield* Ref.make(0)
+
+  const tellGrowing = Effect.fnUntraced(function* (frames: WalFrames, since: bigint, now: bigint) {
+    const holders = Option.getOrElse(yield* database.lockHolders, () => [])
+    const writers = holders.filter(({ lock }) => lock === "write")
+    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint cannot bound the log"), {
+      outcome: "WriterBusy",
+      log_frames: frames.log,
+      checkpointed_frames: frames.checkpointed,
+      seconds: Number(now - since) / 1e9,
+      writers: writers.length === 0 ? "unknown" : namesOf(writers),
+      advice: "the writer never pauses; let it pause for a few milliseconds, or checkpoint by itself",
+    })
+  })
+
+  /** Once, and once more of a WAL twice as long. */
+  const tellResting = Effect.fnUntraced(function* (frames: WalFrames) {
+    if (frames.log < 2 * (yield* Ref.get(toldResting))) return
+    yield* Ref.set(toldResting, frames.log)
+    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint left a long log"), {
+      log_frames: frames.log,
+      checkpointed_frames: frames.checkpointed,
+      advice: `all of it is in the database and nothing writes; the next write starts it anew, and this makes the file short now: ${command("seawall checkpoint --mode truncate", database.file)}`,
+    })
+  })
+
+  const stillLong = Effect.fnUntraced(function* (frames: WalFrames, before: Option.Option<Long>) {
+    const now = clock.monotonicTimeNanosUnsafe()
+    const found: Long = { since: now, from: frames.log, frames: frames.log, grewAt: now, told: false }
+    if (Option.isNone(before)) return yield* Ref.set(long, Option.some(found))
+    const { told, ...last } = before.value
+    // Shorter, it started anew since the last look: what was seen before says nothing.
+    if (frames.log < last.frames) return yield* Ref.set(long, Option.some({ ...found, told }))
+    const hasRested = now - last.grewAt >= rest
+    if (frames.log === last.frames) {
+      if (hasRested && frames.checkpointed === frames.log) yield* tellResting(frames)
+      return
+    }
+    const { from, since } = hasRested ? { from: last.frames, since: now } : last
+    const isDue = !told && frames.log > from && now - since >= patience
+    if (isDue) yield* tellGrowing(frames, since, now)
+    yield* Ref.set(long, Option.some({ since, from, frames: frames.log, grewAt: now, told: told || isDue }))
+  })
+
+  return {
+    /** What was just seen of the WAL. */
+    saw: Effect.fnUntraced(function* (frames: WalFrames) {
+      const before = yield* Ref.get(long)
+      const isCopied = frames.log - frames.checkpointed < frames.log / 2
+      if (maxFrames > 0 && frames.log >= 2 * maxFrames && isCopied) return yield* stillLong(frames, before)
+      if (Option.isNone(before)) return
+      // Below twice its bound it has started anew; once it was said, only below its bound is it bounded again.
+      if (frames.log >= (before.value.told ? maxFrames : 2 * maxFrames)) return
+      yield* Ref.set(long, Option.none())
+      if (!before.value.told) return
+      yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the log again"), { log_frames: frames.log })
+    }),
+  }
+})
