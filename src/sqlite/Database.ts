@@ -22,7 +22,7 @@ import * as Autocheckpoint from "./Autocheckpoint.ts"
 import { about, DatabaseName } from "./DatabaseName.ts"
 import { DatabaseOpenError, fromNative, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import { locate } from "./DatabasePath.ts"
-import { type Durability, DurabilityError } from "./Durability.ts"
+import { type Durability, DurabilityError, syncsOf } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import * as LogSync from "./LogSync.ts"
@@ -146,6 +146,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
     const detail = `expected cacheSizeKib to be a whole number above 0, got ${cacheSizeKib}`
     return yield* new DatabaseOpenError({ file, reason: "PragmaRefused", detail })
   }
+  const syncs = syncsOf[durability]
   const before = yield* locate({ ...options, oneName: options.requireWal === true })
   const typed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     self.pipe(
@@ -200,7 +201,7 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   }
   if (!readOnly) {
     yield* settle("journal_mode", "WAL", "wal", "WalRefused")
-    yield* settle("synchronous", durability === "normal" ? "NORMAL" : "FULL", durability === "normal" ? 1 : 2)
+    yield* settle("synchronous", syncs.synchronous.name, syncs.synchronous.value)
   }
   const target = DatabaseFile.resolve(file)
   const identity = target.found?.identity ?? "gone"
@@ -217,13 +218,13 @@ const make = Effect.fnUntraced(function* (options: DatabaseOptions) {
   /** Whether a guard has turned autocheckpoint off, and checkpoints instead. */
   let isGuarded = false
   const client = yield* SafeClient.make(driver, {
-    everyCommitSyncs: durability !== "normal",
+    everyCommitSyncs: syncs.byConnection,
     isGuarded: () => isGuarded,
     committed: exposure.committed,
     refusal: logSync.refusal,
   })
   const { gate, holder, sql } = client
-  const { quiesce, writer } = yield* Writer.make({ client, durability, file, logSync })
+  const { quiesce, writer } = yield* Writer.make({ client, file, logSync, unsynced: syncs.byWriter })
   const quiesceOnce = about(file)(Effect.asVoid(yield* Effect.cached(Shutdown.step("drain writes", quiesce))))
   yield* Effect.addFinalizer(() => quiesceOnce)
   const version = yield* typed(Effect.suspend(() => driver.executeValuesUnprepared("SELECT sqlite_version()", [])))

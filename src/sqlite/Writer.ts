@@ -11,7 +11,6 @@
 import { Clock, Context, Effect, Exit, Fiber, Metric } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Batching from "./Batching.ts"
-import type { Durability } from "./Durability.ts"
 import type { LogSync } from "./LogSync.ts"
 import { copied, isPlain } from "./Parameters.ts"
 import { isInsideTransaction, type Row, type SafeClient } from "./SafeClient.ts"
@@ -71,15 +70,15 @@ const metrics = () => ({
 export interface WriterOptions {
   readonly client: Pick<SafeClient, "sql" | "awaited" | "part" | "commit" | "execute" | "executeAnew" | "isOpenAfter">
   readonly logSync: Pick<LogSync, "durable" | "refusal">
-  readonly durability: Durability
+  /** Whether it commits without a sync, and syncs the WAL itself before it acknowledges. */
+  readonly unsynced: boolean
   /** What its spans are about. */
   readonly file: string
 }
 
 /** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
-export const make = Effect.fnUntraced(function* ({ client, durability, file, logSync }: WriterOptions) {
+export const make = Effect.fnUntraced(function* ({ client, file, logSync, unsynced }: WriterOptions) {
   const { awaited, sql } = client
-  const unsynced = durability === "durable"
   const { batchSize, commitSeconds, queueDepth } = metrics()
   const traces = WriteTrace.make(file, yield* Clock.Clock)
 

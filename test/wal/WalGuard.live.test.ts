@@ -1,19 +1,21 @@
 /** The guard with its real thread, real files and other programs. Real time, and waits for the event. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Scope } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import * as fs from "node:fs"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { say } from "../../src/sqlite/SqliteVersion.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { type WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import type { WalGuardOptions } from "../../src/wal/WalGuard.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { sizeOf } from "../support/files.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
-const opened = Effect.fnUntraced(function* (options: WalGuardOptions) {
+const opened = Effect.fnUntraced(function* (
+  options: WalGuardOptions & Pick<GuardedDatabase.GuardedDatabaseOptions, "checkpoints">,
+) {
   const folder = yield* temporaryFolder
   const file = `${folder}/test.db`
   const scope = yield* Scope.make()
@@ -145,4 +147,39 @@ describe("a guard with a thread", () => {
       expect(yield* inside(Effect.flatMap(Shutdown.Shutdown, ({ failures }) => failures))).toEqual([])
     }).pipe(Effect.scoped),
   )
+})
+
+describe("the file that a huge transaction leaves", () => {
+  const megabyte = 1_000_000
+  const shrinks = (file: string) =>
+    sizeOf(`${file}-wal`).pipe(
+      Effect.tap(() => Effect.sleep("20 millis")),
+      Effect.repeat({ until: (bytes) => bytes < 20 * megabyte }),
+      Effect.timeout("30 seconds"),
+    )
+
+  for (const checkpoints of ["thread", "inline"] as const) {
+    it.live(
+      `is cut when nothing is written for an interval, and after some intervals when something is: ${checkpoints}`,
+      () =>
+        Effect.gen(function* () {
+          const { close, file, sql, write } = yield* opened({ interval: "300 millis", checkpoints })
+          const huge = sql.withTransaction(Effect.repeat(write(megabyte), { times: 110 }))
+          yield* huge
+          expect(yield* sizeOf(`${file}-wal`)).toBeGreaterThan(100 * megabyte)
+          yield* shrinks(file)
+          const writing = yield* write(100).pipe(
+            Effect.andThen(Effect.sleep("5 millis")),
+            Effect.forever,
+            Effect.forkChild,
+          )
+          yield* huge
+          yield* shrinks(file)
+          yield* Fiber.interrupt(writing)
+          const [sum] = yield* sql.unsafe<{ n: number }>("SELECT count(*) AS n FROM t WHERE length(text) = 1000000")
+          expect(sum?.n).toBe(222)
+          yield* close
+        }).pipe(Effect.scoped),
+    )
+  }
 })
