@@ -58,6 +58,7 @@ export const scripted = (script: Script = () => ({})) =>
         run: (mode) => Checkpoint.whole(run(mode), mode, Effect.succeedNone),
         withTurn: identity,
         frames: Effect.succeedNone,
+        lengthen: () => Effect.succeedNone,
         concurrent: Effect.succeed(false),
       }).pipe(Context.add(Recording, recording))
     }),

@@ -38,6 +38,8 @@ export interface Attached {
   readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** One checkpoint. None when there is no thread any more. */
   readonly run: (mode: CheckpointMode) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
+  /** Gives the WAL's file room for so many frames, and answers for how many there is now. None when there is no thread. */
+  readonly lengthen: (frames: number) => Effect.Effect<Option.Option<number>, unknown>
   /** Whether there is a thread, or can be. */
   readonly exists: Effect.Effect<boolean>
   /** Whether a checkpoint would have to wait until the thread has started; none is under way then. */
@@ -223,7 +225,19 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     }
     const withTurn: Attached["withTurn"] = (self) =>
       Effect.flatMap(exists, (shared) => (shared ? turn.withPermit(self) : self))
-    return { withTurn, run: (mode: CheckpointMode) => run(files, mode), exists, isStarting } satisfies Attached
+    /** A step of no importance: what keeps it from being done is said by the next checkpoint. */
+    const lengthen = Effect.fnUntraced(function* (frames: number) {
+      const alive = Option.filter(yield* Ref.get(thread), ({ hasStarted }) => hasStarted())
+      if (Option.isNone(alive) || Option.isSome(yield* Ref.get(underWay))) return Option.none()
+      return Option.some(yield* alive.value.client.Lengthen({ files, frames }))
+    })
+    return {
+      withTurn,
+      run: (mode: CheckpointMode) => run(files, mode),
+      lengthen,
+      exists,
+      isStarting,
+    } satisfies Attached
   })
   return { attach }
 }

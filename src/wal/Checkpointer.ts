@@ -28,6 +28,11 @@ export class Checkpointer extends Context.Service<
     readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Frames in the log now; moves nothing. None when that is not known. */
     readonly frames: Effect.Effect<Option.Option<Checkpoint.WalFrames>>
+    /**
+     * Gives the file of the WAL room for so many frames before commits need it, because a sync of a file that grows costs more;
+     * answers for how many there is room now, none where that is not done. Runs `withTurn`, and with writers held back.
+     */
+    readonly lengthen: (frames: number) => Effect.Effect<Option.Option<number>, unknown>
     /** Whether writers go on while a checkpoint runs. */
     readonly concurrent: Effect.Effect<boolean>
   }
@@ -53,6 +58,7 @@ export class Checkpointer extends Context.Service<
           run: (mode) => named(Checkpoint.whole(run(mode), mode, lockHolders)),
           withTurn: identity,
           frames: named(framesOf(sql, version)),
+          lengthen: () => Effect.succeedNone,
           concurrent: Effect.succeed(false),
         }
       }),

@@ -14,7 +14,7 @@ const firstPageMillis = 0.015
 const remembered = 8
 
 /** What writers may wait for at the length at which the WAL is to start anew: less than a commit with a sync of its own may take. */
-const shortestMillis = 5
+export const shortestMillis = 5
 
 /** What they may wait for at its hard length: as long as SQLite's own checkpoint of a thousand frames may take on a busy disk. */
 const longestMillis = 100

@@ -29,8 +29,8 @@ const beatsToRest = 300
 /** Beats between two questions about a WAL that rests: what one writer can write in half a second is no burden to the bound. */
 const beatsAtRest = 5
 
-/** Beats between two looks at a WAL that is not written: another process may copy it, which half a minute late harms nothing. */
-const beatsBetweenLooks = 300
+/** Beats between two looks at a WAL that is not written: another process may copy it, which a minute late harms nothing. */
+const beatsBetweenLooks = 600
 
 export interface ForeignWritersOptions {
   readonly database: Database["Service"]

@@ -43,6 +43,7 @@ const make = Effect.fnUntraced(function* (database: Database["Service"]) {
     run: (mode) => named(whole(run(mode), mode, database.lockHolders)),
     withTurn: thread.withTurn,
     frames: named(frames),
+    lengthen: thread.lengthen,
     concurrent: thread.exists,
   })
 })

@@ -14,6 +14,7 @@ import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
 import * as FlushCost from "./FlushCost.ts"
 import { type GuardedCheckpoint, lookBound } from "./GuardedCheckpoint.ts"
+import * as WalRoom from "./WalRoom.ts"
 
 /** 4000 frames: 16 MB at the default page size; recovery after a kill stays far below a second. */
 export const defaultMaxFrames = 4000
@@ -58,6 +59,7 @@ export interface WalBoundOptions {
 export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
   const cost = FlushCost.make()
+  const room = WalRoom.make({ database, checkpointer, maxFrames })
   let seen = 0
   let syncing: Fiber.Fiber<void> | undefined
 
@@ -115,6 +117,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   const shorten = Effect.gen(function* () {
     const concurrent = yield* checkpointer.concurrent
     yield* checkpoint.lookForOthers
+    let previous = Infinity
     for (let passes = 0; passes < mostPasses; passes++) {
       const looked = yield* checkpoint.look
       if (Option.isNone(looked)) return yield* heldUp(lookBound)
@@ -122,7 +125,11 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
       if (backlogOf(frames) === 0) return
       const isLong = concurrent && frames.log >= maxFrames
       const budget = FlushCost.budgetMillis(frames.log, maxFrames)
-      if (isLong && cost.predict(backlogOf(frames)) <= budget) return yield* flush(budget)
+      // What another pass would still halve is not worth a longer wait.
+      const isSettled = backlogOf(frames) > previous / 2
+      const affordable = isSettled ? budget : FlushCost.shortestMillis
+      if (isLong && cost.predict(backlogOf(frames)) <= affordable) return yield* flush(budget)
+      previous = backlogOf(frames)
       const done = yield* isLong ? braking(frames, pass(frames)) : pass(frames)
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
@@ -150,6 +157,8 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     seen = database.exposure.commits()
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return yield* heldUp(lookBound)
+    if (room.isNeeded(frames.value.log) && (yield* checkpointer.concurrent))
+      yield* checkpoint.withTurn(Effect.uninterruptible(room.make(frames.value.log)))
     if (yield* tooLong(frames.value)) {
       yield* checkpoint.withTurn(shorten)
     }

@@ -15,8 +15,9 @@ import * as Layer from "effect/Layer"
 import * as RcMap from "effect/RcMap"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Scope from "effect/Scope"
+import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
-import { areThere, type OpenedFiles } from "../files/DatabaseFile.ts"
+import { areThere, type OpenedFiles, walHeaderBytes } from "../files/DatabaseFile.ts"
 import { nativeReason } from "../sqlite/NativeError.ts"
 import { CheckpointError } from "./Checkpoint.ts"
 import { runOn } from "./Checkpointer.ts"
@@ -44,6 +45,40 @@ const configure = Effect.fnUntraced(function* (sql: SqliteClient.SqliteClient) {
   yield* sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1")
 })
 
+/** SQLite writes a frame where the last one ended: a header and a page. https://www.sqlite.org/fileformat.html#walformat */
+const frameHeaderBytes = 24
+
+/**
+ * Zeros behind the end of the file. While this connection holds the writer lock nobody appends a frame there, and zeros are no
+ * frame: their salts are not those of the header. An empty WAL is left alone, it begins with its header.
+ */
+const fill = Effect.fnUntraced(function* (wal: string, length: number) {
+  const open = yield* Effect.acquireRelease(
+    Effect.try(() => fs.openSync(wal, "r+")),
+    // Synced without waiting for it: writers go on, and what they write meanwhile lies before the new end.
+    (descriptor) => Effect.sync(() => fs.fdatasync(descriptor, () => fs.closeSync(descriptor))),
+  )
+  return yield* Effect.try(() => {
+    const { size } = fs.fstatSync(open)
+    const zeros = Buffer.alloc(size < walHeaderBytes ? 0 : Math.max(0, length - size))
+    return size + fs.writeSync(open, zeros, 0, zeros.length, size)
+  })
+}, Effect.scoped)
+
+const lengthenOn = (sql: SqliteClient.SqliteClient, files: OpenedFiles) =>
+  Effect.fnUntraced(function* (frames: number) {
+    const connection = yield* sql.reserve
+    const execute = (text: string) => connection.executeValuesUnprepared(text, [])
+    const [size] = yield* execute("PRAGMA page_size")
+    const frameBytes = frameHeaderBytes + Number(size?.[0])
+    const end = yield* Effect.acquireUseRelease(
+      execute("BEGIN IMMEDIATE"),
+      () => fill(`${files.path}-wal`, walHeaderBytes + frames * frameBytes),
+      () => Effect.ignore(execute("ROLLBACK")),
+    )
+    return Math.floor((end - walHeaderBytes) / frameBytes)
+  }, Effect.scoped)
+
 /** The first statement opens the WAL: until then a connection to the wrong file can be closed. */
 const connect = Effect.fnUntraced(function* (files: OpenedFiles) {
   yield* stillThere(files)
@@ -61,7 +96,7 @@ const connect = Effect.fnUntraced(function* (files: OpenedFiles) {
   yield* configure(sql)
   yield* stillThere(files)
   mayClose = true
-  return runOn(sql)
+  return { run: runOn(sql), lengthen: lengthenOn(sql, files) }
 })
 
 /** The key of a connection, and what it leads to. */
@@ -81,10 +116,20 @@ const handlers = CheckpointRpcs.toLayer(
       Run: Effect.fnUntraced(function* ({ files, mode }) {
         const failed = (cause: unknown) =>
           new CheckpointError({ mode, reason: cause instanceof Replaced ? "Replaced" : nativeReason(cause), cause })
-        const run = yield* Effect.mapError(connection(files), failed)
+        const { run } = yield* Effect.mapError(connection(files), failed)
         yield* Effect.mapError(stillThere(files), failed)
         return yield* run(mode)
       }, Effect.scoped),
+      Lengthen: Effect.fnUntraced(
+        function* ({ files, frames }) {
+          const { lengthen } = yield* connection(files)
+          yield* stillThere(files)
+          return yield* lengthen(frames)
+        },
+        Effect.scoped,
+        Effect.catchDefect(Effect.fail),
+        Effect.mapError((cause) => new CheckpointError({ mode: "PASSIVE", reason: nativeReason(cause), cause })),
+      ),
       Close: (files) => RcMap.invalidate(connections, keyOf(files)),
     }
   }),

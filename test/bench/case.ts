@@ -37,6 +37,8 @@ export interface Case {
   readonly rate: number
   readonly seconds: number
   readonly intervalSeconds: number
+  /** Whether the open loop sleeps until a commit is due; default it asks again at each turn, and uses all of its core. */
+  readonly sleeps?: boolean
   /** A foreign reader that holds its snapshot from one second of the run to another. */
   readonly reader?: readonly [from: number, to: number]
   /** Figures of parts of the run, in seconds from its start. */
@@ -218,7 +220,7 @@ const measure = Effect.fnUntraced(function* (it: Case) {
   for (let n = 0; ; n++) {
     const due = it.rate === 0 ? performance.now() : start + (n * 1000) / it.rate
     if (performance.now() - start >= it.seconds * 1000) break
-    while (performance.now() < due) yield* turn
+    while (performance.now() < due) yield* it.sleeps === true ? Effect.sleep("1 millis") : turn
     random = (random * 1103515245 + 12345) % 2147483648
     yield* subject.commit(1 + (random % it.rows))
     commits.push({ at: due - start, millis: performance.now() - due })

@@ -59,8 +59,10 @@ const conditions = (): ReadonlyArray<Condition> => {
     { name: "busy disk, 2000/s", plan: calm, beside: diskHog },
     { name: "busy disk, 10000/s", plan: fast, beside: diskHog },
     { name: "two busy loops, 10000/s", plan: fast, beside: busyLoops },
-    { name: "one core, 5000/s", plan: { ...base, rate: 5_000 }, under: ["taskset", "-c", "0"] },
-    ...(quota === undefined ? [] : [{ name: "half a core, 1000/s", plan: { ...base, rate: 1_000 }, under: quota }]),
+    { name: "one core, 5000/s", plan: { ...base, rate: 5_000, sleeps: true }, under: ["taskset", "-c", "0"] },
+    ...(quota === undefined
+      ? []
+      : [{ name: "half a core, 1000/s", plan: { ...base, rate: 1_000, sleeps: true }, under: quota }]),
     ...slower(2),
     ...slower(20),
     {

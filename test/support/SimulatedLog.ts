@@ -121,6 +121,7 @@ export const layer = (behaviour: Behaviour) =>
         run: (mode) => Checkpoint.whole(run(mode), mode, Effect.succeedSome([pinnedReader])),
         frames,
         withTurn: identity,
+        lengthen: () => Effect.succeedNone,
         concurrent: Effect.succeed(true),
       }).pipe(
         Context.add(SimulatedLog, {

@@ -49,6 +49,7 @@ describe("a guarded database in one layer", () => {
           Effect.succeed({
             withTurn: identity,
             run: () => Effect.succeedNone,
+            lengthen: () => Effect.succeedNone,
             exists: Effect.succeed(true),
             isStarting: Effect.succeed(false),
           }),

@@ -1,9 +1,12 @@
 /** The guard with its real thread, real files and other programs. Real time, and waits for the event. */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import * as fs from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Database } from "../../src/sqlite/Database.ts"
+import * as LogFile from "../../src/sqlite/outside/LogFile.ts"
 import { say } from "../../src/sqlite/SqliteVersion.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import type { WalGuardOptions } from "../../src/wal/WalGuard.ts"
@@ -14,7 +17,7 @@ import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 const opened = Effect.fnUntraced(function* (
-  options: WalGuardOptions & Pick<GuardedDatabase.GuardedDatabaseOptions, "checkpoints">,
+  options: WalGuardOptions & Pick<GuardedDatabase.GuardedDatabaseOptions, "checkpoints" | "durability">,
 ) {
   const folder = yield* temporaryFolder
   const file = `${folder}/test.db`
@@ -182,4 +185,33 @@ describe("the file that a huge transaction leaves", () => {
         }).pipe(Effect.scoped),
     )
   }
+})
+
+describe("the file of the WAL where each commit is synced", () => {
+  it.live("has its length before commits need it, and what a crash would leave of it is whole", () =>
+    Effect.gen(function* () {
+      const { close, file, folder, sql, write } = yield* opened({ durability: "full", interval: "1 hour" })
+      const wal = `${file}-wal`
+      let written = 0
+      const used = Effect.map(sql<{ log: number }>`PRAGMA wal_checkpoint(NOOP)`, ([row]) => (row?.log ?? 0) * 4120)
+      yield* Effect.sync(() => void (written += 1)).pipe(
+        Effect.andThen(write(100)),
+        Effect.andThen(Effect.sleep("5 millis")),
+        Effect.andThen(Effect.all([sizeOf(wal), used])),
+        Effect.repeat({ until: ([size, frames]) => size > frames + 1_000_000 }),
+        Effect.timeout("15 seconds"),
+      )
+      for (const suffix of ["", "-wal"]) fs.copyFileSync(file + suffix, `${folder}/copy.db${suffix}`)
+      const left = Option.getOrThrow(yield* LogFile.read(`${folder}/copy.db-wal`))
+      expect(left.recoverableFrames * 4120).toBe(yield* used)
+      const copy = new DatabaseSync(`${folder}/copy.db`)
+      expect(copy.prepare("SELECT count(*) AS n FROM t").get()).toEqual({ n: written })
+      expect(copy.prepare("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" })
+      copy.close()
+      yield* write(3_000_000) // over and beyond the end that it was given
+      expect(yield* sql`PRAGMA integrity_check`).toEqual([{ integrity_check: "ok" }])
+      yield* close
+      expect(yield* sizeOf(wal)).toBe(0)
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+  )
 })
