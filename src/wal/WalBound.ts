@@ -10,6 +10,7 @@
  */
 import { Cause, Clock, Duration, Effect, Fiber, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
+import { syncsOf } from "../sqlite/Durability.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
 import * as FlushCost from "./FlushCost.ts"
@@ -143,11 +144,15 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     }
   })
 
-  /** On a thread a pass at half of the length spreads the work; inline each pass stops the program, so there are fewer. */
+  /**
+   * On a thread a pass at half of the length spreads the work, and where commits are synced, which then wait behind the sync of
+   * what was copied, at a sixteenth; inline each pass stops the program, so there are fewer.
+   */
+  const mostBacklog = maxFrames / (syncsOf[database.durability].byConnection ? 16 : 2)
   const tooLong = (frames: WalFrames) =>
     Effect.map(checkpointer.concurrent, (concurrent) =>
       concurrent
-        ? backlogOf(frames) >= maxFrames / 2 || (frames.log >= maxFrames && backlogOf(frames) > 0)
+        ? backlogOf(frames) >= mostBacklog || (frames.log >= maxFrames && backlogOf(frames) > 0)
         : backlogOf(frames) >= maxFrames,
     )
 
