@@ -10,7 +10,6 @@
  */
 import { Cause, Clock, Duration, Effect, Fiber, Option, Ref } from "effect"
 import type { Database } from "../sqlite/Database.ts"
-import { syncsOf } from "../sqlite/Durability.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import type { Checkpointer } from "./Checkpointer.ts"
 import * as FlushCost from "./FlushCost.ts"
@@ -145,10 +144,10 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   })
 
   /**
-   * On a thread a pass at half of the length spreads the work, and where commits are synced, which then wait behind the sync of
-   * what was copied, at a sixteenth; inline each pass stops the program, so there are fewer.
+   * On a thread little is copied at once: a commit that is synced waits behind the sync of what was copied, and a program with a
+   * part of a processor behind the copying. Inline each pass stops the program, so there are fewer.
    */
-  const mostBacklog = maxFrames / (syncsOf[database.durability].byConnection ? 16 : 2)
+  const mostBacklog = maxFrames / 16
   const tooLong = (frames: WalFrames) =>
     Effect.map(checkpointer.concurrent, (concurrent) =>
       concurrent

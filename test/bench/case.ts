@@ -204,7 +204,8 @@ c.close()`,
 
 const measure = Effect.fnUntraced(function* (it: Case) {
   const subject = yield* open(it)
-  yield* Effect.sleep("1 second") // a program that has started: the thread of the one that has a thread is up
+  // A program that has started: the thread of the one that has a thread is up, also with a part of a processor.
+  yield* Effect.sleep(it.sleeps === true ? "4 seconds" : "1 second")
   const commits: Array<Sample> = []
   let walPeak = 0
   const reader = it.reader === undefined ? undefined : foreignReader(it, it.reader)
