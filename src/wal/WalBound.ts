@@ -31,6 +31,7 @@ const gateWait = Duration.seconds(1)
 /** How much longer than it was predicted a flush may hold writers back, and at least: it depends on a thread and a disk. */
 const gatePatience = 3
 const shortestHold = Duration.millis(10)
+const longestHold = Duration.millis(100)
 
 /** Until a disk is tried again on which the syncs alone cost more than writers may wait for, after so many passes. */
 const busyDiskPause = Duration.millis(100)
@@ -107,7 +108,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
 
   /** The flush of the rest, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
   const flush = Effect.fnUntraced(function* (budget: number) {
-    const hold = Duration.max(shortestHold, Duration.millis(gatePatience * budget))
+    const hold = Duration.clamp(Duration.millis(gatePatience * budget), { minimum: shortestHold, maximum: longestHold })
     const done = yield* checkpoint.runGated("PASSIVE", "size", hold)
     if (Option.isNone(done)) return yield* heldUp(gateWait)
     yield* checkpoint.notHeldUp
