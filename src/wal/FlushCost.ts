@@ -19,8 +19,8 @@ export const shortestMillis = 5
 /** What they may wait for at its hard length: as long as SQLite's own checkpoint of a thousand frames may take on a busy disk. */
 const longestMillis = 100
 
-/** The hard length, in lengths at which the WAL is to start anew: 82 MB of the default 4000 frames of 4 KiB. */
-export const hardLength = 5
+/** The hard length, in lengths at which the WAL is to start anew: 57 MB of the default 4000 frames of 4 KiB. */
+export const hardLength = 3.5
 
 /** Beyond the hard length the wait grows on, up to this. */
 const mostMillis = 1000
@@ -37,6 +37,11 @@ const brakedOver = 0.2
 /** How much writers are to be slowed down by a WAL of so many frames: 0 up to its hard length, 1 where it is a fifth longer. */
 export const brake = (frames: number, maxFrames: number): number =>
   Math.min(1, Math.max(0, (frames / (maxFrames * hardLength) - 1) / brakedOver))
+
+/** Flushes cost half of what passes and syncs among writers tell, measured on quiet and busy machines; then their own cost tells. */
+const firstCorrection = 0.5
+const leastCorrection = 0.25
+const mostCorrection = 2
 
 /** What something costs by itself, and for each page; in milliseconds. */
 interface Line {
@@ -70,6 +75,8 @@ export interface FlushCost {
   readonly passed: (pages: number, millis: number) => void
   /** The sync of the database after it took so many milliseconds. */
   readonly synced: (pages: number, millis: number) => void
+  /** A flush that was predicted at so many milliseconds took so many. */
+  readonly flushed: (predicted: number, millis: number) => void
   /** What writers would wait for if so many pages were flushed now, in milliseconds. */
   readonly predict: (pages: number) => number
 }
@@ -77,6 +84,7 @@ export interface FlushCost {
 export const make = (): FlushCost => {
   let passes: ReadonlyArray<Sample> = []
   let ofSyncs: ReadonlyArray<Sample> = []
+  let correction = firstCorrection
   const remember = (samples: ReadonlyArray<Sample>, sample: Sample) => [...samples.slice(1 - remembered), sample]
   return {
     passed: (pages, millis) => {
@@ -85,9 +93,14 @@ export const make = (): FlushCost => {
     synced: (pages, millis) => {
       ofSyncs = remember(ofSyncs, { pages, millis })
     },
+    flushed: (predicted, millis) => {
+      if (predicted <= 0) return
+      const right = (correction * millis) / predicted
+      correction = (correction + Math.min(mostCorrection, Math.max(leastCorrection, right))) / 2
+    },
     predict: (pages) => {
       const [pass, sync] = [lineThrough(passes), lineThrough(ofSyncs)]
-      return syncs * sync.fixed + pages * (pass.perPage + sync.perPage)
+      return correction * (syncs * sync.fixed + pages * (pass.perPage + sync.perPage))
     },
   }
 }

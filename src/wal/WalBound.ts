@@ -28,7 +28,10 @@ const mostPasses = 12
 /** How long the gate waits for its turn on the connection. */
 const gateWait = Duration.seconds(1)
 
-/** How much longer than it was predicted a flush may hold writers back, and at least: it depends on a thread and a disk. */
+/**
+ * How much longer than its budget a flush may hold writers back, and at least: it depends on a thread and a disk. Beyond the hard
+ * length its budget is enough: a flush that is given up there would let the log grow without a bound.
+ */
 const gatePatience = 3
 const shortestHold = Duration.millis(10)
 const longestHold = Duration.millis(100)
@@ -90,11 +93,19 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     cost.synced(pages, Number((yield* Clock.monotonicTimeNanos) - start) / 1e6)
   })
 
-  const pass = Effect.fnUntraced(function* (frames: WalFrames) {
+  const pass = Effect.fnUntraced(function* (checkpointed: number) {
     const done = yield* checkpoint.run("PASSIVE", "size")
-    cost.passed(done.checkpointedFrames - frames.checkpointed, done.elapsedMillis)
-    return done
+    const pages = Math.max(0, done.checkpointedFrames - checkpointed)
+    if (pages > 0) cost.passed(pages, done.elapsedMillis)
+    return { pages, isComplete: done.outcome === "Complete" }
   }, Effect.uninterruptible)
+
+  /** One pass, and the sync of what it copied. Whether it came any further. */
+  const advance = Effect.fnUntraced(function* ({ checkpointed }: WalFrames) {
+    const { isComplete, pages } = yield* pass(checkpointed)
+    if (pages > 0 && (yield* checkpointer.concurrent)) yield* syncDatabase(pages)
+    return isComplete || pages > 0
+  })
 
   /** Beyond the hard length the disk cannot keep up with the writers: the longer the log, the slower they go on. */
   const braking = <A, E>(frames: WalFrames, self: Effect.Effect<A, E>) => {
@@ -107,12 +118,15 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   }
 
   /** The flush of the rest, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
-  const flush = Effect.fnUntraced(function* (budget: number) {
-    const hold = Duration.clamp(Duration.millis(gatePatience * budget), { minimum: shortestHold, maximum: longestHold })
+  const flush = Effect.fnUntraced(function* (predicted: number, budget: number) {
+    const longest = Duration.max(longestHold, Duration.millis(budget))
+    const hold = Duration.clamp(Duration.millis(gatePatience * budget), { minimum: shortestHold, maximum: longest })
     const done = yield* checkpoint.runGated("PASSIVE", "size", hold)
     if (Option.isNone(done)) return yield* heldUp(gateWait)
     yield* checkpoint.notHeldUp
-    yield* done.value.outcome === "Complete" ? Ref.set(backoff, Option.none()) : blocked
+    if (done.value.outcome !== "Complete") return yield* blocked
+    cost.flushed(predicted, done.value.elapsedMillis)
+    yield* Ref.set(backoff, Option.none())
   }, Effect.uninterruptible)
 
   const shorten = Effect.gen(function* () {
@@ -129,17 +143,16 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
       // What another pass would still halve is not worth a longer wait.
       const isSettled = backlogOf(frames) > previous / 2
       const affordable = isSettled ? budget : FlushCost.shortestMillis
-      if (isLong && cost.predict(backlogOf(frames)) <= affordable) return yield* flush(budget)
+      const predicted = cost.predict(backlogOf(frames))
+      if (isLong && predicted <= affordable) return yield* flush(predicted, budget)
       previous = backlogOf(frames)
-      const done = yield* isLong ? braking(frames, pass(frames)) : pass(frames)
+      const isFurther = yield* isLong ? braking(frames, advance(frames)) : advance(frames)
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
-      if (done.outcome !== "Complete" && done.checkpointedFrames <= frames.checkpointed) return yield* blocked
+      if (!isFurther) return yield* blocked
       yield* Ref.set(backoff, Option.none())
-      if (!concurrent) return
-      const pages = done.checkpointedFrames - frames.checkpointed
-      yield* syncDatabase(pages)
       if (!isLong) return
-      if (passes >= passesToKnow - 1 && cost.predict(0) > budget)
+      const isBraked = FlushCost.brake(frames.log, maxFrames) > 0
+      if (passes >= passesToKnow - 1 && !isBraked && cost.predict(0) > budget)
         return yield* Ref.set(backoff, Option.some(busyDiskPause))
     }
   })

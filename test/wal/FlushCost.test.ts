@@ -5,13 +5,13 @@ describe("what a flush may cost", () => {
   it("is little at the length at which the WAL is to start anew, and grows with it", () => {
     expect(FlushCost.budgetMillis(100, 4000)).toBe(5)
     expect(FlushCost.budgetMillis(4000, 4000)).toBe(5)
-    expect(FlushCost.budgetMillis(20_000, 4000)).toBeCloseTo(100)
+    expect(FlushCost.budgetMillis(14_000, 4000)).toBeCloseTo(100)
     expect(FlushCost.budgetMillis(10_000, 4000)).toBeGreaterThan(FlushCost.budgetMillis(9000, 4000))
     expect(FlushCost.budgetMillis(10_000_000, 4000)).toBe(1000)
   })
 
   it("slows writers down only beyond the hard length, and never more than wholly", () => {
-    expect([4000, 20_000, 22_000, 24_000, 1_000_000].map((frames) => FlushCost.brake(frames, 4000))).toEqual([
+    expect([4000, 14_000, 15_400, 16_800, 1_000_000].map((frames) => FlushCost.brake(frames, 4000))).toEqual([
       0,
       0,
       expect.closeTo(0.5),
@@ -34,14 +34,28 @@ describe("what a flush is predicted to cost", () => {
 
   it("is next to nothing on a quiet disk, however long the sync after a large pass took", () => {
     const cost = learned(0.2, 0.02, 2000, 600, 200)
-    expect(cost.predict(0)).toBeCloseTo(0.6)
-    expect(cost.predict(100)).toBeCloseTo(0.6 + 100 * 0.04)
+    expect(cost.predict(0)).toBeCloseTo(0.3)
+    expect(cost.predict(100)).toBeCloseTo(0.3 + 100 * 0.02)
   })
 
-  it("is three syncs on a busy one, however few pages are left", () => {
+  it("is at first half of three syncs on a busy one, however few pages are left", () => {
     const cost = learned(30, 0, 300, 310, 290)
-    expect(cost.predict(0)).toBeGreaterThan(60)
-    expect(learned(30, 0, 2000, 300, 20).predict(0)).toBeCloseTo(90)
+    expect(cost.predict(0)).toBeGreaterThan(30)
+    expect(learned(30, 0, 2000, 300, 20).predict(0)).toBeCloseTo(45)
+  })
+
+  it("follows what flushes cost, up to twice and down to a quarter of what passes and syncs tell", () => {
+    const after = (millis: number) => {
+      const cost = learned(30, 0, 2000, 300, 20)
+      for (let flushes = 0; flushes < 20; flushes++) cost.flushed(cost.predict(0), millis)
+      return cost.predict(0)
+    }
+    expect(after(60)).toBeCloseTo(60, 1)
+    expect(after(1000)).toBeCloseTo(180, 1)
+    expect(after(1)).toBeCloseTo(22.5, 1)
+    const nothing = FlushCost.make()
+    nothing.flushed(0, 30)
+    expect(nothing.predict(0)).toBe(0)
   })
 
   it("follows a disk that becomes quiet again within some passes", () => {
