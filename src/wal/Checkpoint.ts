@@ -145,7 +145,11 @@ export interface CheckpointStatements<E> {
   readonly writerBusy: Effect.Effect<boolean, E>
 }
 
-/** Runs, times and decodes one checkpoint on whatever connection the statements belong to. @internal */
+/**
+ * Runs, times and decodes one checkpoint on whatever connection the statements belong to. A PASSIVE that reads the index of the
+ * WAL while a commit writes it is busy as well, and has done nothing: asked once more, only a busy checkpointer is.
+ * @internal
+ */
 export const run = Effect.fnUntraced(function* <E>(
   mode: CheckpointMode,
   statements: CheckpointStatements<E>,
@@ -153,6 +157,7 @@ export const run = Effect.fnUntraced(function* <E>(
   const start = yield* Clock.monotonicTimeNanos
   const answer = yield* statements.checkpoint.pipe(
     Effect.flatMap(Schema.decodeUnknownEffect(CheckpointRow)),
+    Effect.repeat({ while: (row) => mode === "PASSIVE" && row.busy === 1 && row.log < 0, times: 1 }),
     Effect.catch((cause): Effect.Effect<CheckpointRow | "Locked", CheckpointError> => {
       const reason = nativeReason(cause)
       if (reason === "Locked") return Effect.succeed("Locked")

@@ -2,7 +2,12 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Metric, Result } from "effect"
 import { Database } from "../../src/sqlite/Database.ts"
-import { type CheckpointOutcome, outcomeOf } from "../../src/wal/Checkpoint.ts"
+import {
+  type CheckpointMode,
+  type CheckpointOutcome,
+  outcomeOf,
+  run as runStatements,
+} from "../../src/wal/Checkpoint.ts"
 import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
 import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
@@ -17,6 +22,24 @@ const adopted = Checkpointer.layerInline().pipe(
 
 checkpointerContract("inline", inline)
 checkpointerContract("inline, on a client that a program has already", adopted)
+
+describe("a busy answer before SQLite has looked at the log", () => {
+  const busy = { busy: 1, log: -1, checkpointed: -1 }
+  const whole = { busy: 0, log: 3, checkpointed: 3 }
+  const answering = (mode: CheckpointMode, ...rows: ReadonlyArray<unknown>) => {
+    const left = [...rows]
+    const statements = { checkpoint: Effect.sync(() => left.shift()), writerBusy: Effect.succeed(false) }
+    return Effect.map(runStatements(mode, statements), ({ outcome }) => [outcome, left.length])
+  }
+
+  it.effect("is asked about once more, because a commit that is under way is no checkpointer", () =>
+    Effect.gen(function* () {
+      expect(yield* answering("PASSIVE", busy, whole, whole)).toEqual(["Complete", 1])
+      expect(yield* answering("PASSIVE", busy, busy, whole)).toEqual(["CheckpointerBusy", 1])
+      expect(yield* answering("TRUNCATE", busy, whole)).toEqual(["CheckpointerBusy", 1]) // it had waited
+    }),
+  )
+})
 
 describe("an inline checkpoint", () => {
   it.effect("never waits for a reader with TRUNCATE, and leaves the busy timeout as it was", () =>
