@@ -203,13 +203,14 @@ c.close()`,
   ])
 
 /** Commits before the first one that is measured. */
-const warming = 500
+const warming = 5_000
 
 const measure = Effect.fnUntraced(function* (it: Case) {
   const subject = yield* open(it)
   // A program that has started: the thread of the one that has a thread is up, also with a part of a processor.
   yield* Effect.sleep(it.sleeps === true ? "4 seconds" : "1 second")
   for (let n = 0; n < warming; n++) yield* Effect.andThen(subject.commit(1), turn) // and whose code is compiled
+  yield* Effect.sleep("1 second") // and whose share of the processor is whole again
   const commits: Array<Sample> = []
   let walPeak = 0
   const reader = it.reader === undefined ? undefined : foreignReader(it, it.reader)

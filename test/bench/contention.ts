@@ -58,6 +58,7 @@ const conditions = (): ReadonlyArray<Condition> => {
     { name: "quiet, 10000/s", plan: fast },
     { name: "busy disk, 2000/s", plan: calm, beside: diskHog },
     { name: "busy disk, 10000/s", plan: fast, beside: diskHog },
+    { name: "two busy loops, 2000/s", plan: calm, beside: busyLoops },
     { name: "two busy loops, 10000/s", plan: fast, beside: busyLoops },
     { name: "one core, 5000/s", plan: { ...base, rate: 5_000, sleeps: true }, under: ["taskset", "-c", "0"] },
     ...(quota === undefined
