@@ -60,7 +60,7 @@ export interface LogSync {
 /** A second: what is acknowledged into a file without a name is bounded by it. */
 const lookInterval = Duration.seconds(1)
 
-/** Intervals between two looks while the WAL is not written: nothing is acknowledged then, and hundreds of databases may be idle. */
+/** Intervals between two looks while nothing is committed here: nothing is acknowledged then, and hundreds of databases may be idle. */
 const intervalsAtRest = 5
 
 /** So many waiters share one sync at most; the others wait for the next. */
@@ -163,13 +163,12 @@ export const make = Effect.fnUntraced(function* (
   )
 
   const fork = Effect.runForkWith(yield* Effect.context())
-  const stamp = stampOf(descriptor)
-  let looked: Stamp | undefined
+  let looked = -1
   let sinceLook = 0
   yield* Pulse.every(lookInterval, () => {
-    const now = stamp()
-    if (++sinceLook < intervalsAtRest && isSameStamp(now, looked)) return
-    looked = now
+    const commits = exposure.commits()
+    if (++sinceLook < intervalsAtRest && commits === looked) return
+    looked = commits
     sinceLook = 0
     // A fiber only for what is found.
     if (refusal?.reason !== "Replaced" && whatChanged() !== undefined) fork(lookForReplacement)
@@ -199,7 +198,7 @@ export const make = Effect.fnUntraced(function* (
     },
     lookForReplacement,
     replaced: Deferred.await(replaced),
-    stamp,
+    stamp: stampOf(descriptor),
     opened: { wal, ...(index === undefined ? {} : { shm: index }) },
   }
 })

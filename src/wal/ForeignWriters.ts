@@ -1,8 +1,8 @@
 /**
  * Notices what is written to the WAL by others, another process or a connection whose commits are not seen here. What it sees
- * counts as commits from then on, up to a tenth of a second after they were made, the first after a long rest up to half a second.
+ * counts as commits from then on, up to a tenth of a second after they were made, the first after a long rest up to a second.
  *
- * Ten times a second, and twice a second once the WAL has not been written for half a minute, it asks the system whether it was
+ * Ten times a second, and once a second when the WAL has not been written for half a minute, it asks the system whether it was
  * written (`fstat`, a microsecond). Only then, and for a second after that, it looks at the WAL itself (`NOOP`: no lock, but a
  * statement on the connection). So hundreds of idle databases cost next to nothing. `LongWal` judges what it sees.
  */
@@ -26,8 +26,8 @@ const looksAfterWrite = 10
 /** A WAL that was not written for so many beats rests: half a minute, which is longer than a program that is in use pauses. */
 const beatsToRest = 300
 
-/** Beats between two questions about a WAL that rests: what one writer can write in half a second is no burden to the bound. */
-const beatsAtRest = 5
+/** Beats between two questions about a WAL that rests: what one writer can write in a second is no burden to the bound. */
+const beatsAtRest = 10
 
 /** Beats between two looks at a WAL that is not written: another process may copy it, which a minute late harms nothing. */
 const beatsBetweenLooks = 600
