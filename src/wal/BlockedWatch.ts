@@ -8,6 +8,7 @@ import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { LockHolder } from "../processes/LockTable.ts"
 import { nameOf } from "../processes/Processes.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
+import * as SaidOnce from "./SaidOnce.ts"
 
 /** How long runs must have been blocked before that is worth a line. */
 const patience = Duration.toNanos(Duration.seconds(1)).pipe(Option.getOrThrow)
@@ -46,7 +47,8 @@ const seconds = (from: bigint, to: bigint) => Number(to - from) / 1e9
 
 /** @param exposure Seconds since the oldest commit that a power cut could take; none when that cannot be known. */
 export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.Option<number>>) {
-  const incident = yield* Ref.make(Option.none<Incident>())
+  const incident = yield* Ref.make(Option.none<Omit<Incident, "told">>())
+  const told = SaidOnce.make()
 
   const describe = (seen: Incident["seen"], now: bigint) =>
     seen.size === 0
@@ -55,7 +57,11 @@ export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.
           .map((holder) => nameOf(holder, holder.lock, `for ${seconds(holder.since, now).toFixed(1)} s`))
           .join(", ")
 
-  const tell = Effect.fnUntraced(function* (obstacle: Obstacle, { seen, since }: Incident, now: bigint) {
+  const tell = Effect.fnUntraced(function* (
+    obstacle: Obstacle,
+    { seen, since }: Pick<Incident, "seen" | "since">,
+    now: bigint,
+  ) {
     const exposed = yield* exposure
     yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint blocked"), {
       outcome: obstacle.outcome,
@@ -69,20 +75,22 @@ export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.
 
   return {
     /** The runs that cannot finish now, from the first of them. */
-    incident: Ref.get(incident),
+    incident: Effect.map(
+      Ref.get(incident),
+      Option.map((it): Incident => ({ ...it, told: told.isSaid() })),
+    ),
 
     /** A run that could not finish. */
     blocked: Effect.fnUntraced(function* (obstacle: Obstacle) {
       const now = yield* Clock.monotonicTimeNanos
       const { checkpointedFrames: checkpointed } = obstacle
       const before = Option.getOrElse(
-        Option.filter(yield* Ref.get(incident), (it) => it.told || it.checkpointed === checkpointed),
-        (): Incident => ({
+        Option.filter(yield* Ref.get(incident), (it) => told.isSaid() || it.checkpointed === checkpointed),
+        () => ({
           outcome: obstacle.outcome,
           since: now,
           runs: 0,
-          told: false,
-          seen: new Map(),
+          seen: new Map<string, SeenHolder>(),
           checkpointed,
         }),
       )
@@ -93,27 +101,28 @@ export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.
         ]),
       )
       const due = before.runs >= 1 && now - before.since >= patience
-      const after: Incident = {
+      const after = {
         outcome: obstacle.outcome,
         checkpointed,
         since: before.since,
         runs: before.runs + 1,
-        told: before.told || due,
         seen,
       }
       yield* Ref.set(incident, Option.some(after))
-      if (due && !before.told) yield* tell(obstacle, after, now)
+      if (due) yield* told.say(tell(obstacle, after, now))
     }),
 
     /** A run that finished. */
     finished: Effect.gen(function* () {
       const before = yield* Ref.getAndSet(incident, Option.none())
-      if (Option.isNone(before) || !before.value.told) return
+      if (Option.isNone(before)) return
       const now = yield* Clock.monotonicTimeNanos
-      yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint unblocked"), {
-        runs: before.value.runs,
-        blocked_seconds: seconds(before.value.since, now),
-      })
+      yield* told.over(
+        Effect.annotateLogs(Effect.logInfo("wal_checkpoint unblocked"), {
+          runs: before.value.runs,
+          blocked_seconds: seconds(before.value.since, now),
+        }),
+      )
     }),
   }
 })

@@ -21,6 +21,7 @@ import {
 import { Checkpointer } from "./Checkpointer.ts"
 import { append, LatencyWindow } from "./LatencyWindow.ts"
 import { type FinishedCheckpoint, mostFinished, type Observed, slowMillis, type Why } from "./Observed.ts"
+import * as SaidOnce from "./SaidOnce.ts"
 
 /** How long a look at the log may wait for its turn on the connection. */
 export const lookBound = Duration.millis(100)
@@ -86,8 +87,8 @@ export const make = Effect.fnUntraced(function* (
   const watch = yield* BlockedWatch.make(exposure)
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
-  const foreign = yield* Ref.make(false)
-  const isHeldUp = yield* Ref.make(false)
+  const byOthers = SaidOnce.make()
+  const isHeldUp = SaidOnce.make()
   const failures = yield* Ref.make(0)
   const seen = yield* Ref.make(Option.none<WalFrames>())
   /** What the last look saw; none after a run, and after a look that saw nothing. */
@@ -121,12 +122,14 @@ export const make = Effect.fnUntraced(function* (
     if (Option.isNone(frames) || Option.isNone(known) || known.value.checkpointedFrames < 0) return
     const { log: length, checkpointed } = frames.value
     const ours = length >= known.value.logFrames ? known.value.checkpointedFrames : 0
-    if (checkpointed <= ours || (yield* Ref.getAndSet(foreign, true))) return
-    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint by somebody else"), {
-      checkpointed_frames: checkpointed,
-      ours,
-      advice: "another connection checkpoints this database, by itself or by its autocheckpoint",
-    })
+    if (checkpointed <= ours) return
+    yield* byOthers.say(
+      Effect.annotateLogs(Effect.logWarning("wal_checkpoint by somebody else"), {
+        checkpointed_frames: checkpointed,
+        ours,
+        advice: "another connection checkpoints this database, by itself or by its autocheckpoint",
+      }),
+    )
   })
 
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
@@ -208,15 +211,16 @@ export const make = Effect.fnUntraced(function* (
     heldUp: Effect.fnUntraced(function* (bound: Duration.Duration) {
       const holder = yield* database.holder
       if (Option.isNone(holder) || holder.value.seconds <= Duration.toSeconds(bound)) return
-      if (yield* Ref.getAndSet(isHeldUp, true)) return
-      yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint held up"), {
-        transaction: holder.value.span,
-        seconds: holder.value.seconds,
-        advice: "do not wait for anything else inside a transaction",
-      })
+      yield* isHeldUp.say(
+        Effect.annotateLogs(Effect.logWarning("wal_checkpoint held up"), {
+          transaction: holder.value.span,
+          seconds: holder.value.seconds,
+          advice: "do not wait for anything else inside a transaction",
+        }),
+      )
     }),
     /** Writers could be held back again. */
-    notHeldUp: Ref.set(isHeldUp, false),
+    notHeldUp: isHeldUp.over(Effect.void),
   }
 })
 

@@ -12,6 +12,7 @@ import { namesOf } from "../processes/Processes.ts"
 import type { Database } from "../sqlite/Database.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import type { WalFrames } from "./Checkpoint.ts"
+import * as SaidOnce from "./SaidOnce.ts"
 
 const nanosOf = (duration: Duration.Duration) => Option.getOrThrow(Duration.toNanos(duration))
 
@@ -29,8 +30,6 @@ interface Long {
   /** How long it is, and when it last grew. */
   readonly frames: number
   readonly grewAt: bigint
-  /** Whether it was said that nothing can bound it. */
-  readonly told: boolean
 }
 
 export interface LongWalOptions {
@@ -42,6 +41,7 @@ export interface LongWalOptions {
 export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWalOptions) {
   const clock = yield* Clock.Clock
   const long = yield* Ref.make(Option.none<Long>())
+  const unbounded = SaidOnce.make()
   /** The longest WAL of which it was said that it rests. */
   const toldResting = yield* Ref.make(0)
 
@@ -71,20 +71,19 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
 
   const stillLong = Effect.fnUntraced(function* (frames: WalFrames, before: Option.Option<Long>) {
     const now = clock.monotonicTimeNanosUnsafe()
-    const found: Long = { since: now, from: frames.log, frames: frames.log, grewAt: now, told: false }
+    const found: Long = { since: now, from: frames.log, frames: frames.log, grewAt: now }
     if (Option.isNone(before)) return yield* Ref.set(long, Option.some(found))
-    const { told, ...last } = before.value
+    const last = before.value
     // Shorter, it started anew since the last look: what was seen before says nothing.
-    if (frames.log < last.frames) return yield* Ref.set(long, Option.some({ ...found, told }))
+    if (frames.log < last.frames) return yield* Ref.set(long, Option.some(found))
     const hasRested = now - last.grewAt >= rest
     if (frames.log === last.frames) {
       if (hasRested && frames.checkpointed === frames.log) yield* tellResting(frames)
       return
     }
     const { from, since } = hasRested ? { from: last.frames, since: now } : last
-    const isDue = !told && frames.log > from && now - since >= patience
-    if (isDue) yield* tellGrowing(frames, since, now)
-    yield* Ref.set(long, Option.some({ since, from, frames: frames.log, grewAt: now, told: told || isDue }))
+    if (frames.log > from && now - since >= patience) yield* unbounded.say(tellGrowing(frames, since, now))
+    yield* Ref.set(long, Option.some({ since, from, frames: frames.log, grewAt: now }))
   })
 
   return {
@@ -95,10 +94,11 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
       if (maxFrames > 0 && frames.log >= 2 * maxFrames && isCopied) return yield* stillLong(frames, before)
       if (Option.isNone(before)) return
       // Below twice its bound it has started anew; once it was said, only below its bound is it bounded again.
-      if (frames.log >= (before.value.told ? maxFrames : 2 * maxFrames)) return
+      if (frames.log >= (unbounded.isSaid() ? maxFrames : 2 * maxFrames)) return
       yield* Ref.set(long, Option.none())
-      if (!before.value.told) return
-      yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the log again"), { log_frames: frames.log })
+      yield* unbounded.over(
+        Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the log again"), { log_frames: frames.log }),
+      )
     }),
   }
 })
