@@ -4,10 +4,10 @@
  * It buys at its bid when the book's ask has come down to it, and sells at its ask when the book's bid has risen to it;
  * then it quotes anew around the middle. Nothing here knows of time, storage or the network.
  */
-import type { EngineConfig } from "../engine/EngineConfig.ts"
 import { goOn, haltWith, type TickResult } from "../engine/EngineProgram.ts"
 import type { PaperFill, Side } from "../state/StateManager.ts"
 import type { Quote } from "./Feed.ts"
+import type { PaperConfig } from "./PaperConfig.ts"
 
 export interface Holdings {
   readonly xrp: number
@@ -31,7 +31,7 @@ export interface Maker {
   readonly orders: ReadonlyArray<Order>
 }
 
-export type Settings = Pick<EngineConfig, "strategy" | "order_size" | "risk">
+export type Settings = Pick<PaperConfig, "strategy" | "order_size" | "risk">
 
 export const make = (holdings: Holdings): Maker => ({ holdings, orders: [] })
 

@@ -6,15 +6,15 @@
  * The end of the feed halts with `replay_exhausted`.
  */
 import { Effect, Layer, Option, Ref } from "effect"
-import type { EngineConfig } from "../engine/EngineConfig.ts"
 import { EngineProgram, type Figure, haltWith } from "../engine/EngineProgram.ts"
 import { startingValueKey } from "../state/StateKeys.ts"
 import { StateManager, type Worth } from "../state/StateManager.ts"
 import { Feed } from "./Feed.ts"
 import * as MarketMaker from "./MarketMaker.ts"
+import type { PaperConfig } from "./PaperConfig.ts"
 
 export interface PaperOptions {
-  readonly config: EngineConfig
+  readonly config: PaperConfig
   readonly parentSessionId: Option.Option<number>
 }
 
