@@ -138,7 +138,7 @@ const showStatus = Effect.gen(function* () {
 /** What the dashboard shows of the engine, from memory. */
 const engineStatus = Effect.gen(function* () {
   const { lastHaltReason, sessionId, ticks } = yield* Engine
-  const { figures = Effect.succeed([]) } = yield* EngineProgram
+  const { figures = Effect.succeed([]), title = "Program" } = yield* EngineProgram
   const requested = yield* Halt.use((halt) => halt.requested)
   return {
     session_id: sessionId,
@@ -149,7 +149,14 @@ const engineStatus = Effect.gen(function* () {
       onSome: ({ detail, reason }) => Option.getOrElse(reason, () => (detail === "" ? "asked for by a tick" : detail)),
     }),
     last_halt_reason: Option.getOrNull(lastHaltReason),
-    figures: yield* figures,
+    title,
+    figures: (yield* figures).map(({ isGain, label, name, unit, value }) => ({
+      name,
+      label: label ?? name,
+      value,
+      unit,
+      is_gain: isGain ?? false,
+    })),
   } satisfies EngineStatus
 })
 

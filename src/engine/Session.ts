@@ -20,7 +20,7 @@ import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
 import { Halt } from "./Halt.ts"
-import type { HaltReason } from "./HaltReason.ts"
+import * as HaltReason from "./HaltReason.ts"
 import * as Preflight from "./Preflight.ts"
 
 /** What runs, with which configuration, and after which session. */
@@ -49,24 +49,18 @@ const haltWhenDurabilityIsLost = Layer.effectDiscard(
   }),
 )
 
-/** A closed console window leaves no time for a backup at the end, and a session that broke is no state to keep. */
-const withoutLastBackup: ReadonlySet<string> = new Set<HaltReason>(["interrupted_sighup", "unhandled_exception"])
+/** Whether the session ended as it was meant to, by the reason that was written. */
+const endedCleanly = (halt: Halt["Service"]) =>
+  Effect.gen(function* () {
+    return Option.exists(yield* halt.settled, HaltReason.isCleanOf(yield* halt.reasons))
+  })
 
 const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
   keep === 0
     ? Layer.empty
-    : Layer.unwrap(
-        Effect.map(Halt, ({ requested }) =>
-          Backup.aroundSession(
-            Effect.map(requested, (request) =>
-              Option.match(
-                Option.flatMap(request, ({ reason }) => reason),
-                { onNone: () => true, onSome: (reason) => !withoutLastBackup.has(reason) },
-              ),
-            ),
-          ),
-        ),
-      ).pipe(Layer.provide(Backup.Backup.layer({ file, keep })))
+    : Layer.unwrap(Effect.map(Halt, (halt) => Backup.aroundSession(endedCleanly(halt)))).pipe(
+        Layer.provide(Backup.Backup.layer({ file, keep })),
+      )
 
 /**
  * Starts all of it. Fails as the first part that cannot start: what is above that never starts, what is below closes in
