@@ -5,8 +5,8 @@
  * then it quotes anew around the middle. Nothing here knows of time, storage or the network.
  */
 import { goOn, type TickResult } from "../engine/EngineProgram.ts"
-import type { PaperFill, Side } from "../state/StateManager.ts"
 import type { Quote } from "./Feed.ts"
+import type { PaperFill, Side } from "./PaperBooks.ts"
 import type { PaperConfig } from "./PaperConfig.ts"
 import { paperHaltReasons } from "./PaperHaltReasons.ts"
 

@@ -11,6 +11,7 @@ import { startingValueKey } from "../state/StateKeys.ts"
 import { StateManager, type Worth } from "../state/StateManager.ts"
 import { Feed } from "./Feed.ts"
 import * as MarketMaker from "./MarketMaker.ts"
+import { PaperBooks } from "./PaperBooks.ts"
 import type { PaperConfig } from "./PaperConfig.ts"
 import { paperHaltReasons } from "./PaperHaltReasons.ts"
 
@@ -28,10 +29,12 @@ const keys = {
   startingValue: startingValueKey,
 } as const
 
-export const layer = (options: PaperOptions) => Layer.effect(EngineProgram, make(options))
+export const layer = (options: PaperOptions) =>
+  Layer.effect(EngineProgram, make(options)).pipe(Layer.provide(PaperBooks.layer()))
 
 const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOptions) {
   const state = yield* StateManager
+  const books = yield* PaperBooks
   const feed = yield* Feed
 
   /** A stored number of the session that is recovered; the default when there is none, or it is unreadable. */
@@ -67,7 +70,7 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
     // The worth at the start is that of the balances at the first quote.
     const known = Option.match(yield* Ref.get(worth), { onNone: () => startingValue, onSome: (it) => it.starting })
     const starting = Number.isNaN(known) ? ending : known
-    const stored = state.recordTick({
+    const stored = books.recordTick({
       sessionId,
       bid: quote.bid,
       ask: quote.ask,
