@@ -8,11 +8,9 @@ import { Clock, Effect, FileSystem, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { Dashboard } from "../dashboard/Dashboard.ts"
-import type { EngineStatus } from "../dashboard/Snapshot.ts"
+import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
 import { Engine } from "../engine/Engine.ts"
 import { ConfigError } from "../engine/EngineConfig.ts"
-import { EngineProgram } from "../engine/EngineProgram.ts"
-import { Halt } from "../engine/Halt.ts"
 import * as Session from "../engine/Session.ts"
 import { Feed, FeedError } from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
@@ -135,34 +133,8 @@ const showStatus = Effect.gen(function* () {
   )
 })
 
-/** What the dashboard shows of the engine, from memory. */
-const engineStatus = Effect.gen(function* () {
-  const { lastHaltReason, sessionId, ticks } = yield* Engine
-  const { figures = Effect.succeed([]), title = "Program" } = yield* EngineProgram
-  const requested = yield* Halt.use((halt) => halt.requested)
-  return {
-    session_id: sessionId,
-    status: Option.isSome(requested) ? "HALTING" : "RUNNING",
-    ticks: yield* ticks,
-    halt_reason: Option.match(requested, {
-      onNone: () => null,
-      onSome: ({ detail, reason }) => Option.getOrElse(reason, () => (detail === "" ? "asked for by a tick" : detail)),
-    }),
-    last_halt_reason: Option.getOrNull(lastHaltReason),
-    title,
-    figures: (yield* figures).map(({ isGain, label, name, unit, value }) => ({
-      name,
-      label: label ?? name,
-      value,
-      unit,
-      is_gain: isGain ?? false,
-    })),
-  } satisfies EngineStatus
-})
-
 const watch = Effect.fnUntraced(function* (input: Input) {
-  const context = yield* Effect.context<Engine | EngineProgram | Halt>()
-  const engine = Effect.provideContext(engineStatus, context)
+  const engine = yield* WatchedEngine.inReach
   return yield* Watch.start(input, { databases: [yield* Dashboard.watched], engine })
 })
 

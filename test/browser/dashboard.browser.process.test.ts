@@ -113,7 +113,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       await term(page, "#strip", "Ticks").filter({ hasNotText: ticks! }).waitFor()
       await says(page, "#figures", "XRP", /^[\d,.]+ XRP$/)
       await says(page, "#figures", "PnL", "RLUSD")
-      await page.locator("#program-title", { hasText: "Paper balances" }).waitFor()
+      await page.locator("#engine-figures-title", { hasText: "Paper balances" }).waitFor()
       await page
         .getByText(/^p50 [\d.,]+ ms, p95 [\d.,]+ ms, max [\d.,]+ ms of all runs \(last \d+, \d+ slow\)$/)
         .waitFor()
@@ -263,7 +263,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     await page.locator("#view-title", { hasText: hostile }).waitFor()
     await page.locator("#blockers td", { hasText: hostile }).waitFor()
     await page.locator("#figures dt", { hasText: hostile }).waitFor()
-    await page.locator("#program-title", { hasText: hostile }).waitFor()
+    await page.locator("#engine-figures-title", { hasText: hostile }).waitFor()
     await says(page, "#strip", "Last halt reason", hostile)
     expect(await page.locator("img, body script + script").count()).toBe(0)
     expect(await page.title()).toContain(hostile)

@@ -96,8 +96,8 @@ export const showDatabase = (database) => {
 /** @param {Snapshot["engine"]} engine */
 export const showFigures = (engine) => {
   const figures = engine?.figures ?? []
-  byId("program").hidden = figures.length === 0
-  setText(byId("program-title"), engine?.title ?? "")
+  byId("engine-figures").hidden = figures.length === 0
+  setText(byId("engine-figures-title"), engine?.title ?? "")
   setTerms(
     byId("figures"),
     figures.map(({ is_gain, label, unit, value }) => [
