@@ -6,10 +6,9 @@ import { Halt } from "../engine/Halt.ts"
 import type { EngineStatus } from "./Snapshot.ts"
 
 /** The status of the engine, to be asked as often as one likes. */
-export const inReach = Effect.gen(function* () {
-  const { lastHaltReason, sessionId, ticks } = yield* Engine
-  const { figures = Effect.succeed([]), title = "Program" } = yield* EngineProgram
-  const halt = yield* Halt
+export const inReach = Effect.map(Effect.all([Engine, EngineProgram, Halt]), ([engine, program, halt]) => {
+  const { lastHaltReason, sessionId, ticks } = engine
+  const { figures = Effect.succeed([]), title = "Program" } = program
   return Effect.gen(function* () {
     const requested = yield* halt.requested
     return {

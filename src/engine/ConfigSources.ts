@@ -142,7 +142,7 @@ export const load = Effect.fnUntraced(function* <A>(
   const merged = merge(merge(file, environment.tree), sources.overrides ?? {})
 
   const decoded = yield* Effect.result(
-    Schema.decodeUnknownEffect(schema)(merged, { errors: "all", onExcessProperty: "error" }),
+    Schema.decodeEffect(schema)(merged, { errors: "all", onExcessProperty: "error" }),
   )
   const problems = Result.match(decoded, {
     onSuccess: () => [],

@@ -44,7 +44,7 @@ describe("an engine alone", () => {
       const config = yield* EngineConfig.load({ source: "nothing", yaml: "" })
       expect(Object.keys(config)).toEqual(["engine"])
       expect([config.engine.database, config.engine.duration_seconds]).toEqual(["data/seawall.db", 7200])
-      expect(config).toEqual(Schema.decodeSync(EngineConfig.EngineConfig)({}))
+      expect(config).toEqual(yield* Schema.decodeEffect(EngineConfig.EngineConfig)({}))
     }),
   )
 
