@@ -2,37 +2,20 @@
  * What the exit code of a session says to whoever supervises it.
  *
  * 65 and 78 are those of sysexits.h; they come with the errors that carry them (`IntegrityError`, `ConfigError`,
- * `PreflightError`). The end of a session is judged here, by its halt reason.
+ * `PreflightError`). The end of a session is judged by its halt reason: the life cycle and the program say what each means.
  */
 import { Effect, Runtime, Schema } from "effect"
-import { HaltReason } from "../engine/HaltReason.ts"
+import * as HaltReason from "../engine/HaltReason.ts"
+import { paperHaltReasons } from "../paper/PaperHaltReasons.ts"
 
 export const ended = 0
 export const failed = 1
 /** Done, and somebody should look at what was found. */
 export const attention = 2
-const risk = 3
 export const damaged = 65
 
-/** Halt reasons that end a session as it was meant to end. */
-const clean: ReadonlySet<HaltReason> = new Set<HaltReason>([
-  "duration_elapsed",
-  "replay_exhausted",
-  "engine_requested_halt",
-  "interrupted_sigint",
-  "interrupted_sigterm",
-  "interrupted_sighup",
-  "interrupted_sigbreak",
-  "interrupted_keyboard",
-  "interrupted_other",
-])
-
-/** A reason that is none of ours was stored by somebody else: nothing is known to be right. */
-export const ofHaltReason = (reason: string): number => {
-  if (!Schema.is(HaltReason)(reason)) return failed
-  if (clean.has(reason)) return ended
-  return reason.startsWith("risk_") || reason === "kill_switch" ? risk : failed
-}
+/** Of a paper trading session, by the reason that it ended with. */
+export const ofHaltReason = HaltReason.exitCodeOf(paperHaltReasons)
 
 /** Ends the process with a code, once everything there is to say was said. */
 export class ExitWith extends Schema.TaggedError<ExitWith>()("ExitWith", { code: Schema.Int }) {

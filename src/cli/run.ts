@@ -8,13 +8,12 @@ import { Clock, Effect, FileSystem, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { Dashboard } from "../dashboard/Dashboard.ts"
-import type { EngineStatus } from "../dashboard/Snapshot.ts"
+import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
 import { Engine } from "../engine/Engine.ts"
-import * as EngineConfig from "../engine/EngineConfig.ts"
-import { EngineProgram } from "../engine/EngineProgram.ts"
-import { Halt } from "../engine/Halt.ts"
+import { ConfigError } from "../engine/EngineConfig.ts"
 import * as Session from "../engine/Session.ts"
 import { Feed, FeedError } from "../paper/Feed.ts"
+import { PaperConfig } from "../paper/PaperConfig.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
 import { Checkpointer } from "../wal/Checkpointer.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
@@ -70,9 +69,9 @@ const loadConfig = Effect.fnUntraced(function* (input: Input) {
     ? ""
     : yield* Effect.mapError(
         fs.readFileString(source),
-        (error) => new EngineConfig.ConfigError({ source, problems: [{ path: "file", message: error.message }] }),
+        (error) => new ConfigError({ source, problems: [{ path: "file", message: error.message }] }),
       )
-  return yield* EngineConfig.load({
+  return yield* PaperConfig.load({
     source: useDefaults ? "the defaults" : source,
     yaml,
     env: process.env,
@@ -89,7 +88,7 @@ const loadConfig = Effect.fnUntraced(function* (input: Input) {
 })
 
 /** A feed that is not there is found out before anything is opened or created. */
-const feedLayer = Effect.fnUntraced(function* (input: Input, config: EngineConfig.EngineConfig) {
+const feedLayer = Effect.fnUntraced(function* (input: Input, config: PaperConfig) {
   if (Option.isNone(input.feed)) {
     return Feed.layerRandomWalk({ seed: config.paper.seed, price: config.paper.starting_price_rlusd })
   }
@@ -134,27 +133,8 @@ const showStatus = Effect.gen(function* () {
   )
 })
 
-/** What the dashboard shows of the engine, from memory. */
-const engineStatus = Effect.gen(function* () {
-  const { lastHaltReason, sessionId, ticks } = yield* Engine
-  const { figures = Effect.succeed([]) } = yield* EngineProgram
-  const requested = yield* Halt.use((halt) => halt.requested)
-  return {
-    session_id: sessionId,
-    status: Option.isSome(requested) ? "HALTING" : "RUNNING",
-    ticks: yield* ticks,
-    halt_reason: Option.match(requested, {
-      onNone: () => null,
-      onSome: ({ detail, reason }) => Option.getOrElse(reason, () => (detail === "" ? "asked for by a tick" : detail)),
-    }),
-    last_halt_reason: Option.getOrNull(lastHaltReason),
-    figures: yield* figures,
-  } satisfies EngineStatus
-})
-
 const watch = Effect.fnUntraced(function* (input: Input) {
-  const context = yield* Effect.context<Engine | EngineProgram | Halt>()
-  const engine = Effect.provideContext(engineStatus, context)
+  const engine = yield* WatchedEngine.inReach
   return yield* Watch.start(input, { databases: [yield* Dashboard.watched], engine })
 })
 
@@ -164,7 +144,9 @@ const session = Effect.fnUntraced(function* (input: Input) {
   const feed = yield* feedLayer(input, config)
   const parentSessionId = input.parentSession
   const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
-  const context = yield* Layer.build(Session.layer({ config, parentSessionId, program }))
+  const context = yield* Layer.build(
+    Session.layer({ config, invariants: PaperConfig.invariants, parentSessionId, program }),
+  )
   yield* Effect.provideContext(Effect.andThen(showStatus, watch(input)), context)
   return yield* Effect.never
 })

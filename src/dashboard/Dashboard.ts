@@ -9,6 +9,9 @@
 import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
 import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
+import type { Engine } from "../engine/Engine.ts"
+import type { EngineProgram } from "../engine/EngineProgram.ts"
+import type { Halt } from "../engine/Halt.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { Database } from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
@@ -21,6 +24,7 @@ import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, Snapshot } from "./Snapshot.ts"
 import * as WatchedDatabase from "./WatchedDatabase.ts"
+import * as WatchedEngine from "./WatchedEngine.ts"
 
 /** 8501: what the dashboards that operators of trading engines know listen on. */
 export const defaultPort = 8501
@@ -68,6 +72,18 @@ export class Dashboard extends Context.Service<
     options: Config.Wrap<DashboardOptions>,
   ): Layer.Layer<Dashboard, Config.ConfigError, LiveLog | WalGuard | Database> =>
     Layer.unwrap(Effect.map(Config.unwrap(options), Dashboard.layer))
+
+  /** Shows the database and the engine in context, with the figures of its program: put it above `Session.layer`. */
+  static readonly layerEngine = (
+    options: DashboardOptions = {},
+  ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database | Engine | EngineProgram | Halt> =>
+    Layer.effect(
+      Dashboard,
+      Effect.gen(function* () {
+        const engine = yield* WatchedEngine.inReach
+        return yield* ofSeawall(make({ ...options, databases: [yield* Dashboard.watched], engine }))
+      }),
+    )
 
   /** Shows several databases, or none, and an engine. Put it above everything it watches. */
   static readonly layerOf = (options: DashboardOfOptions): Layer.Layer<Dashboard, never, LiveLog> =>

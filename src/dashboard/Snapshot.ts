@@ -78,8 +78,17 @@ export const EngineStatus = Schema.Struct({
   halt_reason: Schema.NullOr(Schema.String),
   /** How the session before this one ended. */
   last_halt_reason: Schema.NullOr(Schema.String),
-  /** Of its program: see `EngineProgram.figures`. */
-  figures: Schema.Array(Schema.Struct({ name: Schema.String, value: Finite, unit: Schema.String })),
+  /** Of its program: see `EngineProgram.title` and `EngineProgram.figures`. */
+  title: Schema.String,
+  figures: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      label: Schema.String,
+      value: Finite,
+      unit: Schema.String,
+      is_gain: Schema.Boolean,
+    }),
+  ),
 })
 export type EngineStatus = typeof EngineStatus.Type
 

@@ -53,6 +53,8 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   const program = yield* EngineProgram
   const halt = yield* Halt
   const shutdown = yield* Shutdown.Shutdown
+  const reasons = program.haltReasons ?? HaltReason.lifeCycle
+  yield* halt.setReasons(reasons)
   const running = yield* Ref.make(false)
   const ticks = yield* Ref.make(0)
 
@@ -120,6 +122,12 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     yield* Metric.update(tickCount, 1)
     if (Option.isNone(result)) return false
     const { reason, detail } = result.value
+    if (!HaltReason.isKnown(reasons, reason)) {
+      yield* Effect.annotateLogs(ofSeawall(Effect.logWarning("halt reason unknown")), {
+        halt_reason: reason,
+        fix: "give the reasons of the program as EngineProgram.haltReasons",
+      })
+    }
     yield* state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: detail })
     yield* halt.request({ reason: Option.none(), detail })
     return true

@@ -3,23 +3,28 @@
  */
 import { Context, type Effect, Option } from "effect"
 import type { Worth } from "../state/StateManager.ts"
-import type { HaltReason } from "./HaltReason.ts"
+import type { HaltReason, HaltReasons, Halting } from "./HaltReason.ts"
 
-/** One figure of the running program, by its name; the dashboard shows it. */
+/** One figure of the running program; the dashboard shows it. */
 export interface Figure {
+  /** What programs that read `/api/status` know it by. */
   readonly name: string
+  /** What people read; default its name. */
+  readonly label?: string
   readonly value: number
   /** Empty for a plain number. */
   readonly unit: string
+  /** Whether it is a gain, good above 0 and bad below; default no. */
+  readonly isGain?: boolean
 }
 
 /** None: go on. Some: halt, with the token and free text that are stored for the operator. */
-export type TickResult = Option.Option<{ readonly reason: HaltReason; readonly detail: string }>
+export type TickResult = Option.Option<Halting>
 
 /** The answer of a tick after which the next one comes. */
 export const goOn: TickResult = Option.none()
 
-/** The answer of a tick that is the last one. */
+/** The answer of a tick that is the last one, with a reason of the life cycle. `HaltReason.define` has it for a program's own. */
 export const haltWith = (reason: HaltReason, detail: string): TickResult => Option.some({ reason, detail })
 
 /** The work of an engine; whoever uses Seawall writes it. */
@@ -35,5 +40,9 @@ export class EngineProgram extends Context.Service<
     readonly worth?: Effect.Effect<Option.Option<Worth>>
     /** What somebody who watches the program wants to see, from memory: it is asked every second. */
     readonly figures?: Effect.Effect<ReadonlyArray<Figure>>
+    /** What stands above them, as in "Paper balances"; default "Program". */
+    readonly title?: string
+    /** The reasons that its ticks halt with, from `HaltReason.define`; default those of the life cycle alone. */
+    readonly haltReasons?: HaltReasons
   }
 >()("seawall/engine/EngineProgram") {}

@@ -5,12 +5,12 @@
  * everything that closes, so that each finalizer can read why.
  */
 import { Cause, Context, Deferred, Effect, Exit, Layer, Option, Ref } from "effect"
-import type { HaltReason } from "./HaltReason.ts"
+import { type HaltReasons, lifeCycle, type Token } from "./HaltReason.ts"
 
 /** Why somebody asks to halt. */
 export interface HaltRequest {
   /** None when the reason is stored already: a tick that decided to halt has written its own token. */
-  readonly reason: Option.Option<HaltReason>
+  readonly reason: Option.Option<Token>
   /** Free text for the operator, stored as `halt.detail` with the reason; may be empty. */
   readonly detail: string
 }
@@ -29,6 +29,10 @@ export class Halt extends Context.Service<
     readonly settle: (reason: string) => Effect.Effect<void>
     /** The reason that was written, once it was. */
     readonly settled: Effect.Effect<Option.Option<string>>
+    /** Which reasons are known: those of the life cycle, until a program brings its own. */
+    readonly reasons: Effect.Effect<HaltReasons>
+    /** Makes those of the program known, to what stands below it. The engine does. */
+    readonly setReasons: (reasons: HaltReasons) => Effect.Effect<void>
   }
 >()("seawall/engine/Halt") {
   /** For one run of an engine; below it, so that what closes can read it. */
@@ -37,6 +41,7 @@ export class Halt extends Context.Service<
     Effect.gen(function* () {
       const first = yield* Deferred.make<HaltRequest>()
       const settled = yield* Ref.make(Option.none<string>())
+      const reasons = yield* Ref.make(lifeCycle)
       const requested = Effect.flatMap(Deferred.poll(first), Effect.transposeOption)
       return {
         request: (request: HaltRequest) => Effect.asVoid(Deferred.succeed(first, request)),
@@ -44,6 +49,8 @@ export class Halt extends Context.Service<
         awaitRequest: Deferred.await(first),
         settle: (reason: string) => Ref.update(settled, (before) => Option.orElseSome(before, () => reason)),
         settled: Ref.get(settled),
+        reasons: Ref.get(reasons),
+        setReasons: (known: HaltReasons) => Ref.set(reasons, known),
       }
     }),
   )
@@ -56,8 +63,8 @@ export class Halt extends Context.Service<
 export const explicitReason = (
   requested: Option.Option<HaltRequest>,
   exit: Exit.Exit<unknown, unknown>,
-  failure: HaltReason,
-): Option.Option<HaltReason> => {
+  failure: Token,
+): Option.Option<Token> => {
   if (Option.isSome(requested)) return requested.value.reason
   if (Exit.isSuccess(exit)) return Option.none()
   return Option.some(Cause.hasInterruptsOnly(exit.cause) ? "interrupted_other" : failure)

@@ -1,32 +1,29 @@
-/** Why an engine stopped: a closed set of tokens, the same in the database, in logs and in statistics. */
-import { Option, Schema } from "effect"
+/**
+ * Why an engine stopped: tokens, the same in the database, in logs and in statistics, each with what its end means for who
+ * supervises the process.
+ *
+ * The life cycle has a closed set of its own; a program adds its tokens with `define`. What is stored is any text, so that
+ * a database of an older or another program can be read.
+ */
+import { type Brand, Option, Schema } from "effect"
 
 /**
+ * What the life cycle stores:
  * - `config_mismatch`, `startup_failure`: the engine never ran.
  * - `duration_elapsed`, `interrupted_sig...` (a signal): it was asked to end; `interrupted_other`: without being asked.
- * - `unhandled_exception`: a tick, or whatever runs in its scope, failed, or the log could not be synced.
- * - `unexpected_halt`: nobody has said why.
+ * - `unhandled_exception`: a tick, or whatever runs in its scope, failed, or the WAL could not be synced.
+ * - `unexpected_halt`: no reason is known.
  *
- * The life cycle stores these. All others are for an `EngineProgram` to answer.
+ * And `engine_requested_halt`, for a program that has no reason of its own and is done.
  */
 export const HaltReason = Schema.Literals([
   "duration_elapsed",
   "engine_requested_halt",
-  "risk_xrp_exposure",
-  "risk_rlusd_exposure",
-  "risk_rpc_failure",
-  "risk_stale_ledger",
-  "risk_gateway_unhealthy",
-  "risk_generic",
-  "kill_switch",
-  "reconciler_halt",
-  "replay_exhausted",
   "interrupted_sigint",
   "interrupted_sigterm",
   "interrupted_sighup",
   "interrupted_sigbreak",
   "interrupted_other",
-  "interrupted_keyboard",
   "startup_failure",
   "unhandled_exception",
   "config_mismatch",
@@ -34,11 +31,97 @@ export const HaltReason = Schema.Literals([
 ])
 export type HaltReason = typeof HaltReason.Type
 
+/** A reason of the life cycle, or one that `define` knows: no other text is one. */
+export type Token = HaltReason | (string & Brand.Brand<"seawall/engine/HaltReason">)
+
+/** What the end of a session means. */
+export interface End {
+  /** Of the process, 0 to 255. 65, 78 and 137 are taken: a damaged database, a refused configuration, a thread that hangs. */
+  readonly exitCode: number
+  /** Whether the session ended as it was meant to, with the time to finish: then its last backup is made. */
+  readonly isClean: boolean
+}
+
+const clean: End = { exitCode: 0, isClean: true }
+const failed: End = { exitCode: 1, isClean: false }
+
+const ends: Readonly<Record<HaltReason, End>> = {
+  duration_elapsed: clean,
+  engine_requested_halt: clean,
+  interrupted_sigint: clean,
+  interrupted_sigterm: clean,
+  // A closed console window leaves no time for a backup.
+  interrupted_sighup: { exitCode: 0, isClean: false },
+  interrupted_sigbreak: clean,
+  interrupted_other: clean,
+  startup_failure: failed,
+  unhandled_exception: failed,
+  config_mismatch: failed,
+  unexpected_halt: failed,
+}
+
+/** The reasons that are known where a program runs. */
+export interface HaltReasons {
+  readonly ends: Readonly<Record<string, End>>
+}
+
+/** Those of the life cycle alone. */
+export const lifeCycle: HaltReasons = { ends }
+
+/** A tick's answer that ends the session. */
+export interface Halting {
+  readonly reason: Token
+  /** Free text for the operator, stored as `halt.detail`; may be empty. */
+  readonly detail: string
+}
+
+/** The reasons of a program beside those of the life cycle. */
+export interface Defined<Own extends string> extends HaltReasons {
+  /** The answer of a tick that is the last one. */
+  readonly haltWith: (reason: Own | HaltReason, detail: string) => Option.Option<Halting>
+  /** The same reason for `Halt.request`, which a program may ask between two ticks. */
+  readonly token: (reason: Own | HaltReason) => Token
+}
+
+/**
+ * The reasons that a program halts with: `HaltReason.define({ sensor_lost: { exitCode: 4, isClean: false } })`. It gives
+ * them to the engine as `EngineProgram.haltReasons`. Tokens are stored as they are: a released one keeps its meaning.
+ */
+export const define = <const Own extends Readonly<Record<string, End>>>(
+  own: Own & { readonly [K in HaltReason | ""]?: never },
+): Defined<keyof Own & string> => {
+  const token = (reason: string) => reason as Token
+  return {
+    ends: { ...own, ...ends },
+    token,
+    haltWith: (reason, detail) => Option.some({ reason: token(reason), detail }),
+  }
+}
+
+/** Whether a reason is among them: one that is not was stored, or answered, by a program that did not define it. */
+export const isKnown = ({ ends: known }: HaltReasons, reason: string): boolean => Object.hasOwn(known, reason)
+
+/** Of a reason that is not among them it is not known whether anything is right. */
+const endOf = (reasons: HaltReasons, reason: string): End =>
+  (isKnown(reasons, reason) ? reasons.ends[reason] : undefined) ?? failed
+
+/** The exit code of a process whose session ended with a reason; 1 for one that is not known. */
+export const exitCodeOf =
+  (reasons: HaltReasons = lifeCycle) =>
+  (reason: string): number =>
+    endOf(reasons, reason).exitCode
+
+/** Whether a session that ended with a reason ended as it was meant to; no for one that is not known. */
+export const isCleanOf =
+  (reasons: HaltReasons = lifeCycle) =>
+  (reason: string): boolean =>
+    endOf(reasons, reason).isClean
+
 /**
  * What is stored at shutdown: what the caller alone knows (a signal, the duration, an exception), else what a tick or an
  * earlier step has stored, else `unexpected_halt`. It is always written.
  */
-export const resolve = (explicit: Option.Option<HaltReason>, stored: Option.Option<string>): string =>
+export const resolve = (explicit: Option.Option<Token>, stored: Option.Option<string>): string =>
   Option.getOrElse(
     Option.orElse(explicit, () => Option.filter(stored, (token) => token !== "")),
     () => "unexpected_halt",

@@ -23,25 +23,6 @@ export class PreflightError extends Schema.TaggedError<PreflightError>()("Prefli
   }
 }
 
-/** Every invariant that does not hold, with its values. */
-export const violations = (config: EngineConfig): ReadonlyArray<string> => {
-  const problems: Array<string> = []
-  const positive = (path: string, value: number) => {
-    if (!(value > 0)) problems.push(`expected ${path} to be greater than 0, got ${value}`)
-  }
-  positive("risk.max_xrp_exposure", config.risk.max_xrp_exposure)
-  positive("risk.max_rlusd_exposure", config.risk.max_rlusd_exposure)
-  positive("strategy.clob_switch_threshold_bps", config.strategy.clob_switch_threshold_bps)
-  const { tick_interval_seconds } = config.engine
-  const { requote_interval_seconds } = config.strategy
-  if (tick_interval_seconds !== requote_interval_seconds) {
-    problems.push(
-      `expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (${tick_interval_seconds}), got ${requote_interval_seconds}`,
-    )
-  }
-  return problems
-}
-
 /** Sessions are numbered from 1, and none is ever removed. */
 const unknownParent = Effect.fnUntraced(function* (parentSessionId: Option.Option<number>) {
   if (Option.isNone(parentSessionId)) return []
@@ -55,14 +36,20 @@ const unknownParent = Effect.fnUntraced(function* (parentSessionId: Option.Optio
 })
 
 /** What is looked at before the engine starts. */
-export interface PreflightOptions {
-  readonly config: EngineConfig
+export interface PreflightOptions<Config extends EngineConfig = EngineConfig> {
+  readonly config: Config
+  /** What does not hold between its values, as sentences: the `invariants` of `EngineConfig.make`. Default nothing. */
+  readonly invariants?: (config: Config) => ReadonlyArray<string>
   /** A recovery restart has a parent session, and clears nothing. */
   readonly parentSessionId: Option.Option<number>
 }
 
 /** Fails with every invariant that does not hold, or with a `StateError` when that could not be stored. */
-export const layer = ({ config, parentSessionId }: PreflightOptions) =>
+export const layer = <Config extends EngineConfig>({
+  config,
+  invariants = () => [],
+  parentSessionId,
+}: PreflightOptions<Config>) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const state = yield* StateManager
@@ -88,7 +75,7 @@ export const layer = ({ config, parentSessionId }: PreflightOptions) =>
         yield* halt.settle("config_mismatch")
         return yield* new PreflightError({ problems: unknown })
       }
-      const problems = violations(config)
+      const problems = invariants(config)
       if (problems.length === 0) return
       yield* state.setMany({
         [haltReasonKey]: "config_mismatch",

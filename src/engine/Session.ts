@@ -20,12 +20,15 @@ import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
 import { Halt } from "./Halt.ts"
-import type { HaltReason } from "./HaltReason.ts"
+import * as HaltReason from "./HaltReason.ts"
 import * as Preflight from "./Preflight.ts"
 
 /** What runs, with which configuration, and after which session. */
-export interface SessionOptions<E> {
-  readonly config: EngineConfig
+export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
+  /** Of the engine alone (`EngineConfig.load`), or with the sections of a program (`EngineConfig.make`). */
+  readonly config: Config
+  /** What must hold between its values: the `invariants` of `EngineConfig.make`. Default nothing. */
+  readonly invariants?: (config: Config) => ReadonlyArray<string>
   /** The session that this one recovers, which then clears nothing; none for a fresh one. */
   readonly parentSessionId: Option.Option<number>
   /** What the engine does, on top of its memory. Its `E` fails the start. */
@@ -46,30 +49,30 @@ const haltWhenDurabilityIsLost = Layer.effectDiscard(
   }),
 )
 
-/** A closed console window leaves no time for a backup at the end, and a session that broke is no state to keep. */
-const withoutLastBackup: ReadonlySet<string> = new Set<HaltReason>(["interrupted_sighup", "unhandled_exception"])
+/** Whether the session ended as it was meant to, by the reason that was written. */
+const endedCleanly = (halt: Halt["Service"]) =>
+  Effect.gen(function* () {
+    return Option.exists(yield* halt.settled, HaltReason.isCleanOf(yield* halt.reasons))
+  })
 
 const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
   keep === 0
     ? Layer.empty
-    : Layer.unwrap(
-        Effect.map(Halt, ({ requested }) =>
-          Backup.aroundSession(
-            Effect.map(requested, (request) =>
-              Option.match(
-                Option.flatMap(request, ({ reason }) => reason),
-                { onNone: () => true, onSome: (reason) => !withoutLastBackup.has(reason) },
-              ),
-            ),
-          ),
-        ),
-      ).pipe(Layer.provide(Backup.Backup.layer({ file, keep })))
+    : Layer.unwrap(Effect.map(Halt, (halt) => Backup.aroundSession(endedCleanly(halt)))).pipe(
+        Layer.provide(Backup.Backup.layer({ file, keep })),
+      )
 
 /**
  * Starts all of it. Fails as the first part that cannot start: what is above that never starts, what is below closes in
  * its order. Provides every service of the chain but `Backup`; needs `Halt`, and takes the `Shutdown` in reach.
  */
-export const layer = <E>({ config: { engine, ...config }, parentSessionId, program }: SessionOptions<E>) =>
+export const layer = <E, Config extends EngineConfig>({
+  config,
+  config: { engine },
+  parentSessionId,
+  program,
+  ...preflight
+}: SessionOptions<E, Config>) =>
   Engine.layer({
     tickInterval: Duration.seconds(engine.tick_interval_seconds),
     duration: Duration.seconds(engine.duration_seconds),
@@ -83,7 +86,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
       }),
     ),
     Layer.provideMerge(haltWhenDurabilityIsLost),
-    Layer.provideMerge(Preflight.layer({ config: { engine, ...config }, parentSessionId })),
+    Layer.provideMerge(Preflight.layer({ ...preflight, config, parentSessionId })),
     Layer.provideMerge(StateManager.layer()),
     Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(checkpointer(engine.wal_checkpoint_thread ? "thread" : "inline")),

@@ -4,10 +4,11 @@
  * It buys at its bid when the book's ask has come down to it, and sells at its ask when the book's bid has risen to it;
  * then it quotes anew around the middle. Nothing here knows of time, storage or the network.
  */
-import type { EngineConfig } from "../engine/EngineConfig.ts"
-import { goOn, haltWith, type TickResult } from "../engine/EngineProgram.ts"
-import type { PaperFill, Side } from "../state/StateManager.ts"
+import { goOn, type TickResult } from "../engine/EngineProgram.ts"
 import type { Quote } from "./Feed.ts"
+import type { PaperFill, Side } from "./PaperBooks.ts"
+import type { PaperConfig } from "./PaperConfig.ts"
+import { paperHaltReasons } from "./PaperHaltReasons.ts"
 
 export interface Holdings {
   readonly xrp: number
@@ -31,7 +32,7 @@ export interface Maker {
   readonly orders: ReadonlyArray<Order>
 }
 
-export type Settings = Pick<EngineConfig, "strategy" | "order_size" | "risk">
+export type Settings = Pick<PaperConfig, "strategy" | "order_size" | "risk">
 
 export const make = (holdings: Holdings): Maker => ({ holdings, orders: [] })
 
@@ -76,6 +77,8 @@ const quote = (holdings: Holdings, book: Quote, { strategy, order_size }: Settin
   const ask = order("sell", strategy.ask_offset_bps)
   return [...(bid.xrp * bid.price <= holdings.rlusd ? [bid] : []), ...(ask.xrp <= holdings.xrp ? [ask] : [])]
 }
+
+const { haltWith } = paperHaltReasons
 
 /** The caps are strict: exactly at the cap is allowed, above it halts. */
 const risk = ({ xrp, rlusd }: Holdings, { risk: { max_xrp_exposure, max_rlusd_exposure } }: Settings): TickResult => {

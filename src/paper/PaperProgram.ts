@@ -6,15 +6,17 @@
  * The end of the feed halts with `replay_exhausted`.
  */
 import { Effect, Layer, Option, Ref } from "effect"
-import type { EngineConfig } from "../engine/EngineConfig.ts"
-import { EngineProgram, type Figure, haltWith } from "../engine/EngineProgram.ts"
+import { EngineProgram, type Figure } from "../engine/EngineProgram.ts"
 import { startingValueKey } from "../state/StateKeys.ts"
 import { StateManager, type Worth } from "../state/StateManager.ts"
 import { Feed } from "./Feed.ts"
 import * as MarketMaker from "./MarketMaker.ts"
+import { PaperBooks } from "./PaperBooks.ts"
+import type { PaperConfig } from "./PaperConfig.ts"
+import { paperHaltReasons } from "./PaperHaltReasons.ts"
 
 export interface PaperOptions {
-  readonly config: EngineConfig
+  readonly config: PaperConfig
   readonly parentSessionId: Option.Option<number>
 }
 
@@ -27,10 +29,12 @@ const keys = {
   startingValue: startingValueKey,
 } as const
 
-export const layer = (options: PaperOptions) => Layer.effect(EngineProgram, make(options))
+export const layer = (options: PaperOptions) =>
+  Layer.effect(EngineProgram, make(options)).pipe(Layer.provide(PaperBooks.layer()))
 
 const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOptions) {
   const state = yield* StateManager
+  const books = yield* PaperBooks
   const feed = yield* Feed
 
   /** A stored number of the session that is recovered; the default when there is none, or it is unreadable. */
@@ -54,7 +58,10 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
   const tick = Effect.fn("PaperProgram.tick")(function* (sessionId: number) {
     const next = yield* feed.next
     if (Option.isNone(next)) {
-      return haltWith("replay_exhausted", `the feed has ended, ${yield* feed.badLines} lines of it were refused`)
+      return paperHaltReasons.haltWith(
+        "replay_exhausted",
+        `the feed has ended, ${yield* feed.badLines} lines of it were refused`,
+      )
     }
     const quote = next.value
     const step = MarketMaker.step(yield* Ref.get(maker), quote, config)
@@ -63,7 +70,7 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
     // The worth at the start is that of the balances at the first quote.
     const known = Option.match(yield* Ref.get(worth), { onNone: () => startingValue, onSome: (it) => it.starting })
     const starting = Number.isNaN(known) ? ending : known
-    const stored = state.recordTick({
+    const stored = books.recordTick({
       sessionId,
       bid: quote.bid,
       ask: quote.ask,
@@ -101,17 +108,17 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
   const figures = Effect.gen(function* () {
     const { holdings } = yield* Ref.get(maker)
     const worthNow = Option.map(yield* Ref.get(worth), ({ ending, starting }): ReadonlyArray<Figure> => [
-      { name: "value", value: ending, unit: "RLUSD" },
-      { name: "pnl", value: MarketMaker.round(ending - starting), unit: "RLUSD" },
+      { name: "value", label: "Value", value: ending, unit: "RLUSD" },
+      { name: "pnl", label: "PnL", value: MarketMaker.round(ending - starting), unit: "RLUSD", isGain: true },
     ])
     return [
-      { name: "xrp", value: holdings.xrp, unit: "XRP" },
-      { name: "rlusd", value: holdings.rlusd, unit: "RLUSD" },
+      { name: "xrp", label: "XRP", value: holdings.xrp, unit: "XRP" },
+      { name: "rlusd", label: "RLUSD", value: holdings.rlusd, unit: "RLUSD" },
       ...Option.getOrElse(worthNow, () => []),
-      { name: "spread_pnl", value: holdings.spreadPnlRlusd, unit: "RLUSD" },
-      { name: "fills", value: holdings.fills, unit: "" },
+      { name: "spread_pnl", label: "Spread PnL", value: holdings.spreadPnlRlusd, unit: "RLUSD", isGain: true },
+      { name: "fills", label: "Fills", value: holdings.fills, unit: "" },
     ]
   })
 
-  return { tick, worth: Ref.get(worth), figures }
+  return { tick, worth: Ref.get(worth), figures, title: "Paper balances", haltReasons: paperHaltReasons }
 })

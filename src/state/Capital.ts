@@ -47,7 +47,7 @@ export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
     ${initialBasis} AS "hasInitialBasis"`
   const [capital] = yield* Schema.decodeUnknownEffect(Rows)(rows)
   return capital satisfies Capital
-})
+}, Columns.ownNumbers)
 
 /** What an intent does: the event that it stores, none when there is nothing to do, and where the capital stood and stands. */
 export interface CapitalChange {

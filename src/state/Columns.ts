@@ -5,7 +5,7 @@
  * https://www.sqlite.org/pragma.html#pragma_table_info
  */
 import { Effect, Schema } from "effect"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
 
 const Rows = Schema.Array(Schema.Struct({ table: Schema.String, column: Schema.String, pk: Schema.Int }))
 
@@ -15,6 +15,9 @@ export interface Columns {
   /** Whether a row is found at once by this column alone, or by this one first. */
   readonly isKeyedBy: (table: string, column: string) => boolean
 }
+
+/** A number is one to Seawall, whatever the program around it wants of its own statements. */
+export const ownNumbers = Effect.provideService(SqlClient.SafeIntegers, false)
 
 /** Of these tables, as far as they are there. */
 export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, ...tables: ReadonlyArray<string>) {
@@ -30,4 +33,4 @@ export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, ...ta
     has: (table, ...columns) => columns.every((column) => find(table, column) !== undefined),
     isKeyedBy: (table, column) => find(table, column)?.pk === 1,
   } satisfies Columns
-})
+}, ownNumbers)

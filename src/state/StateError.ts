@@ -1,6 +1,9 @@
 /** What can go wrong between an engine and its memory. */
 import { Effect, Schema } from "effect"
+import { SqlError } from "effect/sql"
+import { DurabilityError } from "../sqlite/Durability.ts"
 import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
+import { type WriteFailure, WriterError } from "../sqlite/WriterError.ts"
 import { CapitalError } from "./CapitalEvent.ts"
 
 const advice: Readonly<Partial<Record<NativeReason, string>>> = {
@@ -39,3 +42,20 @@ export const capitalOrStateError =
   (operation: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, StateError | CapitalError, R> =>
     Effect.mapError(self, (cause) => (cause instanceof CapitalError ? cause : wrap(operation, cause)))
+
+/** How a store fails: a statement, a commit, a sync, a write that was not taken, or a row that does not decode. */
+export type StoreFailure = WriteFailure | Schema.SchemaError
+
+const isStoreFailure = (cause: unknown): cause is StoreFailure =>
+  SqlError.isSqlError(cause) ||
+  cause instanceof WriterError ||
+  cause instanceof DurabilityError ||
+  Schema.isSchemaError(cause)
+
+/** The same for what a program does in a store: its own failures stay what they are. */
+export const ownOrStateError =
+  (operation: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R> =>
+    Effect.mapError(self, (cause) =>
+      isStoreFailure(cause) ? wrap(operation, cause) : (cause as Exclude<E, StoreFailure>),
+    )

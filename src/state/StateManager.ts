@@ -1,19 +1,21 @@
 /**
- * What an engine remembers: its state keys, its sessions, its paper ticks, its capital.
+ * What an engine remembers: its state keys, its sessions, its capital; and the way in which a program stores tables of its own.
  *
- * One method per intent, each one transaction; callers never see SQL, so that another store can take its place.
+ * One method per intent, each one transaction, so that another store can take its place: callers see no SQL, but for a
+ * program in its own tables (`migrate`, `transaction`).
  * The layer brings the schema up to date and starts nothing: no fiber, no checkpoint. Everything it writes goes through
  * the `Writer`, and has returned when it is as durable as the `Database` promises; so inside a transaction of the
  * `SqlClient` it can read only.
  */
-import { SqliteMigrator } from "@effect/sql-sqlite-node"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
-import { SqlClient } from "effect/sql"
+import { SqlClient, type SqlError } from "effect/sql"
 import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"
-import { migrations } from "./migrations.ts"
-import { stateError, StateError } from "./StateError.ts"
+import { ownNumbers } from "./Columns.ts"
+import { engineMigrations } from "./engineMigrations.ts"
+import { type Migrations, runEngine, runProgram } from "./Migrations.ts"
+import { ownOrStateError, stateError, type StateError, type StoreFailure } from "./StateError.ts"
 
 /** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
 export class SessionRow extends Schema.Class<SessionRow>("seawall/state/SessionRow")({
@@ -28,38 +30,21 @@ export class SessionRow extends Schema.Class<SessionRow>("seawall/state/SessionR
   endingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
 }) {}
 
-/** What we did. */
-export const Side = Schema.Literals(["buy", "sell"])
-export type Side = typeof Side.Type
-
-/** One paper tick as it is stored: the book and balances after it, what was filled in it, and the state keys it moves. */
-export interface PaperTick {
-  readonly sessionId: number
-  /** The best prices of the book, in RLUSD per XRP. */
-  readonly bid: number
-  readonly ask: number
-  readonly xrp: number
-  readonly rlusd: number
-  readonly valueRlusd: number
-  readonly fills: ReadonlyArray<PaperFill>
-  /** Keys that are set with it. */
-  readonly state: Readonly<Record<string, string>>
-}
-
-/** An order of ours that was filled. */
-export interface PaperFill {
-  readonly side: Side
-  /** RLUSD per XRP. */
-  readonly price: number
-  readonly xrp: number
-  /** What this fill earned against the middle of the book when it was quoted. */
-  readonly spreadPnlRlusd: number
-}
-
 /** What a session was worth, in RLUSD. */
 export interface Worth {
   readonly starting: number
   readonly ending: number
+}
+
+/** What a program has inside `StateManager.transaction`. Both are parts of it. */
+export interface Store {
+  /**
+   * For the tables of the program. Its templates, `sql.insert` and `returning` mean the same in every store; where a
+   * dialect must differ there is `sql.onDialectOrElse`.
+   */
+  readonly sql: SqlClient.SqlClient
+  /** Sets a state key. */
+  readonly set: (key: string, value: string) => Effect.Effect<void, SqlError.SqlError>
 }
 
 type Result<A> = Effect.Effect<A, StateError>
@@ -88,8 +73,20 @@ export class StateManager extends Context.Service<
     }) => Result<void>
     /** The session with the highest number. */
     readonly lastSession: Result<Option.Option<SessionRow>>
-    /** Stores snapshot, fills and state of one paper tick, in one transaction. */
-    readonly recordTick: (tick: PaperTick) => Result<void>
+    /**
+     * What a program stores at once: rows of its own tables and state keys, all of it or nothing, as durable as the rest. It
+     * should write and return, because other writes wait for it, and may run again (`Writer.transaction`). What the store
+     * says is a `StateError` with `operation`; what the program says stays what it is.
+     */
+    readonly transaction: <A, E, R>(
+      operation: string,
+      work: (store: Store) => Effect.Effect<A, E, R>,
+    ) => Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R>
+    /**
+     * Brings the tables of a program up to date, in one transaction. The table `<program>_migrations` remembers which
+     * steps have run; that of the engine is another one, so a program counts from 1.
+     */
+    readonly migrate: (program: string, steps: Migrations) => Result<void>
   }
 >()("seawall/state/StateManager") {
   /**
@@ -113,10 +110,7 @@ const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const writer = yield* Writer
-  yield* SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations) }).pipe(
-    Effect.catchDefect(Effect.fail), // a step that fails is a defect of the migrator
-    stateError("schema"),
-  )
+  yield* runEngine(engineMigrations)
 
   const setError = stateError("set")
   const now = Effect.map(DateTime.now, DateTime.formatIso)
@@ -155,48 +149,44 @@ const make = Effect.gen(function* () {
     setMany,
     clear: (...keys) => setMany(Object.fromEntries(keys.map((key) => [key, ""]))),
 
-    openSession: Effect.fn("StateManager.openSession")(function* ({ parentSessionId }) {
-      const rows = yield* writer.execute(
-        "INSERT INTO sessions (parent_session_id, started_at) VALUES (?, ?) RETURNING session_id AS id",
-        [Option.getOrNull(parentSessionId), yield* now],
-      )
-      return yield* idOf(rows)
-    }, stateError("openSession")),
+    openSession: Effect.fn("StateManager.openSession")(
+      function* ({ parentSessionId }) {
+        const rows = yield* writer.execute(
+          "INSERT INTO sessions (parent_session_id, started_at) VALUES (?, ?) RETURNING session_id AS id",
+          [Option.getOrNull(parentSessionId), yield* now],
+        )
+        return yield* idOf(rows)
+      },
+      ownNumbers,
+      stateError("openSession"),
+    ),
 
-    closeSession: Effect.fn("StateManager.closeSession")(function* ({ sessionId, haltReason, worth }) {
-      const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
-      const rows = yield* writer.execute(
-        `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
+    closeSession: Effect.fn("StateManager.closeSession")(
+      function* ({ sessionId, haltReason, worth }) {
+        const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
+        const rows = yield* writer.execute(
+          `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
          WHERE session_id = ? RETURNING session_id AS id`,
-        [yield* now, haltReason, starting, ending, sessionId],
-      )
-      yield* idOf(rows)
-    }, stateError("closeSession")),
+          [yield* now, haltReason, starting, ending, sessionId],
+        )
+        yield* idOf(rows)
+      },
+      ownNumbers,
+      stateError("closeSession"),
+    ),
 
     lastSession: Effect.gen(function* () {
       const rows = yield* sql.unsafe(lastSession)
       return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(rows))
-    }).pipe(Effect.withSpan("StateManager.lastSession"), stateError("lastSession")),
+    }).pipe(Effect.withSpan("StateManager.lastSession"), ownNumbers, stateError("lastSession")),
 
-    recordTick: Effect.fn("StateManager.recordTick")(function* (tick) {
-      const at = yield* now
-      yield* writer.transaction(
-        Effect.gen(function* () {
-          const rows = yield* sql.unsafe<Row>(
-            `INSERT INTO paper_ticks (session_id, recorded_at, bid, ask, xrp, rlusd, value_rlusd)
-             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING tick_id AS id`,
-            [tick.sessionId, at, tick.bid, tick.ask, tick.xrp, tick.rlusd, tick.valueRlusd],
-          )
-          const tickId = yield* idOf(rows)
-          for (const fill of tick.fills) {
-            yield* sql.unsafe(
-              "INSERT INTO paper_fills (tick_id, side, price, xrp, spread_pnl_rlusd) VALUES (?, ?, ?, ?, ?)",
-              [tickId, fill.side, fill.price, fill.xrp, fill.spreadPnlRlusd],
-            )
-          }
-          yield* write(tick.state)
-        }),
-      )
-    }, stateError("recordTick")),
+    transaction: (operation, work) =>
+      writer
+        .transaction(work({ sql, set: (key, value) => Effect.asVoid(setKey(key, value)) }))
+        .pipe(ownOrStateError(operation)),
+
+    migrate: Effect.fn("StateManager.migrate")((program: string, steps: Migrations) =>
+      Effect.provideService(runProgram(program, steps), SqlClient.SqlClient, sql),
+    ),
   })
 })

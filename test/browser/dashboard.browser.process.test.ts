@@ -113,6 +113,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       await term(page, "#strip", "Ticks").filter({ hasNotText: ticks! }).waitFor()
       await says(page, "#figures", "XRP", /^[\d,.]+ XRP$/)
       await says(page, "#figures", "PnL", "RLUSD")
+      await page.locator("#engine-figures-title", { hasText: "Paper balances" }).waitFor()
       await page
         .getByText(/^p50 [\d.,]+ ms, p95 [\d.,]+ ms, max [\d.,]+ ms of all runs \(last \d+, \d+ slow\)$/)
         .waitFor()
@@ -262,6 +263,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     await page.locator("#view-title", { hasText: hostile }).waitFor()
     await page.locator("#blockers td", { hasText: hostile }).waitFor()
     await page.locator("#figures dt", { hasText: hostile }).waitFor()
+    await page.locator("#engine-figures-title", { hasText: hostile }).waitFor()
     await says(page, "#strip", "Last halt reason", hostile)
     expect(await page.locator("img, body script + script").count()).toBe(0)
     expect(await page.title()).toContain(hostile)
@@ -333,7 +335,8 @@ const inProcess = async (...databases: DashboardOfOptions["databases"]) => {
     ticks: 1,
     halt_reason: null,
     last_halt_reason: databases[0]!.name,
-    figures: [{ name: databases[0]!.name, value: 1, unit: databases[0]!.name }],
+    title: databases[0]!.name,
+    figures: [{ name: "hostile", label: databases[0]!.name, value: 1, unit: databases[0]!.name, is_gain: false }],
   } as const)
   const context = await Effect.runPromise(
     Dashboard.layerOf({ port: 0, databases, engine }).pipe(

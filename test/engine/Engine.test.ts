@@ -3,8 +3,9 @@ import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Scope } fro
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
-import { EngineProgram, goOn, haltWith, type TickResult } from "../../src/engine/EngineProgram.ts"
+import { EngineProgram, goOn, type TickResult } from "../../src/engine/EngineProgram.ts"
 import { Halt } from "../../src/engine/Halt.ts"
+import * as HaltReason from "../../src/engine/HaltReason.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 import { DatabaseSync } from "node:sqlite"
@@ -16,6 +17,8 @@ import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts
 import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
 
 const options: EngineOptions = { tickInterval: "4 seconds", duration: 0, parentSessionId: Option.none() }
+
+const reasons = HaltReason.define({ risk_stale_ledger: { exitCode: 3, isClean: false } })
 
 /** An engine on a real database whose ticks do what the test says; everything is closed by hand. */
 const started = Effect.fnUntraced(function* (
@@ -31,6 +34,7 @@ const started = Effect.fnUntraced(function* (
         tick,
       ),
     worth: Effect.succeedSome({ starting: 100, ending: 107 }),
+    haltReasons: reasons,
   })
   const config = yield* EngineConfig.load({ source: "test", yaml: "" })
   const scope = yield* Scope.make()
@@ -73,11 +77,13 @@ describe("an engine", () => {
       const engine = yield* started(quiet)
       const first = Context.get(yield* engine.start, Engine)
       expect(first.lastHaltReason).toEqual(Option.none())
-      yield* engine.inside(Halt.use((halt) => halt.request({ reason: Option.some("kill_switch"), detail: "" })))
+      yield* engine.inside(
+        Halt.use((halt) => halt.request({ reason: Option.some("engine_requested_halt"), detail: "" })),
+      )
       yield* engine.stop()
       const scope = yield* Scope.make()
       const again = yield* engine.restart(scope)
-      expect(Context.get(again, Engine).lastHaltReason).toEqual(Option.some("kill_switch"))
+      expect(Context.get(again, Engine).lastHaltReason).toEqual(Option.some("engine_requested_halt"))
       yield* Scope.close(scope, Exit.void)
       yield* engine.close()
     }),
@@ -125,7 +131,7 @@ describe("an engine", () => {
   it.effect("halts with the token that its tick has decided, and ticks no more", () =>
     Effect.gen(function* () {
       const engine = yield* started((n) =>
-        Effect.succeed(n === 3 ? haltWith("risk_stale_ledger", "12 ledgers behind") : goOn),
+        Effect.succeed(n === 3 ? reasons.haltWith("risk_stale_ledger", "12 ledgers behind") : goOn),
       )
       yield* engine.start
       yield* TestClock.adjust("60 seconds")
@@ -136,6 +142,44 @@ describe("an engine", () => {
       expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
       expect(yield* engine.stored("halt.detail")).toBe("12 ledgers behind")
       expect((yield* engine.session).haltReason).toEqual(Option.some("risk_stale_ledger"))
+      expect(yield* engine.inside(logged("halt reason unknown"))).toEqual([])
+    }),
+  )
+
+  it.effect("makes the reasons of its program known below it, whoever asks why it ended", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet)
+      const known = engine.inside(Halt.use((halt) => halt.reasons))
+      expect(yield* known).toBe(HaltReason.lifeCycle)
+      yield* engine.start
+      expect(yield* known).toBe(reasons)
+      yield* engine.close()
+      expect(yield* known).toBe(reasons)
+    }),
+  )
+
+  it.effect("stores a token that its program has not given it, and warns", () =>
+    Effect.gen(function* () {
+      const forgotten = HaltReason.define({ sensor_lost: { exitCode: 4, isClean: true } })
+      const engine = yield* started(() => Effect.succeed(forgotten.haltWith("sensor_lost", "")))
+      yield* engine.start
+      yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      yield* engine.stop()
+      expect(yield* engine.stored("halt.reason")).toBe("sensor_lost")
+      const lines = yield* engine.inside(logged("halt reason unknown"))
+      expect(lines.map(({ level, fields }) => [level, fields["halt_reason"]])).toEqual([["Warn", "sensor_lost"]])
+    }),
+  )
+
+  it.effect("ends with a reason of its program that is asked for between two ticks", () =>
+    Effect.gen(function* () {
+      const engine = yield* started(quiet)
+      yield* engine.start
+      const reason = Option.some(reasons.token("risk_stale_ledger"))
+      yield* engine.inside(Halt.use((halt) => halt.request({ reason, detail: "told by another fiber" })))
+      yield* engine.stop()
+      expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
+      expect(yield* engine.stored("halt.detail")).toBe("told by another fiber")
     }),
   )
 

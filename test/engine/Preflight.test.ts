@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, Schema, Scope } from "effect"
 import { SqlClient } from "effect/sql"
-import { EngineConfig } from "../../src/engine/EngineConfig.ts"
+import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 import { Halt } from "../../src/engine/Halt.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
@@ -9,80 +9,28 @@ import { StateManager } from "../../src/state/StateManager.ts"
 import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
-const defaults = Schema.decodeSync(EngineConfig)({})
-
-type Sections = { readonly [S in keyof EngineConfig]?: Partial<EngineConfig[S]> }
-
-const configured = ({ engine, strategy, risk }: Sections): EngineConfig => ({
-  ...defaults,
-  engine: { ...defaults.engine, ...engine },
-  strategy: { ...defaults.strategy, ...strategy },
-  risk: { ...defaults.risk, ...risk },
+/** Of an invented program: what must hold is asked of its own section and of the engine's. */
+const Tank = EngineConfig.make({
+  sections: {
+    tank: Schema.Struct({
+      low: EngineConfig.withDefault(Schema.Finite, 1),
+      high: EngineConfig.withDefault(Schema.Finite, 2),
+    }),
+  },
+  invariants: ({ engine, tank }) => [
+    ...(tank.low < tank.high ? [] : [`expected tank.low to be less than tank.high (${tank.high}), got ${tank.low}`]),
+    ...(engine.tick_interval_seconds < 60 ? [] : [`expected a tick a minute, got ${engine.tick_interval_seconds} s`]),
+  ],
 })
+const { invariants } = Tank
+const defaults = Schema.decodeSync(Tank.schema)({})
 
-/** Four invariants, each of them broken. */
-const broken = configured({
-  engine: { tick_interval_seconds: 2 },
-  strategy: { requote_interval_seconds: 5, clob_switch_threshold_bps: -1 },
-  risk: { max_xrp_exposure: 0, max_rlusd_exposure: -2.5 },
-})
+/** Two invariants, each of them broken. */
+const broken = Schema.decodeSync(Tank.schema)({ engine: { tick_interval_seconds: 60 }, tank: { low: 3 } })
 const problemsOfBroken = [
-  "expected risk.max_xrp_exposure to be greater than 0, got 0",
-  "expected risk.max_rlusd_exposure to be greater than 0, got -2.5",
-  "expected strategy.clob_switch_threshold_bps to be greater than 0, got -1",
-  "expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (2), got 5",
+  "expected tank.low to be less than tank.high (2), got 3",
+  "expected a tick a minute, got 60 s",
 ]
-
-describe("the invariants of a configuration", () => {
-  it("hold for the defaults", () => {
-    expect(Preflight.violations(defaults)).toEqual([])
-  })
-
-  for (const [sections, problem] of [
-    [{ risk: { max_xrp_exposure: 0 } }, "expected risk.max_xrp_exposure to be greater than 0, got 0"],
-    [{ risk: { max_rlusd_exposure: -1 } }, "expected risk.max_rlusd_exposure to be greater than 0, got -1"],
-    [
-      { strategy: { clob_switch_threshold_bps: 0 } },
-      "expected strategy.clob_switch_threshold_bps to be greater than 0, got 0",
-    ],
-    [
-      { strategy: { requote_interval_seconds: 8 } },
-      "expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (4), got 8",
-    ],
-    [
-      { engine: { tick_interval_seconds: 8 } },
-      "expected strategy.requote_interval_seconds to equal engine.tick_interval_seconds (8), got 4",
-    ],
-  ] satisfies ReadonlyArray<readonly [Sections, string]>) {
-    it(`name what does not hold: ${problem}`, () => {
-      expect(Preflight.violations(configured(sections))).toEqual([problem])
-    })
-  }
-
-  it("are all looked at, whatever the first of them says", () => {
-    expect(Preflight.violations(broken)).toEqual(problemsOfBroken)
-  })
-
-  it("hold for the smallest limits above zero, and for equal intervals of any length", () => {
-    const smallest = configured({
-      engine: { tick_interval_seconds: 0.1 },
-      strategy: { requote_interval_seconds: 0.1, clob_switch_threshold_bps: Number.MIN_VALUE },
-      risk: { max_xrp_exposure: Number.MIN_VALUE, max_rlusd_exposure: Number.MIN_VALUE },
-    })
-    expect(Preflight.violations(smallest)).toEqual([])
-  })
-
-  it.prop("are as many as do not hold", [EngineConfig], ([config]) => {
-    const { engine, risk, strategy } = config
-    const failed = [
-      risk.max_xrp_exposure <= 0,
-      risk.max_rlusd_exposure <= 0,
-      strategy.clob_switch_threshold_bps <= 0,
-      engine.tick_interval_seconds !== strategy.requote_interval_seconds,
-    ]
-    expect(Preflight.violations(config)).toHaveLength(failed.filter(Boolean).length)
-  })
-})
 
 /** What stands below the preflight, and outlives it: the test looks at what was stored after it has closed. */
 const below = () =>
@@ -96,7 +44,7 @@ const recovery = Option.some(1)
 
 /** Builds the preflight, with what stands above it, in a scope of its own. */
 const started = Effect.fnUntraced(function* <A, E, R>(
-  options: Preflight.PreflightOptions,
+  options: Preflight.PreflightOptions<typeof defaults>,
   above: Layer.Layer<A, E, R>,
 ) {
   const scope = yield* Scope.make()
@@ -131,7 +79,10 @@ describe("a parent session", () => {
   it.effect("that is none of this database is refused", () =>
     Effect.gen(function* () {
       const problemOf = Effect.fnUntraced(function* (id: number) {
-        const { built } = yield* started({ config: defaults, parentSessionId: Option.some(id) }, Layer.empty)
+        const { built } = yield* started(
+          { config: defaults, invariants, parentSessionId: Option.some(id) },
+          Layer.empty,
+        )
         return Exit.isFailure(built) ? String(Cause.squash(built.cause)) : "none"
       })
       expect(yield* problemOf(7)).toContain("one of this database (it has none yet), got 7")
@@ -153,7 +104,7 @@ describe("a configuration that is refused", () => {
     it.effect(`of ${kind} is stored with every problem, and then fails the start`, () =>
       Effect.gen(function* () {
         yield* storedBefore
-        const { built } = yield* started({ config: broken, parentSessionId }, Layer.empty)
+        const { built } = yield* started({ config: broken, invariants, parentSessionId }, Layer.empty)
         if (Exit.isSuccess(built)) throw new Error("expected a refusal")
         const error = Cause.squash(built.cause)
         if (!(error instanceof Preflight.PreflightError)) throw new Error(`expected a refusal, got ${String(error)}`)
@@ -175,7 +126,7 @@ describe("a configuration that is refused", () => {
     Effect.gen(function* () {
       let reached = false
       const above = Layer.effectDiscard(Effect.sync(() => (reached = true)))
-      const { built } = yield* started({ config: broken, parentSessionId: fresh }, above)
+      const { built } = yield* started({ config: broken, invariants, parentSessionId: fresh }, above)
       expect([Exit.isFailure(built), reached]).toEqual([true, false])
       expect((yield* stored)["halt.reason"]).toBe("config_mismatch")
     }).pipe(Effect.provide(below())),
@@ -190,7 +141,7 @@ describe("a configuration that is refused", () => {
            BEGIN SELECT RAISE(ABORT, 'no room for details'); END`,
         ),
       )
-      const { built } = yield* started({ config: broken, parentSessionId: recovery }, Layer.empty)
+      const { built } = yield* started({ config: broken, invariants, parentSessionId: recovery }, Layer.empty)
       if (Exit.isSuccess(built)) throw new Error("expected a failure")
       expect(String(Cause.squash(built.cause))).toContain("no room for details")
       expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
@@ -202,7 +153,7 @@ describe("a session that may start", () => {
   it.effect("forgets how the session before it ended, when it is fresh, and nothing else", () =>
     Effect.gen(function* () {
       yield* storedBefore
-      const { built } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.empty)
+      const { built } = yield* started({ config: defaults, invariants, parentSessionId: fresh }, Layer.empty)
       expect(Exit.isSuccess(built)).toBe(true)
       expect(yield* stored).toEqual({ "halt.reason": "", "halt.detail": "", engine_status: "RUNNING" })
       expect(yield* StateManager.use((state) => state.get("other"))).toEqual(Option.some("1"))
@@ -212,7 +163,7 @@ describe("a session that may start", () => {
   it.effect("forgets nothing when it recovers another one", () =>
     Effect.gen(function* () {
       yield* storedBefore
-      const { built } = yield* started({ config: defaults, parentSessionId: recovery }, Layer.empty)
+      const { built } = yield* started({ config: defaults, invariants, parentSessionId: recovery }, Layer.empty)
       expect(Exit.isSuccess(built)).toBe(true)
       expect(yield* stored).toEqual({
         "halt.reason": "kill_switch",
@@ -224,7 +175,7 @@ describe("a session that may start", () => {
 
   it.effect("leaves what the engine has written when it closes", () =>
     Effect.gen(function* () {
-      const { close } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.empty)
+      const { close } = yield* started({ config: defaults, invariants, parentSessionId: fresh }, Layer.empty)
       yield* Halt.use((halt) => halt.settle("duration_elapsed"))
       yield* StateManager.use((state) => state.setMany({ "halt.reason": "duration_elapsed", engine_status: "HALTED" }))
       yield* close(Exit.fail("something else"))
@@ -244,7 +195,10 @@ describe("a start that ends before the engine ran", () => {
     it.effect(`with ${what} above is startup_failure and HALTED`, () =>
       Effect.gen(function* () {
         yield* StateManager.use((state) => state.set("engine_status", "RUNNING")) // left by a crash long ago
-        const { built } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.effectDiscard(effect))
+        const { built } = yield* started(
+          { config: defaults, invariants, parentSessionId: fresh },
+          Layer.effectDiscard(effect),
+        )
         expect(Exit.isFailure(built)).toBe(true)
         expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
         expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("startup_failure"))
@@ -258,7 +212,7 @@ describe("a start that ends before the engine ran", () => {
     Effect.gen(function* () {
       yield* storedBefore
       const above = Layer.effectDiscard(Effect.fail("no such market"))
-      yield* started({ config: defaults, parentSessionId: recovery }, above)
+      yield* started({ config: defaults, invariants, parentSessionId: recovery }, above)
       expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
     }).pipe(Effect.provide(below())),
   )
@@ -268,7 +222,9 @@ describe("a start that ends before the engine ran", () => {
     const reached = yield* Deferred.make<void>()
     const hanging = Layer.effectDiscard(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
     const starting = yield* Effect.never.pipe(
-      Effect.provide(Layer.provideMerge(hanging, Preflight.layer({ config: defaults, parentSessionId: fresh }))),
+      Effect.provide(
+        Layer.provideMerge(hanging, Preflight.layer({ config: defaults, invariants, parentSessionId: fresh })),
+      ),
       Effect.forkChild({ startImmediately: true }),
     )
     yield* Deferred.await(reached)
@@ -299,14 +255,14 @@ describe("a start that ends before the engine ran", () => {
           Effect.andThen(Effect.fail("connection closed")),
         ),
       )
-      yield* started({ config: defaults, parentSessionId: fresh }, above)
+      yield* started({ config: defaults, invariants, parentSessionId: fresh }, above)
       expect((yield* stored)["halt.reason"]).toBe("interrupted_sigint")
     }).pipe(Effect.provide(below())),
   )
 
   it.effect("is unexpected_halt when everything above closes without having run or failed", () =>
     Effect.gen(function* () {
-      const { close } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.empty)
+      const { close } = yield* started({ config: defaults, invariants, parentSessionId: fresh }, Layer.empty)
       yield* close(Exit.void)
       expect(yield* stored).toEqual({ "halt.reason": "unexpected_halt", "halt.detail": "", engine_status: "HALTED" })
     }).pipe(Effect.provide(below())),
@@ -316,7 +272,7 @@ describe("a start that ends before the engine ran", () => {
     Effect.gen(function* () {
       yield* SqlClient.SqlClient.use((sql) => sql.unsafe("DROP TABLE engine_state"))
       const above = Layer.effectDiscard(Effect.fail("no such market"))
-      const { built } = yield* started({ config: defaults, parentSessionId: recovery }, above)
+      const { built } = yield* started({ config: defaults, invariants, parentSessionId: recovery }, above)
       expect(Exit.isFailure(built) && Cause.squash(built.cause)).toBe("no such market")
       const [line, ...more] = yield* logged("shutdown step failed")
       expect(more).toEqual([])

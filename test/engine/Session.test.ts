@@ -1,8 +1,12 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Scope } from "effect"
+import { Cause, Effect, Exit, Layer, Option, Schema, Scope } from "effect"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
-import { EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
+import { EngineProgram, goOn, type TickResult } from "../../src/engine/EngineProgram.ts"
 import { Halt } from "../../src/engine/Halt.ts"
+import * as HaltReason from "../../src/engine/HaltReason.ts"
+import { PreflightError } from "../../src/engine/Preflight.ts"
 import * as Session from "../../src/engine/Session.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
@@ -55,6 +59,67 @@ describe("a session whose disk fails a sync", () => {
       ])
       const failures = yield* inside(Shutdown.Shutdown.use(({ failures: all }) => all))
       expect(failures).toEqual(["halt.reason", "close session", "engine_status HALTED"])
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("a session of another program", () => {
+  const Station = EngineConfig.make({
+    sections: { alarm: Schema.Struct({ low: EngineConfig.withDefault(Schema.Finite, 0), high: Schema.Finite }) },
+    invariants: ({ alarm }) => (alarm.low < alarm.high ? [] : [`expected alarm.low to be below ${alarm.high}`]),
+  })
+  const reasons = HaltReason.define({
+    sensor_lost: { exitCode: 4, isClean: false },
+    season_over: { exitCode: 0, isClean: true },
+  })
+
+  /** Runs a session until its first tick halts it, and answers how it ended, and which files it left. */
+  const run = Effect.fnUntraced(function* (tick: TickResult, high = 1) {
+    const database = yield* temporaryFile
+    const config = yield* Station.load({
+      source: "test",
+      yaml: `alarm: { high: ${high} }`,
+      overrides: { engine: { database, wal_checkpoint_thread: false, integrity_check: "off" } },
+    })
+    const program = Layer.succeed(EngineProgram, { tick: () => Effect.succeed(tick), haltReasons: reasons })
+    return yield* Effect.gen(function* () {
+      const session = Session.layer({ config, invariants: Station.invariants, parentSessionId: Option.none(), program })
+      const halted = Effect.andThen(
+        Layer.build(session),
+        Halt.use(({ awaitRequest }) => awaitRequest),
+      )
+      const exit = yield* Effect.exit(Effect.scoped(halted))
+      const reason = Option.getOrThrow(yield* Halt.use(({ settled }) => settled))
+      const exitCode = HaltReason.exitCodeOf(yield* Halt.use((halt) => halt.reasons))(reason)
+      const files = fs.readdirSync(path.dirname(database)).map((name) => name.replace(/\d{8}T\d+Z.*/, "stamp"))
+      return { exit, reason, exitCode, files: files.toSorted() }
+    }).pipe(Effect.provide(Layer.mergeAll(Halt.layer, Shutdown.layer(), LogCapture.layer)))
+  })
+
+  it.live("that ended as its program meant it has a last backup", () =>
+    Effect.gen(function* () {
+      const { exitCode, files, reason } = yield* run(reasons.haltWith("season_over", "October"))
+      expect({ exitCode, reason }).toEqual({ exitCode: 0, reason: "season_over" })
+      expect(files).toEqual(["test.db", "test.db.post.stamp"])
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("that did not has none, and the exit code of its reason", () =>
+    Effect.gen(function* () {
+      const { exitCode, files, reason } = yield* run(reasons.haltWith("sensor_lost", "no answer"))
+      expect({ exitCode, reason }).toEqual({ exitCode: 4, reason: "sensor_lost" })
+      expect(files).toEqual(["test.db"])
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("whose invariants do not hold is refused before its first tick", () =>
+    Effect.gen(function* () {
+      const { exit, files, reason } = yield* run(reasons.haltWith("season_over", "October"), -1)
+      expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toEqual(
+        new PreflightError({ problems: ["expected alarm.low to be below -1"] }),
+      )
+      expect(reason).toBe("config_mismatch")
+      expect(files).toEqual(["test.db"])
     }).pipe(Effect.scoped),
   )
 })

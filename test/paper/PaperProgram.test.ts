@@ -4,10 +4,10 @@ import { Effect, Layer, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { Engine } from "../../src/engine/Engine.ts"
-import { EngineConfig } from "../../src/engine/EngineConfig.ts"
 import { EngineProgram } from "../../src/engine/EngineProgram.ts"
 import { Halt } from "../../src/engine/Halt.ts"
 import { Feed, FeedError, type Quote } from "../../src/paper/Feed.ts"
+import { PaperConfig } from "../../src/paper/PaperConfig.ts"
 import * as PaperProgram from "../../src/paper/PaperProgram.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
@@ -15,10 +15,10 @@ import { StateManager } from "../../src/state/StateManager.ts"
 import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
 
-const defaults = Schema.decodeSync(EngineConfig)({})
+const defaults = Schema.decodeSync(PaperConfig.schema)({})
 
 /** Around a middle of 1: it buys 12.5 XRP at 0.8 and sells 8 XRP at 1.25, exactly. */
-const config: EngineConfig = {
+const config: PaperConfig = {
   ...defaults,
   strategy: { ...defaults.strategy, bid_offset_bps: 2000, ask_offset_bps: 2500 },
   order_size: { base_size_rlusd: 10 },

@@ -1,13 +1,12 @@
 import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option } from "effect"
-import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { brokenTick, stateErrorOf, stateManagerContract, tick, unstorable } from "./stateManagerContract.ts"
+import { stateManagerContract } from "./stateManagerContract.ts"
 
 stateManagerContract("SQLite", Layer.provide(StateManager.layer(), temporaryDatabase()))
 
@@ -21,65 +20,6 @@ const rows = (query: string) =>
   )
 
 describe("what SQLite stores", () => {
-  it.effect("of a tick: the snapshot with its time, the fills in order, the state", () =>
-    Effect.gen(function* () {
-      const state = yield* StateManager
-      yield* TestClock.adjust("4 seconds")
-      yield* state.recordTick(tick)
-      expect(yield* rows("SELECT * FROM paper_ticks")).toEqual([
-        {
-          tick_id: 1,
-          session_id: 1,
-          recorded_at: "1970-01-01T00:00:04.000Z",
-          bid: 0.5,
-          ask: 0.52,
-          xrp: 110,
-          rlusd: 94.9,
-          value_rlusd: 151,
-        },
-      ])
-      expect(yield* rows("SELECT * FROM paper_fills ORDER BY fill_id")).toEqual([
-        { fill_id: 1, tick_id: 1, side: "buy", price: 0.51, xrp: 10, spread_pnl_rlusd: 0.05 },
-        { fill_id: 2, tick_id: 1, side: "sell", price: 0.53, xrp: 4, spread_pnl_rlusd: 0.02 },
-      ])
-      expect(yield* rows("SELECT * FROM engine_state ORDER BY key")).toEqual([
-        { key: "paper.rlusd", value: "94.9" },
-        { key: "paper.xrp", value: "110" },
-      ])
-    }).pipe(Effect.provide(onSqlite())),
-  )
-
-  it.effect("of a tick without fills: no fill", () =>
-    Effect.gen(function* () {
-      const state = yield* StateManager
-      yield* state.recordTick({ ...tick, fills: [] })
-      expect(yield* rows("SELECT tick_id FROM paper_ticks")).toHaveLength(1)
-      expect(yield* rows("SELECT * FROM paper_fills")).toEqual([])
-    }).pipe(Effect.provide(onSqlite())),
-  )
-
-  it.effect("of a tick whose second fill is refused: neither the snapshot, nor the first fill, nor the state", () =>
-    Effect.gen(function* () {
-      const state = yield* StateManager
-      const error = yield* stateErrorOf(state.recordTick(brokenTick))
-      expect(error.reason).toBe("Constraint")
-      expect(error.message).toContain("paper_fills.price")
-      for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
-        expect([table, yield* rows(`SELECT * FROM ${table}`)]).toEqual([table, []])
-      }
-    }).pipe(Effect.provide(onSqlite())),
-  )
-
-  it.effect("of a tick whose last write, a state key, is refused: nothing", () =>
-    Effect.gen(function* () {
-      const state = yield* StateManager
-      yield* stateErrorOf(state.recordTick({ ...tick, state: { "paper.xrp": "110", "paper.rlusd": unstorable } }))
-      for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
-        expect([table, yield* rows(`SELECT * FROM ${table}`)]).toEqual([table, []])
-      }
-    }).pipe(Effect.provide(onSqlite())),
-  )
-
   it.effect("of a cleared key: the empty string, for those who read the file", () =>
     Effect.gen(function* () {
       const state = yield* StateManager
@@ -89,24 +29,6 @@ describe("what SQLite stores", () => {
         { key: "halt.detail", value: "" },
         { key: "halt.reason", value: "" },
       ])
-    }).pipe(Effect.provide(onSqlite())),
-  )
-
-  it.effect("ticks that are recorded at the same time do not mix", () =>
-    Effect.gen(function* () {
-      const state = yield* StateManager
-      const sessions = Array.from({ length: 20 }, (_, i) => i + 1)
-      const outcomes = yield* Effect.forEach(
-        sessions,
-        (sessionId) => Effect.exit(state.recordTick({ ...(sessionId % 2 === 0 ? tick : brokenTick), sessionId })),
-        { concurrency: "unbounded" },
-      )
-      expect(outcomes.map(Exit.isSuccess)).toEqual(sessions.map((sessionId) => sessionId % 2 === 0))
-      const stored = yield* rows(
-        "SELECT session_id, count(*) AS fills FROM paper_ticks JOIN paper_fills USING (tick_id) GROUP BY 1 ORDER BY 1",
-      )
-      const even = sessions.filter((sessionId) => sessionId % 2 === 0)
-      expect(stored).toEqual(even.map((session_id) => ({ session_id, fills: 2 })))
     }).pipe(Effect.provide(onSqlite())),
   )
 })
@@ -178,12 +100,10 @@ describe("opening a file of an older program", () => {
           expect(yield* state.get("engine_status")).toEqual(Option.some("HALTED"))
           expect(yield* state.openSession({ parentSessionId: Option.some(7) })).toBe(8)
           yield* state.closeSession({ sessionId: 7, haltReason: "unexpected_halt", worth: Option.none() })
-          yield* state.recordTick({ ...tick, sessionId: 8 })
           expect(yield* rows("SELECT halt_reason FROM sessions ORDER BY session_id")).toEqual([
             { halt_reason: "unexpected_halt" },
             { halt_reason: null },
           ])
-          expect(yield* rows("SELECT session_id FROM paper_ticks")).toEqual([{ session_id: 8 }])
         }),
       )
     }),
@@ -221,22 +141,22 @@ describe("opening a file again", () => {
         migrations: rows("SELECT * FROM effect_sql_migrations ORDER BY migration_id"),
         state: rows("SELECT * FROM engine_state"),
         sessions: rows("SELECT * FROM sessions"),
-        ticks: rows("SELECT * FROM paper_ticks"),
-        fills: rows("SELECT * FROM paper_fills"),
+        capital: rows("SELECT * FROM capital_events"),
       })
       const before = yield* opening(
         file,
         Effect.gen(function* () {
           const state = yield* StateManager
           yield* state.openSession({ parentSessionId: Option.none() })
-          yield* state.recordTick(tick)
+          yield* state.setMany({ a: "1", b: "2" })
+          yield* state.writeInitialBasis({ amount: 10 })
           return yield* everything
         }),
       )
       const after = yield* opening(file, everything)
       expect(after).toEqual(before)
-      const sizes = [before.migrations, before.state, before.sessions, before.ticks, before.fills]
-      expect(sizes.map(({ length }) => length)).toEqual([4, 2, 1, 1, 2])
+      const sizes = [before.migrations, before.state, before.sessions, before.capital]
+      expect(sizes.map(({ length }) => length)).toEqual([3, 2, 1, 1])
     }),
   )
 
@@ -258,7 +178,6 @@ describe("opening a file again", () => {
       expect(yield* rows("SELECT migration_id AS id FROM effect_sql_migrations")).toEqual([
         { id: 1 },
         { id: 2 },
-        { id: 3 },
         { id: 4 },
       ])
     }).pipe(Effect.provide(temporaryDatabase())),
@@ -269,7 +188,7 @@ describe("a schema that cannot be brought up to date", () => {
   for (const [what, script] of [
     ["engine_state is a view", "CREATE VIEW engine_state AS SELECT 'a' AS key"],
     ["sessions is a view", "CREATE VIEW sessions AS SELECT 1 AS session_id"],
-    ["paper_fills is a view", "CREATE VIEW paper_fills AS SELECT 1 AS fill_id"],
+    ["capital_events is a view", "CREATE VIEW capital_events AS SELECT 1 AS id"],
   ] as const) {
     it.effect(`fails as a typed error, and creates nothing: ${what}`, () =>
       Effect.gen(function* () {

@@ -1,9 +1,10 @@
 /** What every `StateManager` does, whatever stores it: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, type Layer, Option, Result } from "effect"
+import { Cause, Data, Effect, Exit, type Layer, Option, Result, Schema } from "effect"
+import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
-import { StateError } from "../../src/state/StateError.ts"
-import { type PaperTick, StateManager } from "../../src/state/StateManager.ts"
+import { StateError, type StoreFailure } from "../../src/state/StateError.ts"
+import { StateManager, type Store } from "../../src/state/StateManager.ts"
 
 /** Fails the test when the effect does not fail, or fails with anything but a `StateError`. */
 export const stateErrorOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {
@@ -17,25 +18,18 @@ export const stateErrorOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.E
 /** A value that no store can keep; the types do not let it in. */
 export const unstorable = null as unknown as string
 
-export const tick: PaperTick = {
-  sessionId: 1,
-  bid: 0.5,
-  ask: 0.52,
-  xrp: 110,
-  rlusd: 94.9,
-  valueRlusd: 151,
-  fills: [
-    { side: "buy", price: 0.51, xrp: 10, spreadPnlRlusd: 0.05 },
-    { side: "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 },
-  ],
-  state: { "paper.xrp": "110", "paper.rlusd": "94.9" },
+/** A program's own table, in SQL that every store understands. */
+const readings = {
+  "0001_readings": SqlClient.SqlClient.use((sql) =>
+    Effect.asVoid(sql`CREATE TABLE readings (room TEXT NOT NULL, degrees DOUBLE PRECISION NOT NULL)`),
+  ),
 }
 
-/** The second fill cannot be stored: SQLite takes NaN for NULL, and a price must not be NULL. */
-export const brokenTick: PaperTick = {
-  ...tick,
-  fills: [tick.fills[0]!, { side: "sell", price: Number.NaN, xrp: 4, spreadPnlRlusd: 0.02 }],
-}
+const read = (room: string, degrees: number) => (store: Store) =>
+  Effect.asVoid(store.sql`INSERT INTO readings ${store.sql.insert({ room, degrees })}`)
+
+/** What a program says about its own data. */
+class TooHot extends Data.TaggedError("TooHot")<{ readonly degrees: number }> {}
 
 /** The layer gives an empty store each time it is built. */
 export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateManager, E>) => {
@@ -164,6 +158,19 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
   })
 
   describe(`sessions, on ${store}`, () => {
+    it.effect("are numbers to an engine, also in a program that asks for whole numbers as bigint", () =>
+      Effect.gen(function* () {
+        const state = yield* StateManager
+        const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
+        yield* state.closeSession({ sessionId, haltReason: "duration_elapsed", worth: Option.none() })
+        expect([sessionId, Option.getOrThrow(yield* state.lastSession).sessionId]).toEqual([1, 1])
+        yield* state.writeInitialBasis({ amount: 10 })
+        expect(yield* state.netBasisRlusd).toBe(10)
+        yield* state.injectCapital({ amount: 5, sourceNote: "a test" })
+        expect((yield* state.capital).hasInitialBasis).toBe(true)
+      }).pipe(Effect.provideService(SqlClient.SafeIntegers, true), Effect.provide(layer)),
+    )
+
     it.effect("before the first one there is none", () =>
       Effect.gen(function* () {
         const state = yield* StateManager
@@ -256,27 +263,162 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
     )
   })
 
-  describe(`paper ticks, on ${store}`, () => {
-    it.effect("a tick moves its state keys, and no other key", () =>
+  describe(`what a program stores, on ${store}`, () => {
+    /** All rooms in the order in which they were read, by a transaction that only reads. */
+    const rooms = StateManager.use((state) =>
+      state.transaction("rooms", ({ sql }) => sql<{ room: string }>`SELECT room FROM readings`),
+    ).pipe(Effect.map((rows) => rows.map(({ room }) => room)))
+
+    const prepared = Effect.tap(StateManager, (state) => state.migrate("station", readings))
+
+    it.effect("rows and state keys are stored together, and what the work answers is the answer", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
-        yield* state.setMany({ "paper.xrp": "100", "halt.reason": "kill_switch" })
-        yield* state.recordTick(tick)
-        const values = yield* Effect.forEach(["paper.xrp", "paper.rlusd", "halt.reason"], (key) => state.get(key))
-        expect(values).toEqual([Option.some("110"), Option.some("94.9"), Option.some("kill_switch")])
+        const state = yield* prepared
+        yield* state.setMany({ last: "old", "halt.reason": "kill_switch" })
+        const answer = yield* state.transaction("record", (store) =>
+          read("attic", 21.5)(store).pipe(Effect.andThen(store.set("last", "attic")), Effect.as(42)),
+        )
+        expect([answer, yield* rooms]).toEqual([42, ["attic"]])
+        const values = yield* Effect.forEach(["last", "halt.reason"], (key) => state.get(key))
+        expect(values).toEqual([Option.some("attic"), Option.some("kill_switch")])
       }).pipe(Effect.provide(layer)),
     )
 
-    it.effect("a tick that cannot be stored moves no key, and the next tick is stored", () =>
+    for (const [what, broken] of [
+      ["a row", read("cellar", Number.NaN)],
+      ["a state key", (store: Store) => store.set("last", unstorable)],
+      ["a statement", (store: Store) => store.sql`INSERT INTO nothing (a) VALUES (1)`],
+      ["a row that does not decode", () => Schema.decodeUnknownEffect(Schema.Int)("many")],
+    ] satisfies ReadonlyArray<readonly [string, (store: Store) => Effect.Effect<unknown, StoreFailure>]>) {
+      it.effect(`nothing of it is stored when ${what} is refused, and the next one is`, () =>
+        Effect.gen(function* () {
+          const state = yield* prepared
+          yield* state.set("last", "old")
+          const failing = state.transaction("record", (store) =>
+            read(
+              "attic",
+              21.5,
+            )(store).pipe(
+              Effect.andThen(store.set("last", "attic")),
+              Effect.andThen(broken(store) as Effect.Effect<unknown, StoreFailure>),
+              Effect.andThen(store.set("last", "cellar")),
+            ),
+          )
+          expect((yield* stateErrorOf(failing)).operation).toBe("record")
+          expect([yield* state.get("last"), yield* rooms]).toEqual([Option.some("old"), []])
+          yield* state.transaction("record", read("roof", 3))
+          expect(yield* rooms).toEqual(["roof"])
+        }).pipe(Effect.provide(layer)),
+      )
+    }
+
+    it.effect("nothing of it is stored when the program itself says no, and it hears its own words", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
-        yield* state.set("paper.xrp", "100")
-        expect((yield* stateErrorOf(state.recordTick(brokenTick))).operation).toBe("recordTick")
-        expect(yield* state.get("paper.xrp")).toEqual(Option.some("100"))
-        expect(yield* state.get("paper.rlusd")).toEqual(Option.none())
-        yield* state.recordTick(tick)
-        expect(yield* state.get("paper.xrp")).toEqual(Option.some("110"))
+        const state = yield* prepared
+        const refused = state.transaction("record", (store) =>
+          Effect.andThen(read("attic", 99)(store), Effect.fail(new TooHot({ degrees: 99 }))),
+        )
+        const error: TooHot | StateError = yield* Effect.flip(refused)
+        expect(error).toEqual(new TooHot({ degrees: 99 }))
+        expect(yield* rooms).toEqual([])
       }).pipe(Effect.provide(layer)),
     )
+
+    it.effect("nothing of it is stored when it dies, and the next one is", () =>
+      Effect.gen(function* () {
+        const state = yield* prepared
+        const exit = yield* Effect.exit(
+          state.transaction("record", (store) => Effect.andThen(read("attic", 1)(store), Effect.die("bug"))),
+        )
+        expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
+        yield* state.transaction("record", read("roof", 3))
+        expect(yield* rooms).toEqual(["roof"])
+      }).pipe(Effect.provide(layer)),
+    )
+
+    it.effect("those that come at the same time do not mix", () =>
+      Effect.gen(function* () {
+        const state = yield* prepared
+        const names = Array.from({ length: 20 }, (_, n) => `room ${n}`)
+        const outcomes = yield* Effect.forEach(
+          names,
+          (name, n) =>
+            Effect.exit(
+              state.transaction("record", (store) =>
+                Effect.andThen(
+                  read(name, n)(store),
+                  n % 2 === 0 ? read(name, n)(store) : read(name, Number.NaN)(store),
+                ),
+              ),
+            ),
+          { concurrency: "unbounded" },
+        )
+        expect(outcomes.map(Exit.isSuccess)).toEqual(names.map((_, n) => n % 2 === 0))
+        expect(yield* rooms).toEqual(names.filter((_, n) => n % 2 === 0).flatMap((name) => [name, name]))
+      }).pipe(Effect.provide(layer)),
+    )
+  })
+
+  describe(`the tables of a program, on ${store}`, () => {
+    const more = (statement: string) => ({
+      ...readings,
+      "0002_more": SqlClient.SqlClient.use((sql) => Effect.asVoid(sql.unsafe(statement))),
+    })
+    const add = "ALTER TABLE readings ADD COLUMN height DOUBLE PRECISION"
+
+    it.effect("each step runs once, and new ones run after those that ran", () =>
+      Effect.gen(function* () {
+        const state = yield* StateManager
+        yield* state.migrate("station", readings)
+        yield* state.migrate("station", readings)
+        yield* state.transaction("record", read("attic", 21.5))
+        yield* state.migrate("station", more(add))
+        yield* state.migrate("station", more(add))
+        const rows = yield* state.transaction("heights", ({ sql }) => sql`SELECT room, height FROM readings`)
+        expect(rows.map((row) => ({ ...row }))).toEqual([{ room: "attic", height: null }])
+      }).pipe(Effect.provide(layer)),
+    )
+
+    it.effect("the steps of two programs are counted apart, and apart from the engine's", () =>
+      Effect.gen(function* () {
+        const state = yield* StateManager
+        yield* state.migrate("station", readings)
+        yield* state.migrate("garden", {
+          "0001_beds": SqlClient.SqlClient.use((sql) => Effect.asVoid(sql`CREATE TABLE beds (name TEXT)`)),
+        })
+        yield* state.transaction("plant", ({ sql }) => sql`INSERT INTO beds ${sql.insert({ name: "herbs" })}`)
+        yield* state.transaction("record", read("attic", 21.5))
+        yield* state.set("a", "1")
+        expect(yield* state.get("a")).toEqual(Option.some("1"))
+      }).pipe(Effect.provide(layer)),
+    )
+
+    it.effect("a step that fails leaves nothing of its call, and can be tried again", () =>
+      Effect.gen(function* () {
+        const state = yield* StateManager
+        expect((yield* stateErrorOf(state.migrate("station", more("CREATE nonsense")))).operation).toBe("schema")
+        yield* stateErrorOf(state.transaction("record", read("attic", 21.5))) // there is no such table
+        yield* state.migrate("station", more(add))
+        yield* state.transaction("record", read("attic", 21.5))
+      }).pipe(Effect.provide(layer)),
+    )
+
+    it.effect("a step whose name has no number is refused, not left out", () =>
+      Effect.gen(function* () {
+        const state = yield* StateManager
+        const error = yield* stateErrorOf(state.migrate("station", { ...readings, "-1_before": Effect.void }))
+        expect(error.message).toContain("-1_before")
+      }).pipe(Effect.provide(layer)),
+    )
+
+    for (const name of ["effect_sql", "Effect_SQL"]) {
+      it.effect(`the name ${name} is refused: its table would be the engine's`, () =>
+        Effect.gen(function* () {
+          const state = yield* StateManager
+          const error = yield* stateErrorOf(state.migrate(name, readings))
+          expect(error.message).toContain("choose another name")
+        }).pipe(Effect.provide(layer)),
+      )
+    }
   })
 }

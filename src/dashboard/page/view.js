@@ -4,16 +4,6 @@ import { byId, clock, duration, element, integer, millis, seconds, setTerms, set
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 /** @typedef {import("./dom.js").DatabaseStatus} DatabaseStatus */
 
-/** What the figures of the paper session are called. */
-const captions = /** @type {Readonly<Record<string, string>>} */ ({
-  xrp: "XRP",
-  rlusd: "RLUSD",
-  value: "Value",
-  pnl: "PnL",
-  spread_pnl: "Spread PnL",
-  fills: "Fills",
-})
-
 /** @param {DatabaseStatus | undefined} database */
 const ofDatabase = (database) => {
   if (database === undefined) return []
@@ -106,13 +96,14 @@ export const showDatabase = (database) => {
 /** @param {Snapshot["engine"]} engine */
 export const showFigures = (engine) => {
   const figures = engine?.figures ?? []
-  byId("paper").hidden = figures.length === 0
+  byId("engine-figures").hidden = figures.length === 0
+  setText(byId("engine-figures-title"), engine?.title ?? "")
   setTerms(
     byId("figures"),
-    figures.map(({ name, unit, value }) => [
-      captions[name] ?? name,
+    figures.map(({ is_gain, label, unit, value }) => [
+      label,
       `${Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: 4 }) : "?"} ${unit}`.trim(), // JSON has no NaN
-      name.includes("pnl") && value !== 0 ? (value > 0 ? "good" : "bad") : "",
+      is_gain && value !== 0 ? (value > 0 ? "good" : "bad") : "",
     ]),
   )
 }

@@ -1,0 +1,113 @@
+/**
+ * What a paper trading session has done, in the database of its engine: the tables `paper_ticks` and `paper_fills`, brought up
+ * to date when the layer is built.
+ *
+ * It writes through the `StateManager`, each tick with the state keys that it moves in one transaction, and knows no store.
+ */
+import { Context, DateTime, Effect, Layer, Schema } from "effect"
+import { SqlClient } from "effect/sql"
+import type { Migrations } from "../state/Migrations.ts"
+import type { StateError } from "../state/StateError.ts"
+import { StateManager } from "../state/StateManager.ts"
+import { index, table } from "../state/Tables.ts"
+
+/** What we did. */
+export const Side = Schema.Literals(["buy", "sell"])
+export type Side = typeof Side.Type
+
+/** One paper tick as it is stored: the book and balances after it, what was filled in it, and the state keys it moves. */
+export interface PaperTick {
+  readonly sessionId: number
+  /** The best prices of the book, in RLUSD per XRP. */
+  readonly bid: number
+  readonly ask: number
+  readonly xrp: number
+  readonly rlusd: number
+  readonly valueRlusd: number
+  readonly fills: ReadonlyArray<PaperFill>
+  /** Keys that are set with it. */
+  readonly state: Readonly<Record<string, string>>
+}
+
+/** An order of ours that was filled. */
+export interface PaperFill {
+  readonly side: Side
+  /** RLUSD per XRP. */
+  readonly price: number
+  readonly xrp: number
+  /** What this fill earned against the middle of the book when it was quoted. */
+  readonly spreadPnlRlusd: number
+}
+
+export class PaperBooks extends Context.Service<
+  PaperBooks,
+  {
+    /** Stores snapshot, fills and state of one tick, in one transaction: all of it or nothing. */
+    readonly recordTick: (tick: PaperTick) => Effect.Effect<void, StateError>
+  }
+>()("seawall/paper/PaperBooks") {
+  /** Fails when its tables cannot be brought up to date. A function: each database has its own. */
+  static readonly layer = (): Layer.Layer<PaperBooks, StateError, StateManager> => Layer.effect(PaperBooks, make)
+}
+
+/** An older database has these tables from the steps of the engine. */
+const migrations: Migrations = {
+  "0001_ticks_and_fills": Effect.gen(function* () {
+    yield* table("paper_ticks", {
+      tick_id: "INTEGER PRIMARY KEY",
+      session_id: "INTEGER NOT NULL DEFAULT 0",
+      recorded_at: "TEXT NOT NULL DEFAULT ''",
+      bid: "REAL NOT NULL DEFAULT 0",
+      ask: "REAL NOT NULL DEFAULT 0",
+      xrp: "REAL NOT NULL DEFAULT 0",
+      rlusd: "REAL NOT NULL DEFAULT 0",
+      value_rlusd: "REAL NOT NULL DEFAULT 0",
+    })
+    yield* table("paper_fills", {
+      fill_id: "INTEGER PRIMARY KEY",
+      tick_id: "INTEGER NOT NULL DEFAULT 0",
+      side: "TEXT NOT NULL DEFAULT ''",
+      price: "REAL NOT NULL DEFAULT 0",
+      xrp: "REAL NOT NULL DEFAULT 0",
+      spread_pnl_rlusd: "REAL NOT NULL DEFAULT 0",
+    })
+    yield* index("", "paper_ticks_by_session", "paper_ticks (session_id)")
+    yield* index("", "paper_fills_by_tick", "paper_fills (tick_id)")
+  }),
+}
+
+const NewTick = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
+
+const make = Effect.gen(function* () {
+  const state = yield* StateManager
+  yield* state.migrate("paper", migrations)
+
+  return PaperBooks.of({
+    recordTick: Effect.fn("PaperBooks.recordTick")(
+      function* (tick) {
+        const at = DateTime.formatIso(yield* DateTime.now)
+        yield* state.transaction("recordTick", ({ set, sql }) =>
+          Effect.gen(function* () {
+            const snapshot = sql.insert({
+              session_id: tick.sessionId,
+              recorded_at: at,
+              bid: tick.bid,
+              ask: tick.ask,
+              xrp: tick.xrp,
+              rlusd: tick.rlusd,
+              value_rlusd: tick.valueRlusd,
+            })
+            const rows = yield* sql`INSERT INTO paper_ticks ${snapshot.returning(sql`tick_id AS id`)}`
+            const [{ id }] = yield* Schema.decodeUnknownEffect(NewTick)(rows)
+            for (const { price, side, spreadPnlRlusd, xrp } of tick.fills) {
+              const fill = sql.insert({ tick_id: id, side, price, xrp, spread_pnl_rlusd: spreadPnlRlusd })
+              yield* sql`INSERT INTO paper_fills ${fill}`
+            }
+            for (const [key, value] of Object.entries(tick.state)) yield* set(key, value)
+          }),
+        )
+      },
+      Effect.provideService(SqlClient.SafeIntegers, false),
+    ), // the number of a tick is one, whatever the program wants
+  })
+})

@@ -1,0 +1,48 @@
+/**
+ * How a schema is brought up to date: numbered steps, of which each runs once, in a table that remembers them.
+ *
+ * The engine's steps and those of a program are in tables of their own, so that their numbers never meet. All steps of one
+ * call are one transaction: when one fails, none of them is stored.
+ */
+import { SqliteMigrator } from "@effect/sql-sqlite-node"
+import { Effect } from "effect"
+import type { SqlClient } from "effect/sql"
+import { ownNumbers } from "./Columns.ts"
+import { stateError } from "./StateError.ts"
+
+/**
+ * Steps by number and name, as in `"0001_readings"`. One that was released is never changed, and its number is not used
+ * again; what is new gets the next number. A step may meet a file of an older program: see `Tables`.
+ */
+export type Migrations = Readonly<Record<`${number}_${string}`, Effect.Effect<void, unknown, SqlClient.SqlClient>>>
+
+/** The migrator's own name for its table, which files of older versions have. */
+const engineTable = "effect_sql_migrations"
+
+/** The migrator would leave out a step whose name it does not understand, without a word. */
+const misnamed = (steps: Migrations) => Object.keys(steps).filter((name) => !/^\d+_./.test(name))
+
+const runIn = Effect.fnUntraced(
+  function* (table: string, steps: Migrations) {
+    const wrong = misnamed(steps)
+    if (wrong.length > 0) return yield* Effect.fail(`expected steps named like 0001_readings, got ${wrong.join(", ")}`)
+    // A step that fails is a defect of the migrator.
+    yield* Effect.catchDefect(SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(steps), table }), Effect.fail)
+  },
+  ownNumbers,
+  stateError("schema"),
+)
+
+/** Runs the engine's steps with a higher number than any that ran before. */
+export const runEngine = (steps: Migrations) => runIn(engineTable, steps)
+
+/** The same for a program's, whose name is that of its table. */
+export const runProgram = Effect.fnUntraced(function* (program: string, steps: Migrations) {
+  const table = `${program}_migrations`
+  if (table.toLowerCase() === engineTable) {
+    return yield* Effect.fail(`${table} is the table of the engine; choose another name than ${program}`).pipe(
+      stateError("schema"),
+    )
+  }
+  return yield* runIn(table, steps)
+})

@@ -1,0 +1,34 @@
+/**
+ * The schema of an engine, as numbered steps. Each one may meet a file that an older program made. Number 3 made the tables
+ * of paper trading once, which are `PaperBooks`' now, and is not used again.
+ */
+import { Effect } from "effect"
+import type { Migrations } from "./Migrations.ts"
+import { index, table } from "./Tables.ts"
+
+export const engineMigrations: Migrations = {
+  "0001_engine_state": Effect.gen(function* () {
+    yield* table("engine_state", { key: "TEXT PRIMARY KEY", value: "TEXT NOT NULL DEFAULT ''" })
+    // What every write relies on; an older table may have been made without it.
+    yield* index("UNIQUE", "engine_state_key", "engine_state (key)")
+  }),
+  "0002_sessions": table("sessions", {
+    session_id: "INTEGER PRIMARY KEY AUTOINCREMENT",
+    parent_session_id: "INTEGER",
+    started_at: "TEXT NOT NULL DEFAULT ''",
+    ended_at: "TEXT",
+    halt_reason: "TEXT",
+    starting_value_rlusd: "REAL",
+    ending_value_rlusd: "REAL",
+  }),
+  "0004_capital": table("capital_events", {
+    id: "INTEGER PRIMARY KEY",
+    asset: "TEXT NOT NULL DEFAULT ''",
+    event_type: "TEXT NOT NULL DEFAULT ''",
+    amount: "REAL NOT NULL DEFAULT 0",
+    price_rlusd: "REAL",
+    basis_delta_rlusd: "REAL",
+    source_note: "TEXT NOT NULL DEFAULT ''",
+    created_at: "TEXT NOT NULL DEFAULT ''",
+  }),
+}

@@ -1,0 +1,157 @@
+/**
+ * The examples as their readers get them: compiled under every strict flag against the built package, which they import by its
+ * name, and run as processes.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { fileURLToPath } from "node:url"
+import { inherited } from "../support/Seawall.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-examples-"))
+const at = (...names: ReadonlyArray<string>) => path.join(folder, ...names)
+const compiler = path.join(root, "node_modules/typescript/bin/tsc")
+
+const node = (cwd: string, args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
+  spawnSync(process.execPath, args, { cwd, encoding: "utf8", env: { ...inherited, ...env }, timeout: 60_000 })
+
+const strict = {
+  target: "ES2024",
+  module: "NodeNext",
+  types: ["node"],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  noPropertyAccessFromIndexSignature: true,
+  noImplicitReturns: true,
+  noUnusedLocals: true,
+  noUnusedParameters: true,
+  verbatimModuleSyntax: true,
+  erasableSyntaxOnly: true,
+  skipLibCheck: true,
+  noEmit: true,
+}
+
+beforeAll(() => {
+  const own = at("node_modules/seawall")
+  fs.mkdirSync(own, { recursive: true })
+  fs.copyFileSync(path.join(root, "package.json"), path.join(own, "package.json"))
+  for (const name of fs.readdirSync(path.join(root, "node_modules"))) {
+    if (!name.startsWith(".")) fs.symlinkSync(path.join(root, "node_modules", name), at("node_modules", name))
+  }
+  const built = node(root, [compiler, "-p", "src/tsconfig.json", "--outDir", path.join(own, "dist")])
+  expect(built.stdout).toBe("")
+  fs.cpSync(path.join(root, "src/dashboard/page"), path.join(own, "dist/dashboard/page"), { recursive: true })
+  fs.cpSync(path.join(root, "examples"), at("examples"), { recursive: true })
+})
+
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+const examples = fs.readdirSync(path.join(root, "examples"))
+
+describe("the examples", () => {
+  it.each(examples)("%s type-checks under every strict flag", (name) => {
+    const config = at("examples", name, "tsconfig.json")
+    fs.writeFileSync(config, JSON.stringify({ compilerOptions: strict, include: ["*.ts"] }))
+    expect(node(folder, [compiler, "-p", config])).toMatchObject({ stdout: "", status: 0 })
+  })
+
+  it.each(examples)("%s imports only what its readers have, by its name, and is short", (name) => {
+    const main = fs.readFileSync(at("examples", name, "main.ts"), "utf8")
+    const imported = [...main.matchAll(/from "([^"]+)"/g)].map(([, from = ""]) => from)
+    expect(imported.filter((from) => !/^(?:seawall|effect|@effect\/platform-node\/\w+)$/.test(from))).toEqual([])
+    expect(imported).toContain("seawall")
+    expect(main.split("\n").length).toBeLessThanOrEqual(150)
+  })
+})
+
+describe("the temperature logger", () => {
+  /** Runs it in a folder of its own, beside a sensor that says this. */
+  const run = (degrees: string, env: Readonly<Record<string, string>> = {}) => {
+    const cwd = fs.mkdtempSync(at("examples/temperature-logger-"))
+    for (const name of ["main.ts", "config.yaml", "package.json"]) {
+      fs.copyFileSync(at("examples/temperature-logger", name), path.join(cwd, name))
+    }
+    fs.writeFileSync(path.join(cwd, "degrees"), degrees)
+    const ended = node(cwd, ["main.ts"], {
+      SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.05",
+      SEAWALL_SENSOR_FILE: "degrees",
+      SEAWALL_PAGE_PORT: "0",
+      ...env,
+    })
+    return { ...ended, files: fs.readdirSync(cwd).filter((name) => name.startsWith("temperature.db")), cwd }
+  }
+
+  const query = (cwd: string, sql: string) => {
+    const database = new DatabaseSync(path.join(cwd, "temperature.db"), { readOnly: true })
+    const rows = database.prepare(sql).all()
+    database.close()
+    return rows.map((row) => Object.values(row))
+  }
+
+  const state = (cwd: string) => Object.fromEntries(query(cwd, "SELECT key, value FROM engine_state")) as object
+
+  it("keeps readings in its own table until its time is over, and no table of another trade", () => {
+    const { cwd, files, status, stderr, stdout } = run("21500\n", { SEAWALL_ENGINE_DURATION_SECONDS: "0.7" })
+    expect([stderr, status]).toEqual(["", 0])
+    expect(stdout).not.toMatch(/ (?:WARN|ERROR|FATAL) /)
+    const [[count = 0] = []] = query(cwd, "SELECT count(*) FROM readings WHERE session_id = 1 AND degrees = 21.5")
+    expect(count).toBeGreaterThan(1)
+    expect(state(cwd)).toMatchObject({
+      engine_status: "HALTED",
+      "halt.reason": "duration_elapsed",
+      "temperature.last": "21.5",
+      "temperature.readings": String(count),
+    })
+    const tables = query(cwd, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '%migrations'")
+    expect(tables.flat().toSorted()).toEqual(["effect_sql_migrations", "temperature_migrations"])
+    expect(query(cwd, "SELECT name FROM sqlite_schema WHERE name LIKE 'paper%'")).toEqual([])
+    expect(files.map((name) => name.replace(/\d{8}T\d+Z.*/, "stamp"))).toEqual([
+      "temperature.db",
+      "temperature.db.post.stamp",
+    ])
+  })
+
+  it("halts with its own exit code when it is too hot, and keeps a backup", () => {
+    const { cwd, files, status } = run("96000")
+    expect(status).toBe(5)
+    expect(state(cwd)).toMatchObject({
+      "halt.reason": "temperature_alarm",
+      "halt.detail": "96 is not between -40 and 95",
+    })
+    expect(files).toHaveLength(2)
+  })
+
+  it("halts with its own exit code when the sensor is lost, and keeps no backup", () => {
+    const { cwd, files, status, stdout } = run("broken")
+    expect(status).toBe(4)
+    expect(state(cwd)).toMatchObject({ "halt.reason": "sensor_lost", "halt.detail": "degrees holds no number" })
+    expect(stdout.match(/sensor missed/g)).toHaveLength(3)
+    expect(query(cwd, "SELECT count(*) FROM readings")).toEqual([[0]])
+    expect(files).toEqual(["temperature.db"])
+  })
+
+  it("refuses what is wrong in its configuration, all at once, before there is a database", () => {
+    const { files, status, stdout } = run("20000", {
+      SEAWALL_SENSOR_PER_DEGREE: "0",
+      SEAWALL_ALARM_HIGHEST: "hot",
+      SEAWALL_ALARM_COLDEST: "1",
+    })
+    expect(status).toBe(78)
+    expect(stdout).toContain("sensor.per_degree (SEAWALL_SENSOR_PER_DEGREE): Expected a value greater than 0, got 0")
+    expect(stdout).toContain('alarm.highest (SEAWALL_ALARM_HIGHEST): Expected number, got "hot"')
+    expect(stdout).toContain('SEAWALL_ALARM_COLDEST: unknown variable, got "1"')
+    expect(files).toEqual([])
+  })
+
+  it("refuses settings that make no sense together, and stores why", () => {
+    const { cwd, status, stdout } = run("20000", { SEAWALL_ALARM_LOWEST: "95" })
+    expect(status).toBe(78)
+    expect(stdout).toContain("expected alarm.lowest to be less than alarm.highest (95), got 95")
+    expect(state(cwd)).toMatchObject({ engine_status: "HALTED", "halt.reason": "config_mismatch" })
+  })
+})

@@ -1,0 +1,296 @@
+import { DatabaseSync } from "node:sqlite"
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Layer, Option } from "effect"
+import { TestClock } from "effect/testing"
+import { SqlClient } from "effect/sql"
+import { PaperBooks, type PaperTick } from "../../src/paper/PaperBooks.ts"
+import { Database } from "../../src/sqlite/Database.ts"
+import { StateError } from "../../src/state/StateError.ts"
+import { StateManager } from "../../src/state/StateManager.ts"
+import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import { stateErrorOf, unstorable } from "../state/stateManagerContract.ts"
+
+const tick: PaperTick = {
+  sessionId: 1,
+  bid: 0.5,
+  ask: 0.52,
+  xrp: 110,
+  rlusd: 94.9,
+  valueRlusd: 151,
+  fills: [
+    { side: "buy", price: 0.51, xrp: 10, spreadPnlRlusd: 0.05 },
+    { side: "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 },
+  ],
+  state: { "paper.xrp": "110", "paper.rlusd": "94.9" },
+}
+
+/** The second fill cannot be stored: SQLite takes NaN for NULL, and a price must not be NULL. */
+const brokenTick: PaperTick = {
+  ...tick,
+  fills: [tick.fills[0]!, { side: "sell", price: Number.NaN, xrp: 4, spreadPnlRlusd: 0.02 }],
+}
+
+/** The books, the state manager that they write through, and the client that both share with the test. */
+const onSqlite = () =>
+  PaperBooks.layer().pipe(Layer.provideMerge(StateManager.layer()), Layer.provideMerge(temporaryDatabase()))
+
+const rows = (query: string) =>
+  Effect.map(
+    SqlClient.SqlClient.use((sql) => sql.unsafe<Record<string, unknown>>(query)),
+    (found) => found.map((row) => ({ ...row })),
+  )
+
+describe("what SQLite stores", () => {
+  it.effect("of a tick: the snapshot with its time, the fills in order, the state", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      yield* TestClock.adjust("4 seconds")
+      yield* books.recordTick(tick)
+      expect(yield* rows("SELECT * FROM paper_ticks")).toEqual([
+        {
+          tick_id: 1,
+          session_id: 1,
+          recorded_at: "1970-01-01T00:00:04.000Z",
+          bid: 0.5,
+          ask: 0.52,
+          xrp: 110,
+          rlusd: 94.9,
+          value_rlusd: 151,
+        },
+      ])
+      expect(yield* rows("SELECT * FROM paper_fills ORDER BY fill_id")).toEqual([
+        { fill_id: 1, tick_id: 1, side: "buy", price: 0.51, xrp: 10, spread_pnl_rlusd: 0.05 },
+        { fill_id: 2, tick_id: 1, side: "sell", price: 0.53, xrp: 4, spread_pnl_rlusd: 0.02 },
+      ])
+      expect(yield* rows("SELECT * FROM engine_state ORDER BY key")).toEqual([
+        { key: "paper.rlusd", value: "94.9" },
+        { key: "paper.xrp", value: "110" },
+      ])
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("of a tick without fills: no fill", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      yield* books.recordTick({ ...tick, fills: [] })
+      expect(yield* rows("SELECT tick_id FROM paper_ticks")).toHaveLength(1)
+      expect(yield* rows("SELECT * FROM paper_fills")).toEqual([])
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("of a tick whose second fill is refused: neither the snapshot, nor the first fill, nor the state", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      const error = yield* stateErrorOf(books.recordTick(brokenTick))
+      expect(error.reason).toBe("Constraint")
+      expect(error.message).toContain("paper_fills.price")
+      for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
+        expect([table, yield* rows(`SELECT * FROM ${table}`)]).toEqual([table, []])
+      }
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("of a tick whose last write, a state key, is refused: nothing", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      yield* stateErrorOf(books.recordTick({ ...tick, state: { "paper.xrp": "110", "paper.rlusd": unstorable } }))
+      for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
+        expect([table, yield* rows(`SELECT * FROM ${table}`)]).toEqual([table, []])
+      }
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("ticks that are recorded at the same time do not mix", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      const sessions = Array.from({ length: 20 }, (_, i) => i + 1)
+      const outcomes = yield* Effect.forEach(
+        sessions,
+        (sessionId) => Effect.exit(books.recordTick({ ...(sessionId % 2 === 0 ? tick : brokenTick), sessionId })),
+        { concurrency: "unbounded" },
+      )
+      expect(outcomes.map(Exit.isSuccess)).toEqual(sessions.map((sessionId) => sessionId % 2 === 0))
+      const stored = yield* rows(
+        "SELECT session_id, count(*) AS fills FROM paper_ticks JOIN paper_fills USING (tick_id) GROUP BY 1 ORDER BY 1",
+      )
+      const even = sessions.filter((sessionId) => sessionId % 2 === 0)
+      expect(stored).toEqual(even.map((session_id) => ({ session_id, fills: 2 })))
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("of a tick that is refused: no key, and the next tick is stored", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      const state = yield* StateManager
+      yield* state.setMany({ "paper.xrp": "100", "halt.reason": "kill_switch" })
+      expect((yield* stateErrorOf(books.recordTick(brokenTick))).operation).toBe("recordTick")
+      expect(yield* state.get("paper.xrp")).toEqual(Option.some("100"))
+      expect(yield* state.get("paper.rlusd")).toEqual(Option.none())
+      yield* books.recordTick(tick)
+      const values = yield* Effect.forEach(["paper.xrp", "paper.rlusd", "halt.reason"], (key) => state.get(key))
+      expect(values).toEqual([Option.some("110"), Option.some("94.9"), Option.some("kill_switch")])
+    }).pipe(Effect.provide(onSqlite())),
+  )
+
+  it.effect("of a tick: all of it, whoever asks for whole numbers as bigint", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      yield* Effect.provideService(books.recordTick(tick), SqlClient.SafeIntegers, true)
+      expect(yield* rows("SELECT tick_id FROM paper_fills")).toEqual([{ tick_id: 1 }, { tick_id: 1 }])
+    }).pipe(Effect.provide(onSqlite())),
+  )
+})
+
+/** What another version left: a database that it wrote and closed. */
+const writtenBefore = (file: string, script: string) =>
+  Effect.sync(() => {
+    const database = new DatabaseSync(file)
+    database.exec(script)
+    database.close()
+  })
+
+/** Opens the file, uses it, and closes it again. */
+const opening = <A, E>(file: string, use: Effect.Effect<A, E, PaperBooks | StateManager | SqlClient.SqlClient>) =>
+  Effect.provide(
+    use,
+    PaperBooks.layer().pipe(
+      Layer.provideMerge(StateManager.layer()),
+      Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
+    ),
+    { local: true },
+  )
+
+const everything = Effect.all({
+  schema: rows("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"),
+  engine: rows("SELECT migration_id AS id, name FROM effect_sql_migrations ORDER BY 1"),
+  paper: rows("SELECT migration_id AS id, name FROM paper_migrations ORDER BY 1"),
+  ticks: rows("SELECT tick_id, session_id, recorded_at, bid AS bid, value_rlusd FROM paper_ticks ORDER BY 1"),
+  fills: rows("SELECT * FROM paper_fills ORDER BY 1"),
+})
+
+const steps = [
+  { id: 1, name: "engine_state" },
+  { id: 2, name: "sessions" },
+  { id: 4, name: "capital" },
+]
+const ticksAndFills = [{ id: 1, name: "ticks_and_fills" }]
+
+describe("opening a file", () => {
+  it.effect("that is new makes both tables, and counts its steps apart from the engine's", () =>
+    Effect.gen(function* () {
+      const { engine, fills, paper, ticks } = yield* opening(yield* temporaryFile, everything)
+      expect({ engine, fills, paper, ticks }).toEqual({ engine: steps, paper: ticksAndFills, ticks: [], fills: [] })
+    }),
+  )
+
+  it.effect("again changes nothing", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const recorded = PaperBooks.use((books) => books.recordTick(tick))
+      const before = yield* opening(file, Effect.andThen(recorded, everything))
+      expect(yield* opening(file, everything)).toEqual(before)
+      expect([before.ticks.length, before.fills.length]).toEqual([1, 2])
+    }),
+  )
+
+  /** The tables of paper trading, made by a step of the engine. */
+  const byTheEngine = `
+    CREATE TABLE effect_sql_migrations (
+      migration_id integer PRIMARY KEY NOT NULL, created_at datetime NOT NULL DEFAULT current_timestamp, name VARCHAR(255) NOT NULL);
+    INSERT INTO effect_sql_migrations (migration_id, name)
+      VALUES (1, 'engine_state'), (2, 'sessions'), (3, 'paper'), (4, 'capital');
+    CREATE TABLE engine_state (key TEXT PRIMARY KEY, value TEXT NOT NULL DEFAULT '');
+    CREATE TABLE sessions (session_id INTEGER PRIMARY KEY AUTOINCREMENT, parent_session_id INTEGER,
+      started_at TEXT NOT NULL DEFAULT '', ended_at TEXT, halt_reason TEXT, starting_value_rlusd REAL, ending_value_rlusd REAL);
+    CREATE TABLE capital_events (id INTEGER PRIMARY KEY, asset TEXT NOT NULL DEFAULT '', event_type TEXT NOT NULL DEFAULT '',
+      amount REAL NOT NULL DEFAULT 0, price_rlusd REAL, basis_delta_rlusd REAL, source_note TEXT NOT NULL DEFAULT '',
+      created_at TEXT NOT NULL DEFAULT '');`
+  const paperTables = `
+    CREATE TABLE paper_ticks (tick_id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL DEFAULT 0,
+      recorded_at TEXT NOT NULL DEFAULT '', bid REAL NOT NULL DEFAULT 0, ask REAL NOT NULL DEFAULT 0,
+      xrp REAL NOT NULL DEFAULT 0, rlusd REAL NOT NULL DEFAULT 0, value_rlusd REAL NOT NULL DEFAULT 0);
+    CREATE TABLE paper_fills (fill_id INTEGER PRIMARY KEY, tick_id INTEGER NOT NULL DEFAULT 0, side TEXT NOT NULL DEFAULT '',
+      price REAL NOT NULL DEFAULT 0, xrp REAL NOT NULL DEFAULT 0, spread_pnl_rlusd REAL NOT NULL DEFAULT 0);
+    CREATE INDEX paper_ticks_by_session ON paper_ticks (session_id);
+    CREATE INDEX paper_fills_by_tick ON paper_fills (tick_id);
+    INSERT INTO paper_ticks VALUES (7, 1, '2024-01-01T00:00:00.000Z', 0.5, 0.52, 100, 50, 101);
+    INSERT INTO paper_fills VALUES (3, 7, 'buy', 0.5, 10, 0.1);`
+  const olderTables = `
+    CREATE TABLE paper_ticks (tick_id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, BID REAL NOT NULL);
+    INSERT INTO paper_ticks VALUES (7, 1, 0.5);`
+
+  it.effect("whose tables a step of the engine has made keeps them, their rows and its steps, and goes on", () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      yield* writtenBefore(file, byTheEngine + paperTables)
+      yield* opening(
+        file,
+        Effect.gen(function* () {
+          const before = yield* everything
+          expect(before.engine.map(({ id }) => id)).toEqual([1, 2, 3, 4])
+          expect(before.paper).toEqual(ticksAndFills)
+          expect(before.schema.filter(({ sql }) => String(sql).includes("paper_ticks ("))).toHaveLength(2)
+          yield* PaperBooks.use((books) => books.recordTick(tick))
+          const after = yield* everything
+          expect(after.ticks.map(({ bid, tick_id }) => [tick_id, bid])).toEqual([
+            [7, 0.5],
+            [8, 0.5],
+          ])
+          expect(after.fills.map(({ fill_id, tick_id }) => [fill_id, tick_id])).toEqual([
+            [3, 7],
+            [4, 8],
+            [5, 8],
+          ])
+        }),
+      )
+    }),
+  )
+
+  for (const [what, script] of [
+    ["older tables, with fewer columns", olderTables],
+    ["older tables and the engine's steps", byTheEngine + olderTables],
+    ["the engine's steps, and no tables of paper trading", byTheEngine],
+  ] as const) {
+    it.effect(`that has ${what} adds what is missing, and everything works`, () =>
+      Effect.gen(function* () {
+        const file = yield* temporaryFile
+        yield* writtenBefore(file, script)
+        yield* opening(
+          file,
+          Effect.gen(function* () {
+            const before = yield* everything
+            yield* PaperBooks.use((books) => books.recordTick(tick))
+            const { fills, ticks } = yield* everything
+            expect(ticks).toHaveLength(before.ticks.length + 1)
+            expect(ticks.at(-1)).toMatchObject({ session_id: 1, bid: 0.5, value_rlusd: 151 })
+            expect(fills).toHaveLength(2)
+          }),
+        )
+      }),
+    )
+  }
+
+  for (const [what, script] of [
+    ["paper_ticks is a view", "CREATE VIEW paper_ticks AS SELECT 1 AS tick_id"],
+    ["paper_fills is a view", "CREATE VIEW paper_fills AS SELECT 1 AS fill_id"],
+  ] as const) {
+    it.effect(`that cannot be brought up to date fails as a typed error, and creates no table: ${what}`, () =>
+      Effect.gen(function* () {
+        const file = yield* temporaryFile
+        yield* writtenBefore(file, script)
+        const exit = yield* Effect.exit(opening(file, Effect.void))
+        if (Exit.isSuccess(exit)) throw new Error("expected a failure")
+        expect(Cause.hasDies(exit.cause)).toBe(false)
+        const error = Cause.squash(exit.cause)
+        if (!(error instanceof StateError)) throw new Error(`expected a StateError, got ${String(error)}`)
+        expect(error.operation).toBe("schema")
+        expect(error.message).toContain("Cannot add a column to a view")
+
+        const tables = yield* rows(
+          "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'paper%' AND name <> 'paper_migrations'",
+        ).pipe(Effect.provide(Layer.provide(Database.layer({ file }), quickDisk)))
+        expect(tables).toEqual([])
+      }),
+    )
+  }
+})

@@ -1,0 +1,37 @@
+import { describe, expect, it } from "@effect/vitest"
+import { exitCodeOf, isCleanOf } from "../../src/engine/HaltReason.ts"
+import { paperHaltReasons } from "../../src/paper/PaperHaltReasons.ts"
+
+describe("the reasons that a paper trading session knows", () => {
+  it("are those of the reference system, and interrupted_sighup: a database of it can be recovered", () => {
+    const reference = [
+      "duration_elapsed",
+      "engine_requested_halt",
+      "risk_xrp_exposure",
+      "risk_rlusd_exposure",
+      "risk_rpc_failure",
+      "risk_stale_ledger",
+      "risk_gateway_unhealthy",
+      "risk_generic",
+      "kill_switch",
+      "reconciler_halt",
+      "replay_exhausted",
+      "interrupted_sigint",
+      "interrupted_sigterm",
+      "interrupted_sigbreak",
+      "interrupted_other",
+      "interrupted_keyboard",
+      "startup_failure",
+      "unhandled_exception",
+      "config_mismatch",
+      "unexpected_halt",
+    ]
+    expect(Object.keys(paperHaltReasons.ends).toSorted()).toEqual([...reference, "interrupted_sighup"].toSorted())
+  })
+
+  it("end with a last backup where the exit code is 0, but for the closed window that leaves no time", () => {
+    const clean = Object.keys(paperHaltReasons.ends).filter(isCleanOf(paperHaltReasons))
+    const ended = Object.keys(paperHaltReasons.ends).filter((reason) => exitCodeOf(paperHaltReasons)(reason) === 0)
+    expect(clean.toSorted()).toEqual(ended.filter((reason) => reason !== "interrupted_sighup").toSorted())
+  })
+})
