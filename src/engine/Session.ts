@@ -16,6 +16,7 @@ import { StateManager } from "../state/StateManager.ts"
 import { checkpointer } from "../wal/GuardedDatabase.ts"
 import { LatencyWindow } from "../wal/LatencyWindow.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
+import * as Ending from "./Ending.ts"
 import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
@@ -76,6 +77,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     parentSessionId,
   }).pipe(
     Layer.provideMerge(program),
+    Layer.provideMerge(Ending.above()),
     Layer.provideMerge(
       WalGuard.layer({
         interval: Duration.seconds(engine.wal_checkpoint_interval_seconds),
@@ -88,6 +90,7 @@ export const layer = <E>({ config: { engine, ...config }, parentSessionId, progr
     Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(checkpointer(engine.wal_checkpoint_thread ? "thread" : "inline")),
     Layer.provideMerge(backups(engine)),
+    Layer.provideMerge(Ending.below()),
     Layer.provideMerge(
       Database.layer({
         file: engine.database,

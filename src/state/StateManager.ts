@@ -12,6 +12,7 @@ import { SqlClient } from "effect/sql"
 import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"
+import { finite, finiteText } from "./Finite.ts"
 import { migrations } from "./migrations.ts"
 import { stateError, StateError } from "./StateError.ts"
 
@@ -110,6 +111,19 @@ const lastSession = `SELECT session_id AS sessionId, parent_session_id AS parent
 const Value = Schema.Array(Schema.Struct({ value: Schema.String }))
 const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
+const finiteTick = Effect.fnUntraced(function* ({ ask, bid, fills, rlusd, state, valueRlusd, xrp }: PaperTick) {
+  yield* finite({ bid, ask, xrp, rlusd, valueRlusd })
+  for (const [i, fill] of fills.entries()) {
+    const { price, spreadPnlRlusd, xrp: filled } = fill
+    yield* finite({
+      [`fills[${i}].price`]: price,
+      [`fills[${i}].xrp`]: filled,
+      [`fills[${i}].spreadPnlRlusd`]: spreadPnlRlusd,
+    })
+  }
+  yield* finiteText(state)
+})
+
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const writer = yield* Writer
@@ -164,6 +178,8 @@ const make = Effect.gen(function* () {
     }, stateError("openSession")),
 
     closeSession: Effect.fn("StateManager.closeSession")(function* ({ sessionId, haltReason, worth }) {
+      if (Option.isSome(worth))
+        yield* finite({ "worth.starting": worth.value.starting, "worth.ending": worth.value.ending })
       const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
       const rows = yield* writer.execute(
         `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
@@ -179,6 +195,7 @@ const make = Effect.gen(function* () {
     }).pipe(Effect.withSpan("StateManager.lastSession"), stateError("lastSession")),
 
     recordTick: Effect.fn("StateManager.recordTick")(function* (tick) {
+      yield* finiteTick(tick)
       const at = yield* now
       yield* writer.transaction(
         Effect.gen(function* () {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, Schema, Scope } from "effect"
 import { SqlClient } from "effect/sql"
+import * as Ending from "../../src/engine/Ending.ts"
 import { EngineConfig } from "../../src/engine/EngineConfig.ts"
 import { Halt } from "../../src/engine/Halt.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
@@ -94,6 +95,10 @@ const below = () =>
 const fresh = Option.none<number>()
 const recovery = Option.some(1)
 
+/** The preflight between the two that store how a start ended, as in `Session`. */
+const preflight = (options: Preflight.PreflightOptions) =>
+  Ending.above().pipe(Layer.provideMerge(Preflight.layer(options)), Layer.provideMerge(Ending.below()))
+
 /** Builds the preflight, with what stands above it, in a scope of its own. */
 const started = Effect.fnUntraced(function* <A, E, R>(
   options: Preflight.PreflightOptions,
@@ -104,7 +109,7 @@ const started = Effect.fnUntraced(function* <A, E, R>(
     yield* StateManager.use((state) => state.openSession({ parentSessionId: fresh }))
   }
   const built = yield* above.pipe(
-    Layer.provideMerge(Preflight.layer(options)),
+    Layer.provideMerge(preflight(options)),
     Layer.buildWithScope(scope),
     Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void)),
     Effect.exit,
@@ -193,7 +198,11 @@ describe("a configuration that is refused", () => {
       const { built } = yield* started({ config: broken, parentSessionId: recovery }, Layer.empty)
       if (Exit.isSuccess(built)) throw new Error("expected a failure")
       expect(String(Cause.squash(built.cause))).toContain("no room for details")
-      expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+      expect(yield* stored).toEqual({
+        "halt.reason": "startup_failure",
+        "halt.detail": "setMany failed: no room for details",
+        engine_status: "HALTED",
+      })
     }).pipe(Effect.provide(below())),
   )
 })
@@ -236,17 +245,21 @@ describe("a session that may start", () => {
 
 describe("a start that ends before the engine ran", () => {
   const failing = [
-    ["a failure", Effect.fail("no such market")],
-    ["a defect", Effect.die(new Error("no such thing"))],
+    ["a failure", Effect.fail("no such market"), "no such market"],
+    ["a defect", Effect.die(new Error("no such thing")), "no such thing"],
   ] as const
 
-  for (const [what, effect] of failing) {
+  for (const [what, effect, detail] of failing) {
     it.effect(`with ${what} above is startup_failure and HALTED`, () =>
       Effect.gen(function* () {
         yield* StateManager.use((state) => state.set("engine_status", "RUNNING")) // left by a crash long ago
         const { built } = yield* started({ config: defaults, parentSessionId: fresh }, Layer.effectDiscard(effect))
         expect(Exit.isFailure(built)).toBe(true)
-        expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+        expect(yield* stored).toEqual({
+          "halt.reason": "startup_failure",
+          "halt.detail": detail,
+          engine_status: "HALTED",
+        })
         expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("startup_failure"))
         const lines = yield* logged("shutdown step")
         expect(lines.map(({ fields }) => fields["step"])).toEqual(["halt.reason"])
@@ -259,7 +272,11 @@ describe("a start that ends before the engine ran", () => {
       yield* storedBefore
       const above = Layer.effectDiscard(Effect.fail("no such market"))
       yield* started({ config: defaults, parentSessionId: recovery }, above)
-      expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+      expect(yield* stored).toEqual({
+        "halt.reason": "startup_failure",
+        "halt.detail": "no such market",
+        engine_status: "HALTED",
+      })
     }).pipe(Effect.provide(below())),
   )
 
@@ -268,7 +285,7 @@ describe("a start that ends before the engine ran", () => {
     const reached = yield* Deferred.make<void>()
     const hanging = Layer.effectDiscard(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
     const starting = yield* Effect.never.pipe(
-      Effect.provide(Layer.provideMerge(hanging, Preflight.layer({ config: defaults, parentSessionId: fresh }))),
+      Effect.provide(Layer.provideMerge(hanging, preflight({ config: defaults, parentSessionId: fresh }))),
       Effect.forkChild({ startImmediately: true }),
     )
     yield* Deferred.await(reached)
