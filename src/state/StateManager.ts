@@ -13,7 +13,8 @@ import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"
 import { finite, finiteText } from "./Finite.ts"
-import { migrations } from "./migrations.ts"
+import { migrations, tables } from "./migrations.ts"
+import * as OwnTables from "./OwnTables.ts"
 import { stateError, StateError } from "./StateError.ts"
 
 /** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
@@ -94,8 +95,8 @@ export class StateManager extends Context.Service<
   }
 >()("seawall/state/StateManager") {
   /**
-   * On SQLite. Fails when the schema cannot be brought up to date; what is there stays, tables of others too. A function:
-   * each database has its own.
+   * On SQLite. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
+   * another program's, or a later release wrote it (`OwnTables`). Other tables stay. A function: each database has its own.
    */
   static readonly layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
     Layer.effect(StateManager, make)
@@ -127,7 +128,8 @@ const finiteTick = Effect.fnUntraced(function* ({ ask, bid, fills, rlusd, state,
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const writer = yield* Writer
-  yield* SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations) }).pipe(
+  yield* OwnTables.check({ migrationsTable: "effect_sql_migrations", migrations, tables }).pipe(
+    Effect.andThen(SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations) })),
     Effect.catchDefect(Effect.fail), // a step that fails is a defect of the migrator
     stateError("schema"),
   )

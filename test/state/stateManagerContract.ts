@@ -31,10 +31,10 @@ export const tick: PaperTick = {
   state: { "paper.xrp": "110", "paper.rlusd": "94.9" },
 }
 
-/** The second fill cannot be stored: SQLite takes NaN for NULL, and a price must not be NULL. */
+/** The second fill cannot be stored: a side must not be NULL. */
 export const brokenTick: PaperTick = {
   ...tick,
-  fills: [tick.fills[0]!, { side: "sell", price: Number.NaN, xrp: 4, spreadPnlRlusd: 0.02 }],
+  fills: [tick.fills[0]!, { side: unstorable as "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 }],
 }
 
 /** The layer gives an empty store each time it is built. */
