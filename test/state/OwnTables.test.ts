@@ -64,7 +64,7 @@ describe("a table of our name", () => {
 
     it.effect(`${table} without our key is refused`, () =>
       Effect.gen(function* () {
-        expect(yield* refused(create(table, { id: "INTEGER PRIMARY KEY", ...without(columns, key) }))).toBe(
+        expect(yield* refused(create(table, { own_id: "INTEGER PRIMARY KEY", ...without(columns, key) }))).toBe(
           message(`it lacks the column ${key}`),
         )
       }),
