@@ -8,7 +8,7 @@ import { Halt } from "../../src/engine/Halt.ts"
 import * as Session from "../../src/engine/Session.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import type { StateManager } from "../../src/state/StateManager.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
+import { type Entry, LogCapture } from "../../src/testing/LogCapture.ts"
 import { quickDisk } from "../../src/testing/TemporaryDatabase.ts"
 
 export type Program = Layer.Layer<EngineProgram, unknown, StateManager | Halt>
@@ -27,6 +27,8 @@ export interface LifeCycle {
   readonly strategy?: Partial<EngineConfig.EngineConfig["strategy"]>
   /** Once it is built: what happens then; with the services of the session below the engine. */
   readonly act?: Effect.Effect<unknown, unknown, StateManager | Halt>
+  /** Gets what is logged, while it is logged. */
+  readonly log?: Deferred.Deferred<ReadonlyArray<Entry>>
   /** While it is starting, from outside. */
   readonly whileStarting?: (starting: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, never, Halt>
 }
@@ -76,6 +78,8 @@ export const lived = Effect.fnUntraced(function* (options: LifeCycle) {
   )
   return yield* Effect.gen(function* () {
     const halt = yield* Halt
+    const { entries } = yield* LogCapture
+    if (options.log !== undefined) yield* Deferred.succeed(options.log, entries)
     const isBuilt = yield* Deferred.make<void>()
     const running = Effect.gen(function* () {
       // The program may ask to halt; the layer of a session gives it the `StateManager` alone.
@@ -90,7 +94,6 @@ export const lived = Effect.fnUntraced(function* (options: LifeCycle) {
     })
     if (whileStarting !== undefined) yield* whileStarting(session)
     const exit = yield* Fiber.await(session)
-    const { entries } = yield* LogCapture
     return {
       /** The message of its failure; `halted`, or `interrupted`. */
       returned: Exit.match(exit, {
