@@ -2,7 +2,8 @@
  * The running engine: a session row, `engine_status = RUNNING`, and the tick loop of the `EngineProgram` in reach.
  *
  * Lets go in this order, each step attempted whatever happened before it: stop ticking -> final `halt.reason` -> close
- * the session row -> `engine_status = HALTED`. Everything below (guard, database) closes after that.
+ * the session row -> `engine_status = HALTED`. Each of the last three waits for a busy database, and nothing that a program
+ * gives at its end keeps its row open (`Ending`). Everything below (guard, database) closes after that.
  * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"

@@ -4,6 +4,9 @@
  * This is the specification of both orders, and the only place where they are written. Each layer closes before the one
  * below it; members that were merged instead of chained would close in parallel.
  *
+ * `Ending` stands in it twice, because the end of the guard closes the `Writer`: what fails above the guard is stored before
+ * that, and what fails below it by the lower one.
+ *
  * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */

@@ -31,8 +31,8 @@ interface FailingStart {
   readonly stored: { readonly reason: string; readonly detail: string }
   /** How the row of the session is closed, where it got one. */
   readonly row?: string
-  readonly alarms?: ReadonlyArray<string>
-  readonly failedSteps?: ReadonlyArray<string>
+  /** The first step of the close; default that which stores the reason. */
+  readonly firstStep?: string
 }
 
 const table = `CREATE TABLE IF NOT EXISTS engine_state (key TEXT PRIMARY KEY, value TEXT NOT NULL DEFAULT '');`
@@ -56,6 +56,7 @@ const failingStarts: Readonly<Record<string, () => FailingStart>> = {
     options: { strategy: { requote_interval_seconds: 8 } },
     returned: `the configuration was refused:\n  ${invariant}`,
     stored: { reason: "config_mismatch", detail: invariant },
+    firstStep: "drain writes",
   }),
   "storing the invariants that do not hold": () => ({
     script: table + refusing(invariant, "INSERT") + refusing(invariant, "UPDATE"),
@@ -141,7 +142,8 @@ describe("a start that fails at", () => {
     for (const [kind, before, parent] of sessionKinds) {
       it.effect(`${place} is stored in a ${kind} session, and nothing is left RUNNING`, () =>
         Effect.gen(function* () {
-          const { alarms = [], failedSteps = [], options, returned, row: own, script = "", stored } = make()
+          const { firstStep = "halt.reason", options, returned, ...start } = make()
+          const { row: own, script = "", stored } = start
           const file = yield* temporaryFile
           yield* prepared(file, before + script)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent), ...options })
@@ -150,14 +152,43 @@ describe("a start that fails at", () => {
           const rows = own === undefined ? [] : [row(earlier.length + 1, own, worth)]
           expect(storedIn(file)).toEqual({ ...stored, status: "HALTED", sessions: [...earlier, ...rows] })
           expect(ended.settled).toBe(stored.reason)
-          expect(ended.alarms).toEqual(alarms)
-          expect(ended.failedSteps).toEqual(failedSteps)
+          expect([ended.alarms, ended.failedSteps]).toEqual([[], []])
           expect(ended.entries.map(({ event }) => event)).not.toContain("engine running")
-          expect(ended.steps.at(-1)).toBe("close database")
+          // Before the guard ends, whose end closes the `Writer`.
+          expect([ended.steps[0], ended.steps.at(-1)]).toEqual([firstStep, "close database"])
+          expect(ended.entries.find(({ event }) => event === "shutdown step failed")).toBeUndefined()
           expect(ended.sidecars).toEqual([])
         }),
       )
     }
+  }
+})
+
+describe("a start that is halted while its backup is made", () => {
+  for (const [kind, before, parent] of sessionKinds.slice(1)) {
+    it.live(`is stored in a ${kind} session, below the guard that was never built`, () =>
+      Effect.gen(function* () {
+        const file = yield* temporaryFile
+        yield* prepared(file, before)
+        const isCopying = Effect.sync(() =>
+          fs.readdirSync(file.slice(0, file.lastIndexOf("/"))).some((name) => name.endsWith(".partial")),
+        )
+        const ended = yield* lived({
+          file,
+          parentSessionId: Option.fromUndefinedOr(parent),
+          engine: { backups: 1 },
+          whileStarting: () =>
+            Effect.andThen(
+              Effect.repeat(Effect.sleep("1 millis"), { until: () => isCopying }),
+              ask("interrupted_sigint", "Ctrl+C"),
+            ),
+        })
+        expect([ended.returned, ended.wasBuilt]).toEqual(["halted", false])
+        const own = { reason: "interrupted_sigint", detail: "Ctrl+C", status: "HALTED", sessions: [row(1, null)] }
+        expect(storedIn(file)).toEqual(own)
+        expect([ended.alarms, ended.failedSteps, ended.sidecars]).toEqual([[], [], []])
+      }),
+    )
   }
 })
 
@@ -184,7 +215,7 @@ describe("a start that cannot be stored", () => {
           yield* prepared(file, before + script)
           const left = storedIn(file)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent) })
-          expect([ended.returned, ended.wasBuilt]).toEqual([returned, false])
+          expect([ended.returned, ended.exitCode, ended.wasBuilt]).toEqual([returned, 1, false])
           expect(ended.alarms).toEqual(["start failure not stored"])
           const line = ended.entries.find(({ event }) => event === "start failure not stored")
           expect([line?.level, line?.cause]).toEqual(["Error", expect.stringContaining(returned)])
@@ -203,10 +234,12 @@ describe("a start that cannot be stored", () => {
       const left = storedIn(file)
       const ended = yield* lived({ file, parentSessionId: Option.some(2) })
       expect(ended.returned).toContain("expected the parent session to be one of this database (1 to 1), got 2")
+      expect(ended.exitCode).toBe(78)
       expect([ended.settled, ended.alarms, storedIn(file)]).toEqual(["config_mismatch", [], left])
     }),
   )
 
+  const codes = { off: 1, quick: 65 }
   for (const check of ["off", "quick"] as const) {
     it.effect(`because the file is no database leaves every byte of it, with integrity_check ${check}`, () =>
       Effect.gen(function* () {
@@ -215,6 +248,7 @@ describe("a start that cannot be stored", () => {
         const ended = yield* lived({ file, engine: { integrity_check: check } })
         expect([ended.wasBuilt, ended.settled]).toEqual([false, undefined])
         expect(ended.returned).toContain("not a database")
+        expect(ended.exitCode).toBe(codes[check])
         expect(fs.readFileSync(file, "utf8")).toBe("no database".repeat(500))
         expect(ended.sidecars).toEqual([])
       }),
@@ -229,7 +263,7 @@ describe("a start that cannot be stored", () => {
       fs.writeFileSync(file, damaged)
       const ended = yield* lived({ file, engine: { integrity_check: "quick" } })
       expect([ended.wasBuilt, ended.settled]).toEqual([false, undefined])
-      expect(ended.returned).toContain("integrity")
+      expect([ended.returned, ended.exitCode]).toEqual([expect.stringContaining("integrity"), 65])
       expect(fs.readFileSync(file).equals(damaged)).toBe(true)
     }),
   )
