@@ -2,15 +2,18 @@
  * The running engine: a session row, `engine_status = RUNNING`, and the tick loop of the `EngineProgram` in reach.
  *
  * Lets go in this order, each step attempted whatever happened before it: stop ticking -> final `halt.reason` -> close
- * the session row -> `engine_status = HALTED`. Everything below (guard, database) closes after that.
+ * the session row -> `engine_status = HALTED`. Each of the last three waits for a busy database, and nothing that a program
+ * gives at its end keeps its row open (`Ending`). Everything below (guard, database) closes after that.
  * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
+import { finite } from "../state/Finite.ts"
 import { StateManager } from "../state/StateManager.ts"
 import type { StateError } from "../state/StateError.ts"
+import * as Ending from "./Ending.ts"
 import { EngineProgram } from "./EngineProgram.ts"
 import { explicitReason, Halt } from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
@@ -48,6 +51,12 @@ export class Engine extends Context.Service<
 
 const tickCount = Metric.counter("seawall_engine_ticks_total", { description: "Ticks that ended", incremental: true })
 
+/** Figures that the row of a session cannot have are none. */
+const worthOf = ({ worth = Effect.succeedNone }: EngineProgram["Service"]) =>
+  Effect.tap(worth, (known) =>
+    Effect.forEach(Option.toArray(known), ({ ending, starting }) => finite({ starting, ending })),
+  )
+
 const make = Effect.fnUntraced(function* (options: EngineOptions) {
   const state = yield* StateManager
   const program = yield* EngineProgram
@@ -62,45 +71,53 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   const lastHaltReason = Option.flatMap(last, ({ haltReason }) => haltReason)
 
   // Registered in the reverse of the order in which they run.
-  const finalizer = (name: string, step: (reason: string) => Effect.Effect<void, StateError>) =>
+  const patience = yield* Ending.patience
+  const finalizer = (
+    name: string,
+    step: (reason: string, patient: ReturnType<typeof patience>) => Effect.Effect<void, StateError>,
+  ) =>
     Effect.addFinalizer(() =>
       Effect.flatMap(halt.settled, (reason) =>
-        Shutdown.step(name, step(Option.getOrElse(reason, () => "unexpected_halt"))),
+        Shutdown.step(
+          name,
+          step(
+            Option.getOrElse(reason, () => "unexpected_halt"),
+            patience(name),
+          ),
+        ),
       ).pipe(Shutdown.contained(name)),
     )
   const closing = Effect.fnUntraced(function* (session: Effect.Effect<number, StateError>) {
-    yield* finalizer("engine_status HALTED", () => state.set(engineStatusKey, "HALTED"))
-    yield* finalizer("close session", (haltReason) =>
+    yield* finalizer("engine_status HALTED", (_, patient) => patient(state.set(engineStatusKey, "HALTED")))
+    yield* finalizer("close session", (haltReason, patient) =>
       Effect.gen(function* () {
-        yield* state.closeSession({
-          sessionId: yield* session,
-          haltReason,
-          worth: yield* program.worth ?? Effect.succeedNone,
-        })
+        const sessionId = yield* session
+        const worth = yield* Ending.given("session worth", worthOf(program))
+        yield* patient(state.closeSession({ sessionId, haltReason, worth }))
       }),
     )
     yield* Effect.addFinalizer((exit) =>
       Effect.gen(function* () {
         const requested = yield* halt.requested
-        const failure = (yield* Ref.get(running)) ? "unhandled_exception" : "startup_failure"
-        const explicit = explicitReason(requested, exit, failure)
+        const isRunning = yield* Ref.get(running)
+        const explicit = explicitReason(requested, exit, isRunning ? "unhandled_exception" : "startup_failure")
         yield* Shutdown.step(
           "halt.reason",
           Effect.gen(function* () {
             const stored = Option.isSome(explicit) ? Option.none() : yield* state.get(haltReasonKey)
             const reason = HaltReason.resolve(explicit, stored)
             yield* halt.settle(reason)
-            const detail = Option.match(requested, { onNone: () => "", onSome: (request) => request.detail })
             yield* state.setMany({
               [haltReasonKey]: reason,
-              ...(Option.isSome(explicit) ? { [haltDetailKey]: detail } : {}),
+              ...(Option.isSome(explicit) ? { [haltDetailKey]: Ending.detailOf(requested, exit) } : {}),
+              ...(isRunning ? {} : { [engineStatusKey]: "HALTED" }),
             })
             yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), {
               session_id: Option.getOrNull(yield* Effect.option(session)),
               halt_reason: reason,
               ticks: yield* Ref.get(ticks),
             })
-          }),
+          }).pipe(patience("halt.reason")),
         )
       }).pipe(Shutdown.contained("halt.reason")),
     )

@@ -2,16 +2,13 @@
  * What must hold before an engine starts: a fresh session starts with a clean slate, and the settings make sense together.
  *
  * A refusal is stored first (reason, detail and HALTED in one transaction) and fails the start afterwards; one because of
- * the parent session stores nothing. When the start fails or is interrupted above this layer, before the engine ran, the
- * reason is stored when this layer closes.
+ * the parent session stores nothing. Whatever else ends a start is stored by `Ending`.
  */
 import { Effect, Layer, Option, Runtime, Schema } from "effect"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
 import { StateManager } from "../state/StateManager.ts"
-import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
-import { explicitReason, Halt } from "./Halt.ts"
-import * as HaltReason from "./HaltReason.ts"
+import { Halt } from "./Halt.ts"
 
 /** Settings that do not make sense together. Exit code 78 (EX_CONFIG). */
 export class PreflightError extends Schema.TaggedError<PreflightError>()("PreflightError", {
@@ -55,19 +52,6 @@ export const layer = <Config extends EngineConfig>({
       const state = yield* StateManager
       const halt = yield* Halt
       if (Option.isNone(parentSessionId)) yield* state.clear(haltReasonKey, haltDetailKey)
-
-      yield* Effect.addFinalizer((exit) =>
-        Effect.gen(function* () {
-          if (Option.isSome(yield* halt.settled)) return
-          const explicit = explicitReason(yield* halt.requested, exit, "startup_failure")
-          const reason = HaltReason.resolve(explicit, Option.none())
-          yield* halt.settle(reason)
-          yield* Shutdown.step(
-            "halt.reason",
-            state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: "", [engineStatusKey]: "HALTED" }),
-          )
-        }).pipe(Shutdown.contained("halt.reason")),
-      )
 
       const unknown = yield* unknownParent(parentSessionId)
       if (unknown.length > 0) {

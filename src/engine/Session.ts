@@ -4,6 +4,9 @@
  * This is the specification of both orders, and the only place where they are written. Each layer closes before the one
  * below it; members that were merged instead of chained would close in parallel.
  *
+ * `Ending` stands in it twice, because the end of the guard closes the `Writer`: what fails above the guard is stored before
+ * that, and what fails below it by the lower one.
+ *
  * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
@@ -16,6 +19,7 @@ import { StateManager } from "../state/StateManager.ts"
 import { checkpointer } from "../wal/GuardedDatabase.ts"
 import { LatencyWindow } from "../wal/LatencyWindow.ts"
 import { WalGuard } from "../wal/WalGuard.ts"
+import * as Ending from "./Ending.ts"
 import { Engine } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
@@ -79,6 +83,7 @@ export const layer = <E, Config extends EngineConfig>({
     parentSessionId,
   }).pipe(
     Layer.provideMerge(program),
+    Layer.provideMerge(Ending.above()),
     Layer.provideMerge(
       WalGuard.layer({
         interval: Duration.seconds(engine.wal_checkpoint_interval_seconds),
@@ -91,6 +96,7 @@ export const layer = <E, Config extends EngineConfig>({
     Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(checkpointer(engine.wal_checkpoint_thread ? "thread" : "inline")),
     Layer.provideMerge(backups(engine)),
+    Layer.provideMerge(Ending.below()),
     Layer.provideMerge(
       Database.layer({
         file: engine.database,

@@ -6,8 +6,10 @@
  */
 import { Context, DateTime, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { finite, finiteText } from "../state/Finite.ts"
 import type { Migrations } from "../state/Migrations.ts"
-import type { StateError } from "../state/StateError.ts"
+import type { OwnTable } from "../state/OwnTables.ts"
+import { stateError, type StateError } from "../state/StateError.ts"
 import { StateManager } from "../state/StateManager.ts"
 import { index, table } from "../state/Tables.ts"
 
@@ -50,10 +52,10 @@ export class PaperBooks extends Context.Service<
   static readonly layer = (): Layer.Layer<PaperBooks, StateError, StateManager> => Layer.effect(PaperBooks, make)
 }
 
-/** An older database has these tables from the steps of the engine. */
-const migrations: Migrations = {
-  "0001_ticks_and_fills": Effect.gen(function* () {
-    yield* table("paper_ticks", {
+/** Its tables, each with what the oldest release had of it (`OwnTables`). */
+export const paperTables = {
+  paper_ticks: {
+    columns: {
       tick_id: "INTEGER PRIMARY KEY",
       session_id: "INTEGER NOT NULL DEFAULT 0",
       recorded_at: "TEXT NOT NULL DEFAULT ''",
@@ -62,29 +64,53 @@ const migrations: Migrations = {
       xrp: "REAL NOT NULL DEFAULT 0",
       rlusd: "REAL NOT NULL DEFAULT 0",
       value_rlusd: "REAL NOT NULL DEFAULT 0",
-    })
-    yield* table("paper_fills", {
+    },
+    oldest: ["tick_id", "session_id", "bid"],
+  },
+  paper_fills: {
+    columns: {
       fill_id: "INTEGER PRIMARY KEY",
       tick_id: "INTEGER NOT NULL DEFAULT 0",
       side: "TEXT NOT NULL DEFAULT ''",
       price: "REAL NOT NULL DEFAULT 0",
       xrp: "REAL NOT NULL DEFAULT 0",
       spread_pnl_rlusd: "REAL NOT NULL DEFAULT 0",
-    })
+    },
+  },
+} satisfies Readonly<Record<string, OwnTable>>
+
+/** An older database has these tables from the steps of the engine. */
+const migrations: Migrations = {
+  "0001_ticks_and_fills": Effect.gen(function* () {
+    yield* table("paper_ticks", paperTables.paper_ticks.columns)
+    yield* table("paper_fills", paperTables.paper_fills.columns)
     yield* index("", "paper_ticks_by_session", "paper_ticks (session_id)")
     yield* index("", "paper_fills_by_tick", "paper_fills (tick_id)")
   }),
 }
 
+const finiteTick = Effect.fnUntraced(function* ({ ask, bid, fills, rlusd, state, valueRlusd, xrp }: PaperTick) {
+  yield* finite({ bid, ask, xrp, rlusd, valueRlusd })
+  for (const [i, { price, spreadPnlRlusd, xrp: filled }] of fills.entries()) {
+    yield* finite({
+      [`fills[${i}].price`]: price,
+      [`fills[${i}].xrp`]: filled,
+      [`fills[${i}].spreadPnlRlusd`]: spreadPnlRlusd,
+    })
+  }
+  yield* finiteText(state)
+}, stateError("recordTick"))
+
 const NewTick = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
 const make = Effect.gen(function* () {
   const state = yield* StateManager
-  yield* state.migrate("paper", migrations)
+  yield* state.migrate("paper", migrations, paperTables)
 
   return PaperBooks.of({
     recordTick: Effect.fn("PaperBooks.recordTick")(
       function* (tick) {
+        yield* finiteTick(tick)
         const at = DateTime.formatIso(yield* DateTime.now)
         yield* state.transaction("recordTick", ({ set, sql }) =>
           Effect.gen(function* () {

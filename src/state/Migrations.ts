@@ -8,6 +8,7 @@ import { SqliteMigrator } from "@effect/sql-sqlite-node"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import { ownNumbers } from "./Columns.ts"
+import * as OwnTables from "./OwnTables.ts"
 import { stateError } from "./StateError.ts"
 
 /**
@@ -23,26 +24,40 @@ const engineTable = "effect_sql_migrations"
 const misnamed = (steps: Migrations) => Object.keys(steps).filter((name) => !/^\d+_./.test(name))
 
 const runIn = Effect.fnUntraced(
-  function* (table: string, steps: Migrations) {
-    const wrong = misnamed(steps)
+  function* (
+    owner: string,
+    migrationsTable: string,
+    migrations: Migrations,
+    tables: Readonly<Record<string, OwnTables.OwnTable>>,
+  ) {
+    const wrong = misnamed(migrations)
     if (wrong.length > 0) return yield* Effect.fail(`expected steps named like 0001_readings, got ${wrong.join(", ")}`)
+    yield* OwnTables.check({ owner, migrationsTable, migrations, tables })
     // A step that fails is a defect of the migrator.
-    yield* Effect.catchDefect(SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(steps), table }), Effect.fail)
+    yield* Effect.catchDefect(
+      SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations), table: migrationsTable }),
+      Effect.fail,
+    )
   },
   ownNumbers,
   stateError("schema"),
 )
 
 /** Runs the engine's steps with a higher number than any that ran before. */
-export const runEngine = (steps: Migrations) => runIn(engineTable, steps)
+export const runEngine = (steps: Migrations, tables: Readonly<Record<string, OwnTables.OwnTable>>) =>
+  runIn("Seawall", engineTable, steps, tables)
 
 /** The same for a program's, whose name is that of its table. */
-export const runProgram = Effect.fnUntraced(function* (program: string, steps: Migrations) {
+export const runProgram = Effect.fnUntraced(function* (
+  program: string,
+  steps: Migrations,
+  tables: Readonly<Record<string, OwnTables.OwnTable>> = {},
+) {
   const table = `${program}_migrations`
   if (table.toLowerCase() === engineTable) {
     return yield* Effect.fail(`${table} is the table of the engine; choose another name than ${program}`).pipe(
       stateError("schema"),
     )
   }
-  return yield* runIn(table, steps)
+  return yield* runIn(program, table, steps, tables)
 })

@@ -13,8 +13,10 @@ import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"
 import { ownNumbers } from "./Columns.ts"
-import { engineMigrations } from "./engineMigrations.ts"
+import { engineMigrations, engineTables } from "./engineMigrations.ts"
+import { finite } from "./Finite.ts"
 import { type Migrations, runEngine, runProgram } from "./Migrations.ts"
+import type { OwnTable } from "./OwnTables.ts"
 import { ownOrStateError, stateError, type StateError, type StoreFailure } from "./StateError.ts"
 
 /** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
@@ -84,14 +86,15 @@ export class StateManager extends Context.Service<
     ) => Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R>
     /**
      * Brings the tables of a program up to date, in one transaction. The table `<program>_migrations` remembers which
-     * steps have run; that of the engine is another one, so a program counts from 1.
+     * steps have run; that of the engine is another one, so a program counts from 1. With `tables`, one of such a name that
+     * is another program's is refused before anything is changed; a database of a later version of the program always is.
      */
-    readonly migrate: (program: string, steps: Migrations) => Result<void>
+    readonly migrate: (program: string, steps: Migrations, tables?: Readonly<Record<string, OwnTable>>) => Result<void>
   }
 >()("seawall/state/StateManager") {
   /**
-   * On SQLite. Fails when the schema cannot be brought up to date; what is there stays, tables of others too. A function:
-   * each database has its own.
+   * On SQLite. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
+   * another program's, or a later release wrote it (`OwnTables`). Other tables stay. A function: each database has its own.
    */
   static readonly layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
     Layer.effect(StateManager, make)
@@ -110,7 +113,7 @@ const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const writer = yield* Writer
-  yield* runEngine(engineMigrations)
+  yield* runEngine(engineMigrations, engineTables)
 
   const setError = stateError("set")
   const now = Effect.map(DateTime.now, DateTime.formatIso)
@@ -163,6 +166,8 @@ const make = Effect.gen(function* () {
 
     closeSession: Effect.fn("StateManager.closeSession")(
       function* ({ sessionId, haltReason, worth }) {
+        if (Option.isSome(worth))
+          yield* finite({ "worth.starting": worth.value.starting, "worth.ending": worth.value.ending })
         const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
         const rows = yield* writer.execute(
           `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
@@ -185,8 +190,9 @@ const make = Effect.gen(function* () {
         .transaction(work({ sql, set: (key, value) => Effect.asVoid(setKey(key, value)) }))
         .pipe(ownOrStateError(operation)),
 
-    migrate: Effect.fn("StateManager.migrate")((program: string, steps: Migrations) =>
-      Effect.provideService(runProgram(program, steps), SqlClient.SqlClient, sql),
+    migrate: Effect.fn("StateManager.migrate")(
+      (program: string, steps: Migrations, tables?: Readonly<Record<string, OwnTable>>) =>
+        Effect.provideService(runProgram(program, steps, tables), SqlClient.SqlClient, sql),
     ),
   })
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
+import * as Ending from "../../src/engine/Ending.ts"
 import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
 import { EngineProgram, goOn, type TickResult } from "../../src/engine/EngineProgram.ts"
 import { Halt } from "../../src/engine/Halt.ts"
@@ -40,7 +41,8 @@ const started = Effect.fnUntraced(function* (
   const scope = yield* Scope.make()
   const file = yield* temporaryFile
   // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
-  const below = yield* Preflight.layer({ config, parentSessionId: Option.none() }).pipe(
+  const below = yield* Ending.above().pipe(
+    Layer.provideMerge(Preflight.layer({ config, parentSessionId: Option.none() })),
     Layer.provideMerge(StateManager.layer()),
     Layer.provideMerge(Layer.provide(Database.layer({ file }), disk)),
     Layer.provideMerge(Halt.layer),
@@ -286,7 +288,7 @@ describe("an engine", () => {
       left.close()
       expect(rows).toEqual([
         ["engine_status", "HALTED"],
-        ["halt.detail", ""],
+        ["halt.detail", "openSession failed: no such table: sessions"],
         ["halt.reason", "startup_failure"],
       ])
     }),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, Schema, Scope } from "effect"
 import { SqlClient } from "effect/sql"
+import * as Ending from "../../src/engine/Ending.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 import { Halt } from "../../src/engine/Halt.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
@@ -42,6 +43,10 @@ const below = () =>
 const fresh = Option.none<number>()
 const recovery = Option.some(1)
 
+/** The preflight between the two that store how a start ended, as in `Session`. */
+const preflight = (options: Preflight.PreflightOptions<typeof defaults>) =>
+  Ending.above().pipe(Layer.provideMerge(Preflight.layer(options)), Layer.provideMerge(Ending.below()))
+
 /** Builds the preflight, with what stands above it, in a scope of its own. */
 const started = Effect.fnUntraced(function* <A, E, R>(
   options: Preflight.PreflightOptions<typeof defaults>,
@@ -52,7 +57,7 @@ const started = Effect.fnUntraced(function* <A, E, R>(
     yield* StateManager.use((state) => state.openSession({ parentSessionId: fresh }))
   }
   const built = yield* above.pipe(
-    Layer.provideMerge(Preflight.layer(options)),
+    Layer.provideMerge(preflight(options)),
     Layer.buildWithScope(scope),
     Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void)),
     Effect.exit,
@@ -144,7 +149,11 @@ describe("a configuration that is refused", () => {
       const { built } = yield* started({ config: broken, invariants, parentSessionId: recovery }, Layer.empty)
       if (Exit.isSuccess(built)) throw new Error("expected a failure")
       expect(String(Cause.squash(built.cause))).toContain("no room for details")
-      expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+      expect(yield* stored).toEqual({
+        "halt.reason": "startup_failure",
+        "halt.detail": "setMany failed: no room for details",
+        engine_status: "HALTED",
+      })
     }).pipe(Effect.provide(below())),
   )
 })
@@ -187,11 +196,11 @@ describe("a session that may start", () => {
 
 describe("a start that ends before the engine ran", () => {
   const failing = [
-    ["a failure", Effect.fail("no such market")],
-    ["a defect", Effect.die(new Error("no such thing"))],
+    ["a failure", Effect.fail("no such market"), "no such market"],
+    ["a defect", Effect.die(new Error("no such thing")), "no such thing"],
   ] as const
 
-  for (const [what, effect] of failing) {
+  for (const [what, effect, detail] of failing) {
     it.effect(`with ${what} above is startup_failure and HALTED`, () =>
       Effect.gen(function* () {
         yield* StateManager.use((state) => state.set("engine_status", "RUNNING")) // left by a crash long ago
@@ -200,7 +209,11 @@ describe("a start that ends before the engine ran", () => {
           Layer.effectDiscard(effect),
         )
         expect(Exit.isFailure(built)).toBe(true)
-        expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+        expect(yield* stored).toEqual({
+          "halt.reason": "startup_failure",
+          "halt.detail": detail,
+          engine_status: "HALTED",
+        })
         expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("startup_failure"))
         const lines = yield* logged("shutdown step")
         expect(lines.map(({ fields }) => fields["step"])).toEqual(["halt.reason"])
@@ -213,7 +226,11 @@ describe("a start that ends before the engine ran", () => {
       yield* storedBefore
       const above = Layer.effectDiscard(Effect.fail("no such market"))
       yield* started({ config: defaults, invariants, parentSessionId: recovery }, above)
-      expect(yield* stored).toEqual({ "halt.reason": "startup_failure", "halt.detail": "", engine_status: "HALTED" })
+      expect(yield* stored).toEqual({
+        "halt.reason": "startup_failure",
+        "halt.detail": "no such market",
+        engine_status: "HALTED",
+      })
     }).pipe(Effect.provide(below())),
   )
 
@@ -222,9 +239,7 @@ describe("a start that ends before the engine ran", () => {
     const reached = yield* Deferred.make<void>()
     const hanging = Layer.effectDiscard(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
     const starting = yield* Effect.never.pipe(
-      Effect.provide(
-        Layer.provideMerge(hanging, Preflight.layer({ config: defaults, invariants, parentSessionId: fresh })),
-      ),
+      Effect.provide(Layer.provideMerge(hanging, preflight({ config: defaults, invariants, parentSessionId: fresh }))),
       Effect.forkChild({ startImmediately: true }),
     )
     yield* Deferred.await(reached)

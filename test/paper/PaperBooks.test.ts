@@ -24,10 +24,10 @@ const tick: PaperTick = {
   state: { "paper.xrp": "110", "paper.rlusd": "94.9" },
 }
 
-/** The second fill cannot be stored: SQLite takes NaN for NULL, and a price must not be NULL. */
+/** The second fill cannot be stored: a side must not be NULL. */
 const brokenTick: PaperTick = {
   ...tick,
-  fills: [tick.fills[0]!, { side: "sell", price: Number.NaN, xrp: 4, spreadPnlRlusd: 0.02 }],
+  fills: [tick.fills[0]!, { side: unstorable as "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 }],
 }
 
 /** The books, the state manager that they write through, and the client that both share with the test. */
@@ -83,7 +83,7 @@ describe("what SQLite stores", () => {
       const books = yield* PaperBooks
       const error = yield* stateErrorOf(books.recordTick(brokenTick))
       expect(error.reason).toBe("Constraint")
-      expect(error.message).toContain("paper_fills.price")
+      expect(error.message).toContain("paper_fills.side")
       for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
         expect([table, yield* rows(`SELECT * FROM ${table}`)]).toEqual([table, []])
       }
@@ -284,7 +284,7 @@ describe("opening a file", () => {
         const error = Cause.squash(exit.cause)
         if (!(error instanceof StateError)) throw new Error(`expected a StateError, got ${String(error)}`)
         expect(error.operation).toBe("schema")
-        expect(error.message).toContain("Cannot add a column to a view")
+        expect(error.message).toContain("it is a view; nothing was changed")
 
         const tables = yield* rows(
           "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'paper%' AND name <> 'paper_migrations'",
@@ -293,4 +293,48 @@ describe("opening a file", () => {
       }),
     )
   }
+})
+
+const notFinite = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+
+const [fill] = tick.fills
+
+/** Every place of a tick that a number has. */
+const places: ReadonlyArray<readonly [string, (value: number) => PaperTick]> = [
+  ["bid", (bid) => ({ ...tick, bid })],
+  ["ask", (ask) => ({ ...tick, ask })],
+  ["xrp", (xrp) => ({ ...tick, xrp })],
+  ["rlusd", (rlusd) => ({ ...tick, rlusd })],
+  ["valueRlusd", (valueRlusd) => ({ ...tick, valueRlusd })],
+  ["fills[1].price", (price) => ({ ...tick, fills: [fill!, { ...fill!, price }] })],
+  ["fills[1].xrp", (xrp) => ({ ...tick, fills: [fill!, { ...fill!, xrp }] })],
+  ["fills[1].spreadPnlRlusd", (spreadPnlRlusd) => ({ ...tick, fills: [fill!, { ...fill!, spreadPnlRlusd }] })],
+  ["paper.pnl_rlusd", (value) => ({ ...tick, state: { ...tick.state, "paper.pnl_rlusd": String(value) } })],
+]
+
+describe("a tick with a figure", () => {
+  for (const [field, broken] of places) {
+    it.effect(`whose ${field} is not finite is refused, and nothing of it is stored`, () =>
+      Effect.gen(function* () {
+        const books = yield* PaperBooks
+        for (const value of notFinite) {
+          const { message } = yield* stateErrorOf(books.recordTick(broken(value)))
+          expect(message).toBe(
+            `recordTick failed: expected ${field} to be a finite number, got ${value}; nothing was stored`,
+          )
+        }
+        for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
+          expect(yield* rows(`SELECT * FROM ${table}`), `${table}`).toEqual([])
+        }
+      }).pipe(Effect.provide(onSqlite())),
+    )
+  }
+
+  it.effect("may have numbers of any size, and any other text", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks
+      yield* books.recordTick({ ...tick, bid: Number.MIN_VALUE, ask: -Number.MAX_VALUE, xrp: -0, state: { a: "nan" } })
+      expect(yield* rows("SELECT bid FROM paper_ticks")).toHaveLength(1)
+    }).pipe(Effect.provide(onSqlite())),
+  )
 })
