@@ -5,9 +5,9 @@
  * Run it with `node main.ts`; settings are in `config.yaml`, or variables such as `SEAWALL_SENSOR_FILE=/tmp/degrees`.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Effect, FileSystem, Layer, Option, Ref, Runtime, Schema } from "effect"
-import { Dashboard, EngineConfig, EngineProgram, type Figure, goOn, Halt, HaltReason, LiveLog } from "seawall"
-import { type Migrations, Session, Shutdown, Signals, StateManager, Tables } from "seawall"
+import { Effect, FileSystem, Layer, Option, Ref, Schema } from "effect"
+import { Dashboard, Engine, EngineConfig, EngineProgram, type Figure, goOn, HaltReason, LiveLog } from "seawall"
+import { type Migrations, Session, StateManager, Tables } from "seawall"
 
 const { withDefault } = EngineConfig
 
@@ -107,40 +107,16 @@ const makeProgram = Effect.fnUntraced(function* ({ alarm, sensor }: Config) {
   })
 })
 
-const main = Effect.gen(function* () {
+const session = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const source = "config.yaml"
   const config = yield* Config.load({ source, yaml: yield* fs.readFileString(source), env: process.env })
-  const session = Session.layer({
-    config,
-    invariants: Config.invariants,
-    parentSessionId: Option.none(),
-    program: Layer.effect(EngineProgram, makeProgram(config)).pipe(Layer.provide(NodeFileSystem.layer)),
-  })
-  const running = Dashboard.layerEngine({ port: config.page.port }).pipe(Layer.provideMerge(session))
-  yield* Effect.scoped(
-    Effect.andThen(
-      Layer.build(running),
-      Halt.use(({ awaitRequest }) => awaitRequest),
+  const program = Layer.effect(EngineProgram, makeProgram(config)).pipe(Layer.provide(NodeFileSystem.layer))
+  return Dashboard.layerEngine({ port: config.page.port }).pipe(
+    Layer.provideMerge(
+      Session.layer({ config, invariants: Config.invariants, parentSessionId: Option.none(), program }),
     ),
   )
-  const reason = yield* Halt.use(({ settled }) => settled)
-  return HaltReason.exitCodeOf(reasons)(Option.getOrElse(reason, () => "unexpected_halt"))
 })
 
-const life = Signals.layer.pipe(
-  Layer.provideMerge(Halt.layer),
-  Layer.provideMerge(Shutdown.layer()),
-  Layer.provideMerge(LiveLog.layer),
-  Layer.provideMerge(NodeFileSystem.layer),
-)
-
-// A refused configuration brings an exit code of its own.
-process.exitCode = await Effect.runPromise(
-  main.pipe(
-    Effect.catch((error) =>
-      Effect.as(Effect.logError(error.message), Runtime.errorExitCode in error ? error[Runtime.errorExitCode] : 1),
-    ),
-    Effect.provide(life),
-  ),
-)
+Engine.runMain({ session: Layer.unwrap(session).pipe(Layer.provide([LiveLog.layer, NodeFileSystem.layer])) })

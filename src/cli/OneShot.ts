@@ -2,8 +2,9 @@
  * What commands share that answer one question and end: the answer goes to standard output, as a table for eyes or as JSON,
  * everything else to standard error. A failure is one line that says what to do, and an exit code; never a stack trace.
  */
-import { Console, Effect, Layer, Logger, References, Runtime } from "effect"
+import { Console, Effect, Layer, Logger, References } from "effect"
 import { Argument, Flag } from "effect/cli"
+import * as Main from "../engine/Main.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as ExitCode from "./ExitCode.ts"
 
@@ -54,10 +55,6 @@ const logging = ({ progress = false }: OneShotOptions) =>
     ),
   )
 
-/** The code that an error carries, or 1. */
-export const exitCodeOf = (error: unknown): number =>
-  error instanceof Error && Runtime.errorExitCode in error ? Number(error[Runtime.errorExitCode]) : ExitCode.failed
-
 /** Runs the command to its exit code. A step of a close that failed is a failure, too. */
 export const run = <E extends Error, R>(
   command: string,
@@ -67,9 +64,9 @@ export const run = <E extends Error, R>(
   Effect.gen(function* () {
     const shutdown = yield* Shutdown.Shutdown
     const code = yield* Effect.catch(self, (error) =>
-      Effect.as(Console.error(`seawall ${command}: ${error.message}`), exitCodeOf(error)),
+      Effect.as(Console.error(`seawall ${command}: ${error.message}`), Main.exitCodeOf(error)),
     )
     const failures = yield* shutdown.failures
     if (failures.length > 0) yield* Console.error(`seawall ${command}: the close failed: ${failures.join(", ")}`)
-    yield* ExitCode.exitWith(failures.length > 0 ? ExitCode.failed : code)
+    yield* Main.exitWith(failures.length > 0 ? ExitCode.failed : code)
   }).pipe(Effect.provide(Layer.merge(logging(options), Shutdown.layer())))

@@ -15,7 +15,6 @@ import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
-import * as ExitCode from "./ExitCode.ts"
 import * as LastWriter from "./LastWriter.ts"
 import * as UntilHalt from "./UntilHalt.ts"
 import * as Watch from "./Watch.ts"
@@ -102,7 +101,6 @@ export const guard = Command.make("guard", flags, (input) =>
     logFormat: input.logFormat,
     databases: new Set(input.databases).size,
     running: guardAll(input),
-    exitCode: () => ExitCode.ended,
   }),
 ).pipe(
   Command.withShortDescription("Keep the logs of databases short that other programs write"),

@@ -24,6 +24,11 @@ import * as Watch from "./Watch.ts"
 
 const defaultConfig = "config/config.yaml"
 
+const speedOf = (given: string): Option.Option<number> =>
+  given === "max"
+    ? Option.some(Infinity)
+    : Option.filter(Option.some(Number(given)), (n) => given.trim() !== "" && n > 0 && Number.isFinite(n))
+
 const flags = {
   config: Flag.String("config").pipe(
     Flag.withDescription(`Configuration file (YAML); ${defaultConfig} when it exists, else the defaults`),
@@ -45,6 +50,19 @@ const flags = {
       'Quotes as NDJSON, {"bid": 0.51, "ask": 0.52} a line; "-" is standard input. Default: a seeded random walk',
     ),
     Flag.withMetavar("FILE|-"),
+    Flag.optional,
+  ),
+  tickIntervalSeconds: Flag.Finite("tick-interval-seconds").pipe(
+    Flag.withDescription(
+      "Time between two ticks (engine.tick_interval_seconds and strategy.requote_interval_seconds, which must agree)",
+    ),
+    Flag.withMetavar("SECONDS"),
+    Flag.optional,
+  ),
+  speed: Flag.String("speed").pipe(
+    Flag.withDescription("Replay a --feed so many times as fast, or as fast as it can be read (max)"),
+    Flag.withMetavar("max|N"),
+    Flag.filterMap(speedOf, (given) => `expected --speed to be max or a number above 0, got ${given}`),
     Flag.optional,
   ),
   parentSession: Flag.Int("parent-session").pipe(
@@ -82,7 +100,15 @@ const loadConfig = Effect.fnUntraced(function* (input: Input) {
           onNone: () => ({}),
           onSome: (duration_seconds) => ({ duration_seconds }),
         }),
+        ...Option.match(input.tickIntervalSeconds, {
+          onNone: () => ({}),
+          onSome: (tick_interval_seconds) => ({ tick_interval_seconds }),
+        }),
       },
+      strategy: Option.match(input.tickIntervalSeconds, {
+        onNone: () => ({}),
+        onSome: (requote_interval_seconds) => ({ requote_interval_seconds }),
+      }),
     },
   })
 })
@@ -140,12 +166,22 @@ const watch = Effect.fnUntraced(function* (input: Input) {
 
 /** Builds the chain, and shows how it goes. */
 const session = Effect.fnUntraced(function* (input: Input) {
+  if (Option.isSome(input.speed) && Option.isNone(input.feed)) {
+    const message = "there is nothing to replay: name a feed with --feed"
+    return yield* new ConfigError({ source: "the command line", problems: [{ path: "--speed", message }] })
+  }
   const config = yield* loadConfig(input)
   const feed = yield* feedLayer(input, config)
   const parentSessionId = input.parentSession
   const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
   const context = yield* Layer.build(
-    Session.layer({ config, invariants: PaperConfig.invariants, parentSessionId, program }),
+    Session.layer({
+      config,
+      invariants: PaperConfig.invariants,
+      parentSessionId,
+      program,
+      speed: Option.getOrElse(input.speed, () => 1),
+    }),
   )
   yield* Effect.provideContext(Effect.andThen(showStatus, watch(input)), context)
   return yield* Effect.never
@@ -155,7 +191,6 @@ export const run = Command.make("run", flags, (input) =>
   UntilHalt.run({
     logFormat: input.logFormat,
     running: session(input),
-    exitCode: (reason) => ExitCode.ofHaltReason(Option.getOrElse(reason, () => "interrupted_other")),
   }),
 ).pipe(
   Command.withShortDescription("Run a paper trading session on a guarded database"),
@@ -178,6 +213,7 @@ ${ExitCode.help}`,
   Command.withExamples([
     { command: "seawall run --duration-seconds 30", description: "Try it for half a minute" },
     { command: "seawall run --db engine.db --feed quotes.ndjson", description: "Replay recorded quotes" },
+    { command: "seawall run --feed quotes.ndjson --speed max", description: "The same as fast as it can be read" },
     { command: "seawall run --log-format json | jq .", description: "Pipe the log" },
   ]),
 )

@@ -2,6 +2,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { Command } from "effect/cli"
+import { runEffect } from "../engine/Main.ts"
 import { backup } from "./backup.ts"
 import { checkpoint } from "./checkpoint.ts"
 import { doctor } from "./doctor.ts"
@@ -9,7 +10,6 @@ import { guard } from "./guard.ts"
 import { injectCapital } from "./injectCapital.ts"
 import { restore } from "./restore.ts"
 import { run } from "./run.ts"
-import { runMain } from "./RunMain.ts"
 import { status } from "./status.ts"
 import { writeInitialBasis } from "./writeInitialBasis.ts"
 
@@ -20,4 +20,4 @@ const seawall = Command.make("seawall").pipe(
 
 /** Runs the command of this process's arguments, and ends the process with its exit code. */
 export const main = (version: string): void =>
-  seawall.pipe(Command.run({ version }), Effect.provide(NodeServices.layer), runMain)
+  seawall.pipe(Command.run({ version }), Effect.provide(NodeServices.layer), runEffect)

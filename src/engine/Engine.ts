@@ -15,8 +15,10 @@ import { StateManager } from "../state/StateManager.ts"
 import type { StateError } from "../state/StateError.ts"
 import * as Ending from "./Ending.ts"
 import { EngineProgram } from "./EngineProgram.ts"
+import * as EngineStatus from "./EngineStatus.ts"
 import { explicitReason, Halt } from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
+import * as Main from "./Main.ts"
 
 /** The times of a session, and where it comes from; nothing has a default here (`EngineConfig` has them). */
 export interface EngineOptions {
@@ -38,6 +40,8 @@ export class Engine extends Context.Service<
     readonly ticks: Effect.Effect<number>
     /** How the session before this one ended; none when there was none, or it ended without a word. */
     readonly lastHaltReason: Option.Option<string>
+    /** What a dashboard or a health check of one's own shows, from memory: to be asked as often as one likes. */
+    readonly status: Effect.Effect<EngineStatus.EngineStatus>
   }
 >()("seawall/engine/Engine") {
   /**
@@ -47,6 +51,12 @@ export class Engine extends Context.Service<
   static readonly layer = (
     options: EngineOptions,
   ): Layer.Layer<Engine, StateError, StateManager | EngineProgram | Halt> => Layer.effect(Engine, make(options))
+
+  /**
+   * The main program of an engine, in one line: builds the session, waits until it is asked to halt, by a signal too, closes it
+   * in order within one budget, and ends the process with the exit code of its halt reason (`Main.runMain`).
+   */
+  static readonly runMain = Main.runMain
 }
 
 const tickCount = Metric.counter("seawall_engine_ticks_total", { description: "Ticks that ended", incremental: true })
@@ -112,11 +122,13 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
               ...(Option.isSome(explicit) ? { [haltDetailKey]: Ending.detailOf(requested, exit) } : {}),
               ...(isRunning ? {} : { [engineStatusKey]: "HALTED" }),
             })
-            yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), {
+            const end = {
               session_id: Option.getOrNull(yield* Effect.option(session)),
               halt_reason: reason,
               ticks: yield* Ref.get(ticks),
-            })
+            }
+            yield* shutdown.note(end)
+            yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), end)
           }).pipe(patience("halt.reason")),
         )
       }).pipe(Shutdown.contained("halt.reason")),
@@ -180,5 +192,6 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
       .request({ reason: Option.some("duration_elapsed"), detail: "" })
       .pipe(Effect.delay(options.duration), Effect.forkScoped)
   }
-  return { sessionId, ticks: Ref.get(ticks), lastHaltReason }
+  const known = { sessionId, ticks: Ref.get(ticks), lastHaltReason }
+  return { ...known, status: EngineStatus.of({ ...known, halt, program }) }
 })

@@ -35,6 +35,11 @@ export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
   readonly invariants?: (config: Config) => ReadonlyArray<string>
   /** The session that this one recovers, which then clears nothing; none for a fresh one. */
   readonly parentSessionId: Option.Option<number>
+  /**
+   * How many times as fast as its configured interval the engine ticks, for a replay: default 1; Infinity = the next tick
+   * follows at once, and other fibers run between two of them.
+   */
+  readonly speed?: number
   /** What the engine does, on top of its memory. Its `E` fails the start. */
   readonly program: Layer.Layer<EngineProgram, E, StateManager>
 }
@@ -75,10 +80,11 @@ export const layer = <E, Config extends EngineConfig>({
   config: { engine },
   parentSessionId,
   program,
+  speed = 1,
   ...preflight
 }: SessionOptions<E, Config>) =>
   Engine.layer({
-    tickInterval: Duration.seconds(engine.tick_interval_seconds),
+    tickInterval: Duration.seconds(engine.tick_interval_seconds / speed),
     duration: Duration.seconds(engine.duration_seconds),
     parentSessionId,
   }).pipe(

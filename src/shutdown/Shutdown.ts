@@ -29,6 +29,12 @@ export interface ShutdownService {
   readonly leftBehind: Effect.Effect<ReadonlyArray<string>>
   /** The steps that failed or were overdue, in the order in which they ended. */
   readonly failures: Effect.Effect<ReadonlyArray<string>>
+  /** Adds to what the last line of a program says of its end (`notes`). */
+  readonly note: (fields: Readonly<Record<string, unknown>>) => Effect.Effect<void>
+  /** What was noted, in the order in which the names first came. */
+  readonly notes: Effect.Effect<Readonly<Record<string, unknown>>>
+  /** How long the end has taken so far; zero before its first step. */
+  readonly elapsed: Effect.Effect<Duration.Duration>
 }
 
 /** 10 s: what `docker stop` grants between SIGTERM and SIGKILL. */
@@ -40,6 +46,8 @@ export const hangupBudget = Duration.seconds(4)
 /** A budget that runs. */
 interface Running {
   readonly whole: Duration.Duration
+  /** When the first budget began, on the monotonic clock. */
+  readonly since: bigint
   /** On the monotonic clock; none when it is infinite. */
   readonly deadline: Option.Option<bigint>
 }
@@ -52,6 +60,7 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
     const running = yield* Ref.make(Option.none<Running>())
     const failures = yield* Ref.make<ReadonlyArray<string>>([])
     const leftBehind = yield* Ref.make<ReadonlyArray<string>>([])
+    const notes = yield* Ref.make<Readonly<Record<string, unknown>>>({})
 
     const begin = (input?: Duration.Input) =>
       Effect.gen(function* () {
@@ -61,7 +70,10 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
         const now = yield* Clock.monotonicTimeNanos
         const deadline = Option.map(Duration.toNanos(whole), (nanos) => now + nanos)
         if (Option.isSome(current) && !isEarlier(deadline, current.value.deadline)) return
-        yield* Ref.set(running, Option.some({ whole, deadline }))
+        yield* Ref.set(
+          running,
+          Option.some({ whole, deadline, since: Option.isSome(current) ? current.value.since : now }),
+        )
       })
 
     const left = Effect.fnUntraced(function* ({ deadline }: Running) {
@@ -83,6 +95,11 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
       failures: Ref.get(failures),
       leaveBehind: (what) => Ref.update(leftBehind, (all) => [...all, what]),
       leftBehind: Ref.get(leftBehind),
+      note: (fields) => Ref.update(notes, (before) => ({ ...before, ...fields })),
+      notes: Ref.get(notes),
+      elapsed: Effect.map(Effect.all([Ref.get(running), Clock.monotonicTimeNanos]), ([current, now]) =>
+        Option.match(current, { onNone: () => Duration.zero, onSome: ({ since }) => Duration.nanos(now - since) }),
+      ),
     }
   })
 
@@ -99,6 +116,9 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
     failures: Effect.succeed([]),
     leaveBehind: () => Effect.void,
     leftBehind: Effect.succeed([]),
+    note: () => Effect.void,
+    notes: Effect.succeed({}),
+    elapsed: Effect.succeed(Duration.zero),
   }),
 })
 

@@ -23,7 +23,7 @@ import {
   Tracer,
 } from "effect"
 import type { SqlError } from "effect/sql"
-import { isUsing, namesOf } from "../processes/Processes.ts"
+import { holderNames, isUsing, namesOf } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import { about } from "../sqlite/DatabaseName.ts"
@@ -235,9 +235,12 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     })
   })
 
-  const truncate = Effect.flatMap(
-    checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")),
-    GuardedCheckpoint.warnIfIncomplete,
+  const { note } = yield* Shutdown.Shutdown
+  const truncate = checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")).pipe(
+    Effect.tap(({ blockers, outcome }) =>
+      note({ wal: outcome === "Complete" ? "emptied" : `not emptied: ${outcome}, ${holderNames(blockers)}` }),
+    ),
+    Effect.flatMap(GuardedCheckpoint.warnIfIncomplete),
   )
   const users = Effect.map(database.others, (others) => Option.getOrElse(others, () => []).filter(isUsing))
   const truncateUnlessShared = Effect.flatMap(users, (others) =>
@@ -250,7 +253,13 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
 
   const aggregate = Effect.gen(function* () {
     const { finished } = yield* checkpoint.observed
-    const all = Object.entries(latencyOfAll(finished)).map(([name, value]) => [`all_${name}`, value])
+    const latency = latencyOfAll(finished)
+    yield* note({
+      checkpoints: finished.at(-1)?.number ?? 0,
+      checkpoint_p95_ms: "p95_ms" in latency ? latency.p95_ms : 0,
+      checkpoints_slow: latency.slow,
+    })
+    const all = Object.entries(latency).map(([name, value]) => [`all_${name}`, value])
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), {
       runs: "interval", // what the figures without a prefix cover; the page and the API have those of all runs
       ...summarize(yield* Ref.get(window)),
@@ -264,6 +273,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     const stopped = yield* Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.ended), {
       atMost: stopBound,
     })
+    yield* note({ wal: "not emptied: that step failed" })
     yield* inEnd(aggregate)
     yield* inEnd(database.quiesce)
     yield* inEnd(

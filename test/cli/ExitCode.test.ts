@@ -1,7 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Runtime, Schema } from "effect"
 import * as ExitCode from "../../src/cli/ExitCode.ts"
+import { exitCodeOf } from "../../src/engine/HaltReason.ts"
+import { exitWith } from "../../src/engine/Main.ts"
 import { paperHaltReasons } from "../../src/paper/PaperHaltReasons.ts"
+
+const ofHaltReason = exitCodeOf(paperHaltReasons)
 
 /** Every token once: the type checker refuses a table that lacks one. */
 const table: Readonly<Record<Parameters<typeof paperHaltReasons.haltWith>[0], number>> = {
@@ -33,32 +37,32 @@ const isToken = (text: string): text is keyof typeof table => Object.hasOwn(tabl
 describe("the exit code of a session", () => {
   for (const [reason, code] of Object.entries(table)) {
     it(`that ended with ${reason} is ${code}`, () => {
-      expect(ExitCode.ofHaltReason(reason)).toBe(code)
+      expect(ofHaltReason(reason)).toBe(code)
     })
   }
 
   for (const reason of ["", "risk_", "risk_of_rain", "KILL_SWITCH", "duration_elapsed ", "interrupted_sigkill"]) {
     it(`that ended with "${reason}", which is no token, is 1`, () => {
-      expect(ExitCode.ofHaltReason(reason)).toBe(1)
+      expect(ofHaltReason(reason)).toBe(1)
     })
   }
 
   it.prop("that ended with any other text is 1", [Schema.String], ([reason]) => {
-    expect(ExitCode.ofHaltReason(reason)).toBe(isToken(reason) ? table[reason] : 1)
+    expect(ofHaltReason(reason)).toBe(isToken(reason) ? table[reason] : 1)
   })
 })
 
 describe("ending the process", () => {
   it.effect("with 0 is a success", () =>
     Effect.gen(function* () {
-      expect(yield* Effect.exit(ExitCode.exitWith(0))).toEqual(Exit.void)
+      expect(yield* Effect.exit(exitWith(0))).toEqual(Exit.void)
     }),
   )
 
   for (const code of [1, 3, 65, 78]) {
     it.effect(`with ${code} is a failure that carries the code, and is not reported again`, () =>
       Effect.gen(function* () {
-        const error = yield* Effect.flip(ExitCode.exitWith(code))
+        const error = yield* Effect.flip(exitWith(code))
         expect([error[Runtime.errorExitCode], error[Runtime.errorReported]]).toEqual([code, false])
       }),
     )

@@ -3,18 +3,21 @@ import { Effect, Layer, Option, Schema } from "effect"
 import { EngineStatus } from "../../src/dashboard/Snapshot.ts"
 import * as WatchedEngine from "../../src/dashboard/WatchedEngine.ts"
 import { Engine } from "../../src/engine/Engine.ts"
-import { EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
+import { type EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
+import * as EngineStatusOf from "../../src/engine/EngineStatus.ts"
 import { Halt } from "../../src/engine/Halt.ts"
 
 const tick = () => Effect.succeed(goOn)
 
 /** What the dashboard shows of an engine in its third tick that runs this program. */
 const watching = (program: Partial<EngineProgram["Service"]>, lastHaltReason = Option.none<string>()) =>
-  Layer.mergeAll(
-    Layer.succeed(Engine, { sessionId: 7, ticks: Effect.succeed(3), lastHaltReason }),
-    Layer.succeed(EngineProgram, { tick, ...program }),
-    Halt.layer,
-  )
+  Layer.effect(
+    Engine,
+    Effect.map(Halt, (halt) => {
+      const known = { sessionId: 7, ticks: Effect.succeed(3), lastHaltReason }
+      return { ...known, status: EngineStatusOf.of({ ...known, halt, program: { tick, ...program } }) }
+    }),
+  ).pipe(Layer.provideMerge(Halt.layer))
 
 /** As it is sent: what it is made of is checked on the way. */
 const status = Effect.flatMap(Effect.flatten(WatchedEngine.inReach), Schema.encodeEffect(EngineStatus))

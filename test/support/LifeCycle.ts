@@ -2,10 +2,10 @@
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
-import * as OneShot from "../../src/cli/OneShot.ts"
 import type { EngineConfig } from "../../src/engine/EngineConfig.ts"
 import { EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
 import { Halt } from "../../src/engine/Halt.ts"
+import * as Main from "../../src/engine/Main.ts"
 import * as Session from "../../src/engine/Session.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
@@ -106,7 +106,7 @@ export const lived = Effect.fnUntraced(function* (options: LifeCycle) {
           Cause.hasInterruptsOnly(cause) ? "interrupted" : (Cause.prettyErrors(cause)[0]?.message ?? ""),
       }),
       /** What the process of such a failure ends with; 0 without one. */
-      exitCode: Exit.isFailure(exit) ? OneShot.exitCodeOf(Cause.squash(exit.cause)) : 0,
+      exitCode: Exit.isFailure(exit) ? Main.exitCodeOf(Cause.squash(exit.cause)) : 0,
       wasBuilt: yield* Deferred.isDone(isBuilt),
       settled: Option.getOrUndefined(yield* halt.settled),
       failedSteps: yield* Shutdown.Shutdown.use(({ failures }) => failures),

@@ -175,10 +175,17 @@ export const aroundSession = (
       const { run } = yield* Backup
       const { file, sql } = yield* Database
       const shutdown = yield* Shutdown.Shutdown
-      const skipped = (reason: string) => Effect.annotateLogs(Effect.logInfo("backup skipped"), { reason })
+      const skipped = (reason: string) =>
+        Effect.andThen(
+          shutdown.note({ backup: `none: ${reason}` }),
+          Effect.annotateLogs(Effect.logInfo("backup skipped"), { reason }),
+        )
       const warned = (backup: Effect.Effect<string, BackupError>) =>
         Effect.catch(backup, (error) =>
-          Effect.annotateLogs(Effect.logWarning("backup failed"), { error: error.message }),
+          Effect.andThen(
+            shutdown.note({ backup: "none: it failed" }),
+            Effect.annotateLogs(Effect.logWarning("backup failed"), { error: error.message }),
+          ),
         )
       const isEmpty = Effect.match(sql.unsafe("SELECT 1 FROM sqlite_schema LIMIT 1"), {
         onFailure: () => false,
@@ -200,7 +207,9 @@ export const aroundSession = (
             duration: atMost,
             orElse: () => new BackupError({ file, cause: `not done after ${Duration.toSeconds(atMost)} s` }),
           })
-          return yield* Shutdown.step("backup", warned(bounded))
+          yield* shutdown.note({ backup: "none: that step failed" })
+          const made = Effect.tap(bounded, (backup) => shutdown.note({ backup }))
+          return yield* Shutdown.step("backup", warned(made))
         }).pipe(Shutdown.contained("backup"), about(file)),
       )
     }),
