@@ -1,0 +1,229 @@
+/**
+ * The file of a lease, `<real path of the database>-lease`: a small SQLite database with one row, in rollback-journal mode.
+ *
+ * The lease is the lock of `BEGIN IMMEDIATE` on that file, held until the scope closes. It is a lock of the operating system, so
+ * it goes with its process, whatever ends that, and holds across containers; the file that a killed process leaves says
+ * nothing. Others can read the row meanwhile. The file is removed at a clean end, while the lock is still held: whoever gets a
+ * lock compares the file that has the name now with the one that it opened, and begins again when that is another one.
+ * Nothing here opens the file but SQLite: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+ */
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import { Data, Effect, Exit, Option, Schema, Scope } from "effect"
+import { Reactivity } from "effect/reactivity"
+import { SqlClient } from "effect/sql"
+import * as fs from "node:fs"
+import { pathToFileURL } from "node:url"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as Shutdown from "../shutdown/Shutdown.ts"
+import { nativeReason } from "../sqlite/NativeError.ts"
+
+/** Who has a lease. */
+export const LeaseHolder = Schema.Struct({
+  pid: Schema.Int,
+  /** Its command line without folders, at most 60 characters. */
+  command: Schema.String,
+  /** ISO 8601, UTC. */
+  since: Schema.String,
+  /** The name of its machine, or of its container, where its pid counts. */
+  host: Schema.String,
+})
+export type LeaseHolder = typeof LeaseHolder.Type
+
+/** What the name of a lease ends in, behind the name of its database. */
+export const suffix = "-lease"
+
+/** Another process, or another engine of this one, has the lease; none when it has not said who it is yet. */
+export class Held extends Data.TaggedError("Held")<{ readonly holder: Option.Option<LeaseHolder> }> {}
+
+/** There is another file of that name. */
+export class NotALease extends Data.TaggedError("NotALease")<{ readonly what: string }> {}
+
+/** The file was replaced again and again. */
+export class Replaced extends Data.TaggedError("Replaced") {}
+
+/** "seaL", so that a database which merely has this name is neither written nor removed. https://www.sqlite.org/pragma.html#pragma_application_id */
+const applicationId = 0x7365614c
+
+/** How long another start may take between its two locks, in milliseconds: a few syncs. The wait blocks the event loop. */
+const startTimeout = 200
+
+/** A look waits out another look, which takes microseconds, in milliseconds; a lease is held for longer than that. */
+const lookTimeout = 20
+
+/** A replaced file takes another attempt, as does a start that came in between; more than two in a row are rare. */
+const attempts = 20
+
+/** How often, and in which interval, the row is looked for that a start is about to write. */
+const reads = 10
+const readInterval = "20 millis"
+
+type Mode = "rwc" | "rw" | "ro"
+
+/** Runs a statement; what SQLite says against it is a failure. */
+type Run = (statement: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<unknown>, unknown>
+
+const open = Effect.fnUntraced(
+  function* (lease: string, mode: Mode, timeout: number) {
+    const address = pathToFileURL(lease)
+    address.searchParams.set("mode", mode)
+    const client = yield* SqliteClient.make({ filename: address.href, readonly: mode === "ro", disableWAL: true })
+    const connection = yield* client.reserve
+    const run: Run = (statement, values = []) =>
+      Effect.suspend(() => connection.executeValuesUnprepared(statement, values)).pipe(
+        Effect.catchDefect(Effect.fail),
+        Effect.provideService(SqlClient.SafeIntegers, false),
+      )
+    yield* run(`PRAGMA busy_timeout = ${timeout}`)
+    return run
+  },
+  Effect.catchDefect(Effect.fail), // the driver dies of a file that it cannot open
+  Effect.provide(Reactivity.layer),
+)
+
+const Row = Schema.Tuple([Schema.Int, Schema.String, Schema.String, Schema.String])
+
+const rowOf = (run: Run) =>
+  Effect.map(run("SELECT pid, command, since, host FROM lease"), ([row]) =>
+    Option.map(Schema.decodeUnknownOption(Row)(row), ([pid, command, since, host]) => ({ pid, command, since, host })),
+  )
+
+const write = Effect.fnUntraced(function* (run: Run, { command, host, pid, since }: LeaseHolder) {
+  yield* run(`PRAGMA application_id = ${applicationId}`)
+  yield* run("CREATE TABLE IF NOT EXISTS lease (pid INTEGER, command TEXT, since TEXT, host TEXT)")
+  yield* run("DELETE FROM lease")
+  yield* run("INSERT INTO lease VALUES (?, ?, ?, ?)", [pid, command, since, host])
+})
+
+const ensureLease = Effect.fnUntraced(function* (run: Run) {
+  const [id] = yield* run("PRAGMA application_id")
+  const [schema] = yield* run("SELECT count(*) FROM sqlite_schema")
+  const isOurs = JSON.stringify(id) === JSON.stringify([applicationId]) || JSON.stringify(schema) === "[0]"
+  if (!isOurs) return yield* new NotALease({ what: "a database of another program" })
+})
+
+const lstat = Option.liftThrowable((at: string) => fs.lstatSync(at))
+
+/** A link could lead to any database. */
+const ensureRegular = (lease: string) =>
+  Option.exists(lstat(lease), (it) => !it.isFile())
+    ? Effect.fail(new NotALease({ what: "not a regular file" }))
+    : Effect.void
+
+/** The row says who has the lease; waits for the one that a start is about to write. */
+const read = Effect.fnUntraced(function* (lease: string) {
+  const once = Effect.option(Effect.scoped(Effect.flatMap(open(lease, "ro", lookTimeout), rowOf)))
+  for (let times = 1; ; times++) {
+    const row = Option.flatten(yield* once)
+    if (Option.isSome(row) || times === reads) return row
+    yield* Effect.sleep(readInterval)
+  }
+})
+
+const isSame = (one: LeaseHolder) => (other: LeaseHolder) =>
+  one.pid === other.pid && one.command === other.command && one.since === other.since && one.host === other.host
+
+/** A file that was created only now becomes like the database: another user of that one must be able to take the lease later. */
+const makeLike = (lease: string, database: DatabaseFile.Found | undefined) =>
+  Effect.try(() => {
+    const made = DatabaseFile.look(lease)
+    if (database === undefined || made === undefined) return
+    fs.chmodSync(lease, (database.mode & 0o666) | 0o600)
+    if (made.owner !== database.owner || made.group !== database.group) {
+      fs.chownSync(lease, database.owner, database.group)
+    }
+  }).pipe(Effect.ignore({ log: "Debug", message: "lease does not have the owner and mode of its database" }))
+
+/** The disk was full, or the like: a file that nothing was written to is not left. */
+const removeEmpty = (lease: string, identity: DatabaseFile.Identity) =>
+  Effect.try(() => {
+    const found = DatabaseFile.look(lease)
+    if (found?.identity === identity && found.bytes === 0) fs.unlinkSync(lease)
+  }).pipe(Effect.ignore({ log: "Debug", message: "empty lease left" }))
+
+/** The file whose lock is held; none when the file was replaced, or another start came in between. */
+const attempt = Effect.fnUntraced(function* (lease: string, database: DatabaseFile.DatabaseFile, row: LeaseHolder) {
+  yield* ensureRegular(lease)
+  const before = DatabaseFile.look(lease)?.identity
+  const run = yield* open(lease, "rwc", startTimeout)
+  const opened = DatabaseFile.look(lease)?.identity
+  // Which file was created cannot be known for sure afterwards; the next attempt opens one that is known.
+  if (before === undefined) yield* makeLike(lease, database.found)
+  if (before === undefined || opened !== before) return Option.none()
+  const hasName = () => DatabaseFile.look(lease)?.identity === before
+  yield* run("BEGIN IMMEDIATE")
+  if (!hasName()) return Option.none()
+  yield* ensureLease(run)
+  yield* Effect.onError(Effect.andThen(write(run, row), run("COMMIT")), () => removeEmpty(lease, before))
+  yield* run("BEGIN IMMEDIATE")
+  const isOurs = Option.exists(yield* rowOf(run), isSame(row))
+  return isOurs && hasName() ? Option.some(before) : Option.none()
+})
+
+interface Taken {
+  readonly lease: string
+  readonly identity: DatabaseFile.Identity
+  /** Of the connection that holds the lock. */
+  readonly connection: Scope.Closeable
+}
+
+const acquire = Effect.fnUntraced(function* (database: DatabaseFile.DatabaseFile, row: LeaseHolder) {
+  const lease = `${database.path}${suffix}`
+  for (let times = 0; times < attempts; times++) {
+    const connection = yield* Scope.make()
+    const exit = yield* Effect.exit(Scope.provide(attempt(lease, database, row), connection))
+    if (Exit.isSuccess(exit) && Option.isSome(exit.value)) return { lease, identity: exit.value.value, connection }
+    yield* Scope.close(connection, Exit.void)
+    yield* Effect.catchIf(
+      exit,
+      (error) => nativeReason(error) === "Busy",
+      () => Effect.flatMap(read(lease), (holder) => new Held({ holder })),
+    )
+  }
+  return yield* new Replaced()
+})
+
+/** Locks that must not end before their process does. */
+const neverReleased: Array<Scope.Closeable> = []
+
+/** Without a wait on the event loop, so that it is done even when no time is left. */
+const release = Effect.fnUntraced(function* ({ connection, identity, lease }: Taken) {
+  const { leftBehind } = yield* Shutdown.Shutdown
+  // What could not be closed may still write to the database: its lease ends with the process.
+  if ((yield* leftBehind).length > 0) return void neverReleased.push(connection)
+  if (DatabaseFile.look(lease)?.identity === identity) {
+    yield* Effect.try(() => fs.unlinkSync(lease)).pipe(
+      Effect.ignore({ log: "Warn", message: "lease file left" }),
+      Effect.annotateLogs({ lease }),
+    )
+  }
+  yield* Scope.close(connection, Exit.void)
+})
+
+/** Takes the lease until the scope closes, or fails: with `Held`, `NotALease`, `Replaced`, or what SQLite said. */
+export const take = (
+  database: DatabaseFile.DatabaseFile,
+  row: LeaseHolder,
+): Effect.Effect<Taken, unknown, Scope.Scope> =>
+  Effect.acquireRelease(acquire(database, row), (taken) =>
+    Shutdown.contained("release lease")(Shutdown.step("release lease", release(taken))),
+  )
+
+/** Succeeds when the lease is free; fails as `take` does. Creates nothing, and waits for no more than a look of another. */
+export const probe = Effect.fnUntraced(function* (database: DatabaseFile.DatabaseFile) {
+  const lease = `${database.path}${suffix}`
+  const at = DatabaseFile.identityAt(lease)
+  if (at === "gone") return
+  yield* ensureRegular(lease)
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      const run = yield* open(lease, "rw", lookTimeout)
+      yield* run("BEGIN IMMEDIATE")
+      yield* run("ROLLBACK")
+    }),
+  ).pipe(
+    Effect.catchIf(
+      (error) => nativeReason(error) === "Busy",
+      () => Effect.flatMap(read(lease), (holder) => new Held({ holder })),
+    ),
+  )
+})
