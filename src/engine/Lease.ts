@@ -52,8 +52,11 @@ export class LeaseError extends Schema.TaggedError<LeaseError>()("LeaseError", {
 export type Occupancy = Data.TaggedEnum<{
   /** One does; who, when it has said that already. */
   Held: { readonly holder: Option.Option<LeaseHolder> }
-  /** None does. */
-  Free: {}
+  /**
+   * None does. `wasLeft`: the file of a lease is there all the same, so what had it last was killed, or lost its power. Without
+   * it, an engine may run that takes no lease, as one does that is put together without `Session`.
+   */
+  Free: { readonly wasLeft: boolean }
   /** It cannot be told, for this reason. */
   Unknown: { readonly why: string }
 }>
@@ -70,7 +73,7 @@ export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder
   /** Whether an engine runs on a database file now. Creates nothing and does not wait; never fails. */
   static readonly holderOf = (file: string): Effect.Effect<Occupancy> =>
     probe(DatabaseFile.resolve(file)).pipe(
-      Effect.as(Occupancy.Free()),
+      Effect.map((wasLeft) => Occupancy.Free({ wasLeft })),
       Effect.catch((error) =>
         Effect.succeed(
           error instanceof Held

@@ -208,17 +208,18 @@ export const take = (
     Shutdown.contained("release lease")(Shutdown.step("release lease", release(taken))),
   )
 
-/** Succeeds when the lease is free; fails as `take` does. Creates nothing, and waits for no more than a look of another. */
+/** Succeeds when the lease is free, with whether its file was left; fails as `take` does. Creates nothing, and waits for no more than a look of another. */
 export const probe = Effect.fnUntraced(function* (database: DatabaseFile.DatabaseFile) {
   const lease = `${database.path}${suffix}`
   const at = DatabaseFile.identityAt(lease)
-  if (at === "gone") return
+  if (at === "gone") return false
   yield* ensureRegular(lease)
-  yield* Effect.scoped(
+  return yield* Effect.scoped(
     Effect.gen(function* () {
       const run = yield* open(lease, "rw", lookTimeout)
       yield* run("BEGIN IMMEDIATE")
       yield* run("ROLLBACK")
+      return true
     }),
   ).pipe(
     Effect.catchIf(

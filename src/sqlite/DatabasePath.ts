@@ -66,7 +66,7 @@ const bySystem = (file: string) => (cause: PlatformError.PlatformError) =>
 export const makeFolder = Effect.fnUntraced(function* (file: string, folder: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  if (look(folder) !== undefined) return
+  if (look(folder)?.kind === "folder") return
   let existing = folder
   while (look(existing) === undefined && existing !== path.dirname(existing)) existing = path.dirname(existing)
   yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), bySystem(file))
