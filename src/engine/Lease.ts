@@ -15,7 +15,7 @@ import { shortCommand } from "../processes/Processes.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { DatabaseOpenError, fromNative, systemReason } from "../sqlite/DatabaseOpenError.ts"
 import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
-import { Held, LeaseHolder, NotALease, probe, Replaced, suffix, take } from "./LeaseFile.ts"
+import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
 
 export { LeaseHolder } from "./LeaseFile.ts"
 
@@ -89,7 +89,6 @@ export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder
 const why = (file: string, error: unknown): string => {
   const lease = `${DatabaseFile.resolve(file).path}${suffix}`
   if (error instanceof DatabaseOpenError) return error.message
-  if (error instanceof Replaced) return `${lease} is replaced by other processes all the time; try again`
   const what = error instanceof NotALease ? error.what : undefined
   const refused = fromNative(lease, error)
   return what === undefined && refused.reason !== "NotADatabase" && refused.reason !== "Corrupt"
@@ -118,7 +117,7 @@ const make = Effect.fnUntraced(
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
     const database = DatabaseFile.resolve(file)
-    yield* checkName(database, `${suffix}-journal`)
+    yield* checkName(database, `${suffix}-journal`) // SQLite counts one, also where it keeps it in memory
     const folder = path.dirname(database.path)
     yield* makeFolder(file, folder)
     // SQLite has one word for all that the system may say of a folder.

@@ -1,10 +1,12 @@
 /**
- * The file of a lease, `<real path of the database>-lease`: a small SQLite database with one row, in rollback-journal mode.
+ * The file of a lease, `<real path of the database>-lease`: a SQLite database of one page, which says who has it.
  *
  * The lease is the lock of `BEGIN IMMEDIATE` on that file, held until the scope closes. It is a lock of the operating system, so
  * it goes with its process, whatever ends that, and holds across containers; the file that a killed process leaves says
  * nothing. Others can read the row meanwhile. The file is removed at a clean end, while the lock is still held: whoever gets a
  * lock compares the file that has the name now with the one that it opened, and begins again when that is another one.
+ * Who has it is a view, so that all of it is in the first page, and is there or not when the process is killed. The journal is in
+ * memory: one with a name would be taken for that of a later file of the name, and played back into it.
  * Nothing here opens the file but SQLite: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
 import { SqliteClient } from "@effect/sql-sqlite-node"
@@ -38,9 +40,6 @@ export class Held extends Data.TaggedError("Held")<{ readonly holder: Option.Opt
 /** There is another file of that name. */
 export class NotALease extends Data.TaggedError("NotALease")<{ readonly what: string }> {}
 
-/** The file was replaced again and again. */
-export class Replaced extends Data.TaggedError("Replaced") {}
-
 /** "seaL", so that a database which merely has this name is neither written nor removed. https://www.sqlite.org/pragma.html#pragma_application_id */
 const applicationId = 0x7365614c
 
@@ -53,14 +52,14 @@ const lookTimeout = 20
 /** A replaced file takes another attempt, as does a start that came in between; more than two in a row are rare. */
 const attempts = 20
 
-/** How often, and in which interval, the row is looked for that a start is about to write. */
+/** How often, and in which interval, the view is looked for that a start is about to write. */
 const reads = 10
 const readInterval = "20 millis"
 
 type Mode = "rwc" | "rw" | "ro"
 
 /** Runs a statement; what SQLite says against it is a failure. */
-type Run = (statement: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<unknown>, unknown>
+type Run = (statement: string) => Effect.Effect<ReadonlyArray<unknown>, unknown>
 
 const open = Effect.fnUntraced(
   function* (lease: string, mode: Mode, timeout: number) {
@@ -68,12 +67,13 @@ const open = Effect.fnUntraced(
     address.searchParams.set("mode", mode)
     const client = yield* SqliteClient.make({ filename: address.href, readonly: mode === "ro", disableWAL: true })
     const connection = yield* client.reserve
-    const run: Run = (statement, values = []) =>
-      Effect.suspend(() => connection.executeValuesUnprepared(statement, values)).pipe(
+    const run: Run = (statement) =>
+      Effect.suspend(() => connection.executeValuesUnprepared(statement, [])).pipe(
         Effect.catchDefect(Effect.fail),
         Effect.provideService(SqlClient.SafeIntegers, false),
       )
     yield* run(`PRAGMA busy_timeout = ${timeout}`)
+    if (mode !== "ro") yield* run("PRAGMA journal_mode = MEMORY")
     return run
   },
   Effect.catchDefect(Effect.fail), // the driver dies of a file that it cannot open
@@ -89,9 +89,9 @@ const rowOf = (run: Run) =>
 
 const write = Effect.fnUntraced(function* (run: Run, { command, host, pid, since }: LeaseHolder) {
   yield* run(`PRAGMA application_id = ${applicationId}`)
-  yield* run("CREATE TABLE IF NOT EXISTS lease (pid INTEGER, command TEXT, since TEXT, host TEXT)")
-  yield* run("DELETE FROM lease")
-  yield* run("INSERT INTO lease VALUES (?, ?, ?, ?)", [pid, command, since, host])
+  yield* run("DROP VIEW IF EXISTS lease")
+  const texts = [command, since, host].map((text) => `'${text.replaceAll("'", "''")}'`)
+  yield* run(`CREATE VIEW lease (pid, command, since, host) AS SELECT ${[pid, ...texts].join(", ")}`)
 })
 
 const ensureLease = Effect.fnUntraced(function* (run: Run) {
@@ -109,7 +109,7 @@ const ensureRegular = (lease: string) =>
     ? Effect.fail(new NotALease({ what: "not a regular file" }))
     : Effect.void
 
-/** The row says who has the lease; waits for the one that a start is about to write. */
+/** The view says who has the lease; waits for the one that a start is about to write. */
 const read = Effect.fnUntraced(function* (lease: string) {
   const once = Effect.option(Effect.scoped(Effect.flatMap(open(lease, "ro", lookTimeout), rowOf)))
   for (let times = 1; ; times++) {
@@ -179,7 +179,7 @@ const acquire = Effect.fnUntraced(function* (database: DatabaseFile.DatabaseFile
       () => Effect.flatMap(read(lease), (holder) => new Held({ holder })),
     )
   }
-  return yield* new Replaced()
+  return yield* new Held({ holder: Option.none() }) // others took it each time
 })
 
 /** Locks that must not end before their process does. */
@@ -199,7 +199,7 @@ const release = Effect.fnUntraced(function* ({ connection, identity, lease }: Ta
   yield* Scope.close(connection, Exit.void)
 })
 
-/** Takes the lease until the scope closes, or fails: with `Held`, `NotALease`, `Replaced`, or what SQLite said. */
+/** Takes the lease until the scope closes, or fails: with `Held`, `NotALease`, or what SQLite said. */
 export const take = (
   database: DatabaseFile.DatabaseFile,
   row: LeaseHolder,
