@@ -4,7 +4,7 @@
  * The lease is the lock of `BEGIN IMMEDIATE` on that file, held until the scope closes. It is a lock of the operating system, so
  * it goes with its process, whatever ends that, and holds across containers; the file that a killed process leaves says
  * nothing. Others can read the row meanwhile. The file is removed at a clean end, while the lock is still held: whoever gets a
- * lock compares the file that has the name now with the one that it opened, and begins again when that is another one.
+ * lock looks whether the file that has the name now is the locked one, and begins again when it is not.
  * Who has it is a view, so that all of it is in the first page, and is there or not when the process is killed. The journal is in
  * memory: one with a name would be taken for that of a later file of the name, and played back into it.
  * Nothing here opens the file but SQLite: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
@@ -13,6 +13,7 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Data, Effect, Exit, Option, Schema, Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
@@ -87,11 +88,14 @@ const rowOf = (run: Run) =>
     Option.map(Schema.decodeUnknownOption(Row)(row), ([pid, command, since, host]) => ({ pid, command, since, host })),
   )
 
-const write = Effect.fnUntraced(function* (run: Run, { command, host, pid, since }: LeaseHolder) {
+const tokenOf = (run: Run) =>
+  Effect.map(run("SELECT token FROM lease"), ([row]) => (Array.isArray(row) ? (row[0] as unknown) : undefined))
+
+const write = Effect.fnUntraced(function* (run: Run, { command, host, pid, since }: LeaseHolder, token: string) {
   yield* run(`PRAGMA application_id = ${applicationId}`)
   yield* run("DROP VIEW IF EXISTS lease")
-  const texts = [command, since, host].map((text) => `'${text.replaceAll("'", "''")}'`)
-  yield* run(`CREATE VIEW lease (pid, command, since, host) AS SELECT ${[pid, ...texts].join(", ")}`)
+  const texts = [command, since, host, token].map((text) => `'${text.replaceAll("'", "''")}'`)
+  yield* run(`CREATE VIEW lease (pid, command, since, host, token) AS SELECT ${[pid, ...texts].join(", ")}`)
 })
 
 const ensureLease = Effect.fnUntraced(function* (run: Run) {
@@ -119,9 +123,6 @@ const read = Effect.fnUntraced(function* (lease: string) {
   }
 })
 
-const isSame = (one: LeaseHolder) => (other: LeaseHolder) =>
-  one.pid === other.pid && one.command === other.command && one.since === other.since && one.host === other.host
-
 /** A file that was created only now becomes like the database: another user of that one must be able to take the lease later. */
 const makeLike = (lease: string, database: DatabaseFile.Found | undefined) =>
   Effect.try(() => {
@@ -133,30 +134,25 @@ const makeLike = (lease: string, database: DatabaseFile.Found | undefined) =>
     }
   }).pipe(Effect.ignore({ log: "Debug", message: "lease does not have the owner and mode of its database" }))
 
-/** The disk was full, or the like: a file that nothing was written to is not left. */
-const removeEmpty = (lease: string, identity: DatabaseFile.Identity) =>
-  Effect.try(() => {
-    const found = DatabaseFile.look(lease)
-    if (found?.identity === identity && found.bytes === 0) fs.unlinkSync(lease)
-  }).pipe(Effect.ignore({ log: "Debug", message: "empty lease left" }))
-
-/** The file whose lock is held; none when the file was replaced, or another start came in between. */
-const attempt = Effect.fnUntraced(function* (lease: string, database: DatabaseFile.DatabaseFile, row: LeaseHolder) {
+/** The file whose lock is held; none when it has not the name any more, or when another start came in between. */
+const attempt = Effect.fnUntraced(function* (lease: string, database: DatabaseFile.DatabaseFile, holder: LeaseHolder) {
   yield* ensureRegular(lease)
-  const before = DatabaseFile.look(lease)?.identity
+  const isNew = DatabaseFile.look(lease) === undefined
   const run = yield* open(lease, "rwc", startTimeout)
-  const opened = DatabaseFile.look(lease)?.identity
-  // Which file was created cannot be known for sure afterwards; the next attempt opens one that is known.
-  if (before === undefined) yield* makeLike(lease, database.found)
-  if (before === undefined || opened !== before) return Option.none()
-  const hasName = () => DatabaseFile.look(lease)?.identity === before
+  if (isNew) yield* makeLike(lease, database.found)
   yield* run("BEGIN IMMEDIATE")
-  if (!hasName()) return Option.none()
   yield* ensureLease(run)
-  yield* Effect.onError(Effect.andThen(write(run, row), run("COMMIT")), () => removeEmpty(lease, before))
+  const token = randomUUID()
+  yield* write(run, holder, token)
+  yield* run("COMMIT")
   yield* run("BEGIN IMMEDIATE")
-  const isOurs = Option.exists(yield* rowOf(run), isSame(row))
-  return isOurs && hasName() ? Option.some(before) : Option.none()
+  // By what is in them: a file of this name may have the inode number of an earlier one, but not the token.
+  const locked = tokenOf(run)
+  const named = Effect.scoped(Effect.flatMap(open(lease, "ro", lookTimeout), tokenOf))
+  for (const found of [locked, named]) {
+    if (!Option.contains(yield* Effect.option(found), token)) return Option.none()
+  }
+  return Option.fromNullishOr(DatabaseFile.look(lease)?.identity)
 })
 
 interface Taken {

@@ -103,7 +103,7 @@ describe("processes that start at the same instant", () => {
 
   it("never run together, however often they start and end", async ({ folder, takers }) => {
     const file = path.join(folder, "test.db")
-    const answers = await Promise.all(takers(3).map((taker) => taker.ask(`churn ${file} 100`)))
+    const answers = await Promise.all(takers(3).map((taker) => taker.ask(`churn ${file} 200`)))
     expect(answers).toEqual(["churned", "churned", "churned"])
     expect(fs.readdirSync(folder)).toEqual([])
   })
