@@ -14,6 +14,7 @@ import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { shortCommand } from "../processes/Processes.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { DatabaseOpenError, fromNative, systemReason } from "../sqlite/DatabaseOpenError.ts"
+import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
 import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
 import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
 
@@ -78,7 +79,7 @@ export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder
         Effect.succeed(
           error instanceof Held
             ? Occupancy.Held({ holder: error.holder })
-            : Occupancy.Unknown({ why: why(file, error) }),
+            : Occupancy.Unknown({ why: whyUnknown(file, error) }),
         ),
       ),
       Effect.withTracerEnabled(false),
@@ -95,6 +96,12 @@ const why = (file: string, error: unknown): string => {
     ? refused.message
     : `${lease} is ${what ?? "not a lease"}; move it away (it was left as it is)`
 }
+
+/** A lock is asked for without a write, but SQLite gives none on what this user may not write. */
+const whyUnknown = (file: string, error: unknown): string =>
+  ["ReadOnly", "CannotOpen", "NoPermission"].includes(nativeReason(error))
+    ? `${DatabaseFile.resolve(file).path}${suffix} cannot be locked by this user (${nativeMessage(error)}); ask as the user of the engine`
+    : why(file, error)
 
 const failed = (file: string) => (error: unknown) =>
   error instanceof Held

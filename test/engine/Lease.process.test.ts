@@ -239,6 +239,50 @@ describe.concurrent("beside an engine", () => {
   })
 })
 
+describe.runIf(process.getuid?.() === 0)("a lease of another user", () => {
+  const as = (...args: ReadonlyArray<string>) => [
+    "setpriv",
+    "--reuid=1234",
+    "--clear-groups",
+    "--bounding-set=-all",
+    ...args,
+  ]
+
+  it("is unknown to one who may read it alone, with why, and nothing is changed", async ({ folder }) => {
+    fs.chmodSync(folder, 0o755)
+    expect((await run([...engine, "--duration-seconds", "0.3"], { cwd: folder, env: quick })).code).toBe(0)
+    new DatabaseSync(path.join(folder, "test.db-lease")).close()
+    const under = as()
+    const status = JSON.parse((await run(["status", "test.db", "--json"], { cwd: folder, under })).stdout) as Record<
+      string,
+      unknown
+    >
+    expect(status).toMatchObject({
+      engine_lease: null,
+      engine_lease_reason: expect.stringContaining("cannot be locked by this user") as unknown,
+      engine_status: "HALTED",
+    })
+    expect(fs.readdirSync(folder)).toEqual(["test.db", "test.db-lease"])
+  })
+
+  it("that was left beside a database of this user is taken over", async ({ folder }) => {
+    fs.chownSync(folder, 1234, 1234)
+    const file = path.join(folder, "test.db")
+    fs.writeFileSync(file, "")
+    fs.chownSync(file, 1234, 1234)
+    const first = startOf(folder)
+    await first.says(`"engine running"`)
+    first.kill("SIGKILL")
+    await first.ended
+    expect(fs.statSync(`${file}-lease`).uid).toBe(1234)
+    for (const end of ["-wal", "-shm"]) fs.chownSync(`${file}${end}`, 1234, 1234)
+    const second = await run([...engine, "--duration-seconds", "0.3"], { cwd: folder, env: quick, under: as() })
+    expect(second.log.filter(({ level }) => level === "ERROR")).toEqual([])
+    expect(second.code).toBe(0)
+    expect(fs.readdirSync(folder)).toEqual(["test.db"])
+  })
+})
+
 interface Report {
   readonly examined: ReadonlyArray<{ readonly subject: string; readonly seen: string }>
   readonly findings: ReadonlyArray<{
