@@ -214,6 +214,8 @@ export const probe = Effect.fnUntraced(function* (database: DatabaseFile.Databas
     Effect.gen(function* () {
       const run = yield* open(lease, "rw", lookTimeout)
       yield* run("BEGIN IMMEDIATE")
+      // Where the file may only be read, SQLite begins all the same, without a lock; this it refuses. It stays in memory.
+      yield* run(`PRAGMA application_id = ${applicationId}`)
       yield* run("ROLLBACK")
       return true
     }),
