@@ -27,3 +27,13 @@ export const engineOf = (lease: Occupancy): Option.Option<string> =>
   isHeld(lease)
     ? Option.some(Option.match(holderOf(lease), { onNone: () => "an engine that starts", onSome: described }))
     : Option.none()
+
+/** What a `Status` says of it. */
+export const fieldsOf = (lease: Occupancy) => ({
+  engine_lease:
+    lease._tag === "Unknown"
+      ? Option.none()
+      : Option.some(isHeld(lease) ? ("held" as const) : isLeft(lease) ? ("left" as const) : ("free" as const)),
+  engine_lease_reason: lease._tag === "Unknown" ? Option.some(lease.why) : Option.none(),
+  engine_holder: holderOf(lease),
+})

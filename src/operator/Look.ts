@@ -24,7 +24,6 @@ import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
 import { NotAtRestError } from "../sqlite/outside/AtRest.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
-import type { Occupancy } from "../engine/Lease.ts"
 import * as EngineLease from "./EngineLease.ts"
 import { Status } from "./Status.ts"
 
@@ -161,21 +160,6 @@ const readEngine = ({
   })
 }
 
-const leaseFields = (lease: Occupancy) => ({
-  engine_lease:
-    lease._tag === "Unknown"
-      ? Option.none()
-      : Option.some(
-          EngineLease.isHeld(lease)
-            ? ("held" as const)
-            : EngineLease.isLeft(lease)
-              ? ("left" as const)
-              : ("free" as const),
-        ),
-  engine_lease_reason: lease._tag === "Unknown" ? Option.some(lease.why) : Option.none(),
-  engine_holder: EngineLease.holderOf(lease),
-})
-
 const engineFields = (engine: Engine, mayRun: boolean) => {
   const found = engine.state === "read" ? Option.some(engine.stored) : Option.none()
   const session = Option.flatMap(found, ({ lastSession }) => lastSession)
@@ -270,7 +254,7 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
     index_bytes: indexBytes,
     ...log,
     opened_by: Option.map(processes, (them) => them.map(openedBy)),
-    ...leaseFields(lease),
+    ...EngineLease.fieldsOf(lease),
     ...engineFields(engine, mayRun),
   })
 }, Effect.provide(NodeFileSystem.layer))
