@@ -18,6 +18,7 @@ import { startingValueKey } from "../state/StateKeys.ts"
 import { StateManager } from "../state/StateManager.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
+import { withoutEngine } from "./WithoutEngine.ts"
 
 export const flags = {
   db: Flag.String("db").pipe(
@@ -33,7 +34,7 @@ export const flags = {
 
 export const help = `Prints the figures before and after. Without --confirm nothing is changed, and nothing is created beside the file; a log that
 a killed engine left is taken over with --confirm, and refused without.
-Refused while another process has the file open (seen on Linux; of another user's process once it has used the log).
+Refused while an engine runs on it, and while another process has the file open (seen on Linux; of another user's process once it has used the log).
 
 Exit codes:
   0   done; without --confirm: shown
@@ -64,19 +65,22 @@ const shown = ({ file, plan }: CapitalCommand) =>
   }).pipe(Effect.provide(ReadOnly.layer(file, "AtRest")))
 
 /** Looked at twice: opening a database that somebody has open is no harmless act, and who opens it meanwhile counts too. */
-const made = Effect.fnUntraced(function* ({ change, file }: CapitalCommand) {
-  // There is nothing that could go on while the disk syncs.
-  const chain = Layer.provide(StateManager.layer(), Database.layer({ file, create: false, durability: "full" }))
-  yield* ensureNotOpen(file)
-  return yield* Effect.provide(
-    Effect.gen(function* () {
-      const state = yield* StateManager
-      yield* ensureNotOpen(file)
-      return yield* change(state)
-    }),
-    chain,
-  )
-})
+const made = Effect.fnUntraced(
+  function* ({ change, file }: CapitalCommand) {
+    // There is nothing that could go on while the disk syncs.
+    const chain = Layer.provide(StateManager.layer(), Database.layer({ file, create: false, durability: "full" }))
+    yield* ensureNotOpen(file)
+    return yield* Effect.provide(
+      Effect.gen(function* () {
+        const state = yield* StateManager
+        yield* ensureNotOpen(file)
+        return yield* change(state)
+      }),
+      chain,
+    )
+  },
+  (self, { file }) => withoutEngine(file)(self),
+)
 
 /** 15 digits: what a double holds; more than that is noise of the arithmetic. */
 const figure = (value: number) => Number(value.toPrecision(15))

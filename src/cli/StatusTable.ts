@@ -3,9 +3,10 @@
  * why the state of an engine was not read is.
  */
 import { DateTime, Option } from "effect"
+import * as os from "node:os"
 import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
 import { size } from "../operator/Wording.ts"
-import { shortCommand } from "../processes/Processes.ts"
+import { nameOf, shortCommand } from "../processes/Processes.ts"
 import { clean, table } from "./OneShot.ts"
 
 const count = (n: number) => n.toLocaleString("en-US")
@@ -100,15 +101,24 @@ const openers = (status: Status): ReadonlyArray<string> =>
   })
 
 const engine = (status: Status) => {
-  const isLost =
-    Option.contains(status.engine_status, "RUNNING") && Option.exists(status.opened_by, (all) => all.length === 0)
+  const isRunning = Option.contains(status.engine_status, "RUNNING")
+  const isLost = isRunning && Option.exists(status.opened_by, (all) => all.length === 0)
+  const lease = Option.getOrUndefined(status.engine_lease)
+  const holder = Option.match(status.engine_holder, {
+    onNone: () => "an engine that starts",
+    onSome: (it) =>
+      `${clean(nameOf(it))}${it.host === os.hostname() ? "" : ` on ${clean(it.host)}`}, since ${ago(it.since, status)}`,
+  })
+  const beside = lease === "held" ? `; an engine runs on it: ${holder}` : ""
   switch (status.engine_state) {
     case "absent":
-      return "none: no engine keeps its state here"
+      return `none: no engine keeps its state here${beside}`
     case "not_read":
-      return `not read: ${clean(Option.getOrElse(status.engine_state_reason, () => "unknown"))}`
+      return `not read: ${clean(Option.getOrElse(status.engine_state_reason, () => "unknown"))}${beside}`
     case "read":
-      return `${clean(Option.getOrElse(status.engine_status, () => "never ran"))}${isLost ? ", but nobody is seen to have the database open" : ""}`
+      if (isRunning && lease === "held") return `RUNNING: ${holder}`
+      if (isRunning && lease === "left") return "RUNNING, but no engine runs: it crashed, and the next start goes on"
+      return `${clean(Option.getOrElse(status.engine_status, () => "never ran"))}${isLost ? ", but no process is seen to have the database open" : ""}${beside}`
   }
 }
 

@@ -4,6 +4,7 @@ import { Argument, Command } from "effect/cli"
 import * as Restore from "../sqlite/copies/Restore.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
+import { withoutEngine } from "./WithoutEngine.ts"
 
 const source = Argument.String("backup").pipe(
   Argument.withDescription("The backup; it is read and stays where it is"),
@@ -22,7 +23,7 @@ export const restore = Command.make(
     OneShot.run(
       "restore",
       Effect.gen(function* () {
-        const { file, kept } = yield* Restore.restore(backup, database)
+        const { file, kept } = yield* withoutEngine(database)(Restore.restore(backup, database))
         const rows = [["restored", file], ["from", backup], ...kept.map((name) => ["kept", name])]
         yield* Console.log(json ? JSON.stringify({ file, backup, kept }) : OneShot.table(rows))
         return ExitCode.ended
@@ -32,7 +33,7 @@ export const restore = Command.make(
 ).pipe(
   Command.withShortDescription("Put a backup in the place of a database"),
   Command.withDescription(
-    `Put a backup in the place of a database. The backup is checked first (quick_check). What was there is kept beside it, with its log, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. Refused while a process has the database open (seen on Linux; of another user's process once it has used the log).
+    `Put a backup in the place of a database. The backup is checked first (quick_check). What was there is kept beside it, with its log, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. Refused while an engine runs on the database, and while a process has it open (seen on Linux; of another user's process once it has used the log).
 
 Exit codes:
   0   restored

@@ -25,6 +25,7 @@ import type { EngineConfig } from "./EngineConfig.ts"
 import type { EngineProgram } from "./EngineProgram.ts"
 import { Halt } from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
+import { Lease } from "./Lease.ts"
 import * as Preflight from "./Preflight.ts"
 
 /** What runs, with which configuration, and after which session. */
@@ -113,4 +114,5 @@ export const layer = <E, Config extends EngineConfig>({
       }),
     ),
     Layer.provideMerge(Integrity.layer({ file: engine.database, check: engine.integrity_check })),
+    Layer.provideMerge(Lease.layerFile({ file: engine.database })),
   )

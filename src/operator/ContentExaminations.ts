@@ -8,6 +8,7 @@ import { restoreCommand, unfinished } from "../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { endStatement, openSessions } from "../state/OpenSessions.ts"
+import * as EngineLease from "./EngineLease.ts"
 import { NotExamined, type Seen } from "./Examination.ts"
 import { type Facts, isAtRest, isOpen, processesOf } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
@@ -59,16 +60,27 @@ export const integrity = (readable: Reading, backups: ReadonlyArray<string>) =>
     } satisfies Seen
   })
 
-/** The newest session may be running while somebody has the database open for writing. */
+/**
+ * The newest session runs while an engine has the lease. Where none is taken it may be running while a process has the database
+ * open for writing; what a crashed engine left of its lease says that it is not.
+ */
 export const sessions = (readable: Reading) =>
   Effect.fnUntraced(function* (facts: Facts) {
     if (facts.bytes === 0) return nothing("the file is empty")
     const { file, situation } = yield* readable
-    const found = yield* Effect.provide(openSessions, ReadOnly.layer(file, situation))
+    const { answer: found, lease } = yield* EngineLease.around(
+      facts.file,
+      Effect.provide(openSessions, ReadOnly.layer(file, situation)),
+    )
     if (Option.isNone(found)) return nothing("no engine keeps its memory here")
-    const mayRun = Option.exists(facts.processes, (them) => them.some(({ mayWrite }) => mayWrite))
+    const isWritten = Option.exists(facts.processes, (them) => them.some(({ mayWrite }) => mayWrite))
+    const mayRun = EngineLease.isHeld(lease) || (isWritten && !EngineLease.isLeft(lease))
     const never = found.value.filter(({ isNewest }) => !(isNewest && mayRun))
-    const seen = `${count(found.value.length, "session")} without an end${never.length < found.value.length ? ", the newest may be running" : ""}`
+    const running = Option.match(EngineLease.engineOf(lease), {
+      onNone: () => "may be running",
+      onSome: (engine) => `runs: ${engine}`,
+    })
+    const seen = `${count(found.value.length, "session")} without an end${never.length < found.value.length ? `, the newest ${running}` : ""}`
     if (never.length === 0) return nothing(seen)
     return {
       seen,

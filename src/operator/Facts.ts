@@ -6,6 +6,7 @@
  * Only for a process that holds no SQLite connection to the database (see `FileBytes`).
  */
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
+import { Lease, type Occupancy } from "../engine/Lease.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Processes from "../processes/Processes.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
@@ -37,6 +38,8 @@ export interface Facts {
   readonly network: Option.Option<string>
   /** The processes that use it, as this user and this PID namespace see them; none where no process can be seen (no Linux). */
   readonly processes: Option.Option<ReadonlyArray<Processes.Process>>
+  /** Whether an engine runs on it, maybe in a container whose processes cannot be seen. */
+  readonly lease: Occupancy
   /** The processes that have another, or a deleted, file of this name open; none where no process can be seen. */
   readonly strangers: Option.Option<ReadonlyArray<Processes.Process>>
   /** How many names the file has. */
@@ -45,9 +48,9 @@ export interface Facts {
   readonly isMountPoint: boolean
 }
 
-/** Whether a process is seen to use it. */
-export const isOpen = ({ processes }: Pick<Facts, "processes">): boolean =>
-  Option.exists(processes, (them) => them.length > 0)
+/** Whether a process is seen to use it, or an engine has its lease. */
+export const isOpen = ({ lease, processes }: Pick<Facts, "processes"> & Partial<Pick<Facts, "lease">>): boolean =>
+  lease?._tag === "Held" || Option.exists(processes, (them) => them.length > 0)
 
 /** No process uses it, and that could be seen. */
 export const isAtRest = (facts: Facts): boolean => Option.isSome(facts.processes) && !isOpen(facts)
@@ -116,6 +119,7 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string) {
     ),
     // A process that came or went meanwhile counts: what is said about a database at rest must not be said about another.
     processes: isOpen({ processes: after }) ? after : before,
+    lease: yield* Lease.holderOf(file),
     strangers: Option.map(seen, (them) => them.filter(Processes.hasOther)),
     links: target.found?.links ?? 1,
     isMountPoint: DatabaseFile.isMountPointIn(

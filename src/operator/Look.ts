@@ -24,6 +24,7 @@ import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
 import { NotAtRestError } from "../sqlite/outside/AtRest.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
+import * as EngineLease from "./EngineLease.ts"
 import { Status } from "./Status.ts"
 
 /** No database, one that cannot be read, or one that is open here. */
@@ -159,10 +160,10 @@ const readEngine = ({
   })
 }
 
-const engineFields = (engine: Engine, isOpen: boolean, canSeeProcesses: boolean) => {
+const engineFields = (engine: Engine, mayRun: boolean) => {
   const found = engine.state === "read" ? Option.some(engine.stored) : Option.none()
   const session = Option.flatMap(found, ({ lastSession }) => lastSession)
-  const withoutEnd = isOpen || !canSeeProcesses ? ("open" as const) : ("not_closed" as const)
+  const withoutEnd = mayRun ? ("open" as const) : ("not_closed" as const)
   return {
     engine_state: engine.state,
     engine_state_reason: engine.state === "not_read" ? Option.some(engine.reason) : Option.none(),
@@ -221,9 +222,9 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
   const log = isOpen ? yield* logInUse(target) : logBytes > 0 ? yield* logLeft(target) : withoutLog
 
   // From here on nothing may read the files as bytes before the connection is closed again.
-  const engine: Engine = Option.isNone(journalMode)
-    ? { state: "absent" }
-    : yield* readEngine({
+  const reading: Effect.Effect<Engine> = Option.isNone(journalMode)
+    ? Effect.succeed({ state: "absent" })
+    : readEngine({
         target,
         journalMode: journalMode.value,
         isOpen,
@@ -231,6 +232,8 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
         logBytes,
         isMixed: Option.exists(processes, (them) => them.some(hasOther)),
       })
+  const { answer: engine, lease } = yield* EngineLease.around(file, reading)
+  const mayRun = EngineLease.isHeld(lease) || (!EngineLease.isLeft(lease) && (isOpen || !canSeeProcesses))
 
   return new Status({
     file,
@@ -251,6 +254,7 @@ export const look = Effect.fn("Look.look")(function* (file: string) {
     index_bytes: indexBytes,
     ...log,
     opened_by: Option.map(processes, (them) => them.map(openedBy)),
-    ...engineFields(engine, isOpen, canSeeProcesses),
+    ...EngineLease.fieldsOf(lease),
+    ...engineFields(engine, mayRun),
   })
 }, Effect.provide(NodeFileSystem.layer))

@@ -3,9 +3,11 @@
  * settings of another program's connection it does not show, so what only those could tell is said to be unknown.
  */
 import { Effect, type FileSystem, Option, Schedule } from "effect"
+import * as os from "node:os"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { nameOf, namesOf, type Process } from "../processes/Processes.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
+import * as EngineLease from "./EngineLease.ts"
 import { type Examination, needsLinux, type Seen } from "./Examination.ts"
 import { type Facts, processesOf, validIndex } from "./Facts.ts"
 import type { Finding } from "./Finding.ts"
@@ -17,18 +19,31 @@ const pidsOf = (processes: ReadonlyArray<Process>) => processes.map(({ pid }) =>
 
 const openElsewhere: Examination<never> = {
   subject: "open-elsewhere",
-  examine: Effect.fnUntraced(function* ({ file, processes }) {
-    if (Option.isNone(processes)) return yield* needsLinux
-    const them = processes.value
-    if (them.length === 0) return nothing("in no process that this user and this container see")
+  examine: Effect.fnUntraced(function* ({ file, lease, processes }) {
+    const engine = EngineLease.engineOf(lease)
+    if (Option.isNone(processes) && Option.isNone(engine)) return yield* needsLinux
+    const them = Option.getOrElse(processes, () => [])
+    const seen =
+      them.length === 0
+        ? "in no process that this user and this container see"
+        : count(them.length, "process", "processes")
+    if (them.length === 0 && Option.isNone(engine)) return nothing(seen)
+    const said = [
+      ...(them.length === 0 ? [] : [`the database is open in ${namesOf(them)}`]),
+      ...Option.toArray(Option.map(engine, (it) => `an engine runs on it: ${it}`)),
+    ]
     return {
-      seen: count(them.length, "process", "processes"),
+      seen: [seen, ...Option.toArray(Option.map(engine, () => "an engine runs on it"))].join("; "),
       findings: [
         {
           severity: "notice",
-          message: `the database is open in ${namesOf(them)}`,
+          message: said.join("; "),
           evidence: {
             pids: pidsOf(them),
+            ...Option.match(EngineLease.holderOf(lease), {
+              onNone: () => ({}),
+              onSome: ({ host, pid, since }) => ({ engine_pid: pid, engine_host: host, engine_since: since }),
+            }),
             locks: them.flatMap(({ locks, pid }) => locks.map((lock) => `${pid}:${lock}`)),
             running_since_ms: them.flatMap(({ runningSince }) => Option.toArray(runningSince)),
           },
@@ -45,6 +60,13 @@ const openElsewhere: Examination<never> = {
  */
 const looks = 10
 const lookInterval = "100 millis"
+
+/** The engine that runs, where it has a pid of this machine. */
+const enginePid = ({ lease }: Pick<Facts, "lease">) =>
+  Option.map(
+    Option.filter(EngineLease.holderOf(lease), ({ host }) => host === os.hostname()),
+    ({ pid }) => pid,
+  )
 
 interface Hold {
   readonly pid: number
@@ -67,8 +89,15 @@ const holdsOf = (them: ReadonlyArray<Process>, index: LogIndex.LogIndex) =>
 const isSame = (one: Hold) => (other: Hold) =>
   one.pid === other.pid && one.slot === other.slot && Option.getOrNull(one.mark) === Option.getOrNull(other.mark)
 
-/** What the readers that stayed keep from being copied, or at least the log from starting anew. */
-export const pins = (holds: ReadonlyArray<Hold>, index: LogIndex.LogIndex): ReadonlyArray<Omit<Finding, "subject">> =>
+/**
+ * What the readers that stayed keep from being copied, or at least the log from starting anew. An engine that runs is not to be
+ * killed for it.
+ */
+export const pins = (
+  holds: ReadonlyArray<Hold>,
+  index: LogIndex.LogIndex,
+  engine = Option.none<number>(),
+): ReadonlyArray<Omit<Finding, "subject">> =>
   holds.map(({ mark, name, pid, slot }) => {
     const kept = Option.match(mark, {
       onNone: () => LogIndex.framesNotCheckpointed(index),
@@ -87,7 +116,9 @@ export const pins = (holds: ReadonlyArray<Hold>, index: LogIndex.LogIndex): Read
         log_frames: index.mxFrame,
         kept_frames: kept,
       },
-      remedy: `kill ${pid}`,
+      remedy: Option.contains(engine, pid)
+        ? "in the program of the engine: end the statement or the transaction that reads"
+        : `kill ${pid}`,
     }
   })
 
@@ -115,12 +146,13 @@ const pinnedLog: Examination<FileSystem.FileSystem> = {
       held = held.filter((hold) => now.some(isSame(hold)))
     }
     if (held.length === 0) return nothing("no reader held its snapshot for a second")
-    return { seen: `${count(held.length, "snapshot")} held for a second`, findings: pins(held, last) }
+    return { seen: `${count(held.length, "snapshot")} held for a second`, findings: pins(held, last, enginePid(facts)) }
   }),
 }
 
-/** `seawall run` and `seawall guard`, installed or from the sources. A guard inside another program is not seen. */
-export const isGuard = ({ words }: Pick<Process, "words">) =>
+/** `seawall run` and `seawall guard`, installed or from the sources, and an engine. A guard inside another program is not seen. */
+export const isGuard = ({ pid, words }: Pick<Process, "pid" | "words">, engine = Option.none<number>()) =>
+  Option.contains(engine, pid) ||
   words.some(
     (word, at) =>
       /(?:^|\/)(?:seawall|main\.[jt]s)$/.test(word) && (words[at + 1] === "run" || words[at + 1] === "guard"),
@@ -132,11 +164,13 @@ const again = Schedule.max([Schedule.recurs(looks - 1), Schedule.spaced(lookInte
 /** Whether it is on is a setting of the other program's connection. The checkpointer's lock in its hands is proof. */
 const autocheckpoint: Examination<FileSystem.FileSystem> = {
   subject: "autocheckpoint",
-  examine: Effect.fnUntraced(function* ({ file, processes }: Facts) {
+  examine: Effect.fnUntraced(function* (facts: Facts) {
+    const { file, processes } = facts
     if (Option.isNone(processes)) return yield* needsLinux
-    const guards = processes.value.filter(isGuard)
+    const engine = enginePid(facts)
+    const guards = processes.value.filter((it) => isGuard(it, engine))
     if (guards.length === 0) return nothing("no guard has the database open")
-    const others = processes.value.filter((it) => !isGuard(it) && it.mayWrite)
+    const others = processes.value.filter((it) => !isGuard(it, engine) && it.mayWrite)
     if (others.length === 0) return nothing("no other process may write beside the guard")
     const look = Effect.map(processesOf(DatabaseFile.resolve(file)), (seen) =>
       pidsOf(

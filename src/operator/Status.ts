@@ -4,6 +4,7 @@
  * Sizes are in bytes and frames, times in ISO 8601 (UTC). What is null is not known, or is not there. `Look` fills it.
  */
 import { Option, Schema } from "effect"
+import { LeaseHolder } from "../engine/Lease.ts"
 import { LogEndReason } from "../sqlite/outside/LogFile.ts"
 import { WalLock } from "../processes/LockTable.ts"
 
@@ -60,6 +61,14 @@ export class Status extends Schema.Class<Status>("seawall/operator/Status")({
   engine_state: Schema.Literals(["read", "absent", "not_read"]),
   /** Why it was not read. */
   engine_state_reason: Nullable(Schema.String),
+  /**
+   * `held`: an engine runs. `left`: none does, and the last one crashed. `free`: none does, or one that takes no lease. Null when it
+   * cannot be told, which `engine_lease_reason` explains.
+   */
+  engine_lease: Nullable(Schema.Literals(["held", "left", "free"])),
+  engine_lease_reason: Nullable(Schema.String),
+  /** The engine that runs; null also while it has not said who it is. */
+  engine_holder: Nullable(LeaseHolder),
   engine_status: Nullable(Schema.String),
   halt_reason: Nullable(Schema.String),
   halt_detail: Nullable(Schema.String),
@@ -67,7 +76,7 @@ export class Status extends Schema.Class<Status>("seawall/operator/Status")({
   parent_session_id: Nullable(Schema.Int),
   session_started_at: Nullable(Time),
   session_ended_at: Nullable(Time),
-  /** `not_closed`: it has no end, and nobody is seen to have the database open. */
+  /** `not_closed`: it has no end, and its engine crashed, or no process is seen to have the database open. */
   session_state: Nullable(Schema.Literals(["open", "closed", "not_closed"])),
   session_halt_reason: Nullable(Schema.String),
   session_starting_value_rlusd: Nullable(Schema.Finite),

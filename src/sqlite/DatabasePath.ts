@@ -18,11 +18,11 @@ export interface PathOptions {
   readonly oneName?: boolean
 }
 
-/** What SQLite takes for a path, in bytes, with the longest suffix that it adds. https://www.sqlite.org/c3ref/open.html */
-const longestPath = 512 - "-journal".length
+/** What SQLite takes for a path, in bytes, with what is added to it. https://www.sqlite.org/c3ref/open.html */
+const longestPath = 512
 
-/** What Linux, macOS and Windows take for the name of a file, in bytes, with that suffix. */
-const longestName = 255 - "-journal".length
+/** What Linux, macOS and Windows take for the name of a file, in bytes, with what is added to it. */
+const longestName = 255
 
 const danger = {
   network: "WAL mode is not supported there and can corrupt the database",
@@ -42,40 +42,57 @@ const syncFolders = Effect.fnUntraced(function* (folder: string, existing: strin
   }
 })
 
+/** Fails for what is not the path of a file, and for what is too long with the longest suffix that is added to it. */
+export const checkName = Effect.fnUntraced(function* ({ given: file, path: real }: DatabaseFile, suffix = "-journal") {
+  const path = yield* Path.Path
+  const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
+  if (file === "" || file.startsWith(":memory:") || file.startsWith("file:")) {
+    return yield* refuse("WalRefused", "expected the path of a file")
+  }
+  const bytes = Buffer.byteLength(real)
+  const most = longestPath - suffix.length
+  if (bytes > most) return yield* refuse("PathTooLong", `${bytes} bytes, at most ${most} are possible`)
+  const nameBytes = Buffer.byteLength(path.basename(real))
+  const mostOfName = longestName - suffix.length
+  if (nameBytes > mostOfName) {
+    return yield* refuse("PathTooLong", `its name has ${nameBytes} bytes, at most ${mostOfName} are possible`)
+  }
+})
+
+const bySystem = (file: string) => (cause: PlatformError.PlatformError) =>
+  new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause })
+
+/** Creates the folder of a database, durably, when it is missing. */
+export const makeFolder = Effect.fnUntraced(function* (file: string, folder: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  if (look(folder)?.kind === "folder") return
+  let existing = folder
+  while (look(existing) === undefined && existing !== path.dirname(existing)) existing = path.dirname(existing)
+  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), bySystem(file))
+  yield* syncFolders(folder, existing)
+})
+
 /** Succeeds with the file when SQLite may be asked to open it; creates its missing folders when that is wanted. */
 export const locate = Effect.fnUntraced(function* (options: PathOptions) {
   const { file, create = true, oneName = false, readOnly = false } = options
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
-  const bySystem = (cause: PlatformError.PlatformError) =>
-    new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause })
   const stat = (target: string) =>
     fs.stat(target).pipe(
       Effect.map((info) => info.type),
       Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("Missing" as const)),
-      Effect.mapError(bySystem),
+      Effect.mapError(bySystem(file)),
     )
 
-  if (file === "" || file.startsWith(":memory:") || file.startsWith("file:")) {
-    return yield* refuse("WalRefused", "expected the path of a file")
-  }
   const target = resolve(file)
-  const bytes = Buffer.byteLength(target.path)
-  if (bytes > longestPath) return yield* refuse("PathTooLong", `${bytes} bytes, at most ${longestPath} are possible`)
-  const nameBytes = Buffer.byteLength(path.basename(target.path))
-  if (nameBytes > longestName) {
-    return yield* refuse("PathTooLong", `its name has ${nameBytes} bytes, at most ${longestName} are possible`)
-  }
-
+  yield* checkName(target)
   const folder = path.dirname(target.path)
   const mayCreate = create && !readOnly
   if ((yield* stat(folder)) === "Missing") {
     if (!mayCreate) return yield* refuse("FolderMissing", folder)
-    let existing = folder
-    while (look(existing) === undefined && existing !== path.dirname(existing)) existing = path.dirname(existing)
-    yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), bySystem)
-    yield* syncFolders(folder, existing)
+    yield* makeFolder(file, folder)
   }
   const found = yield* stat(target.path)
   if (found === "Missing" && (look(target.wal)?.bytes ?? 0) > walHeaderBytes) {
@@ -85,7 +102,7 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
   if (found !== "Missing" && found !== "File") return yield* refuse("NotAFile", `it is a ${found}`)
   if (found === "File") yield* checkFile(target, readOnly, oneName)
   if (!readOnly) {
-    yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem)
+    yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem(file))
     yield* checkOthers(target)
   }
 

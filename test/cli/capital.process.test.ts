@@ -241,7 +241,11 @@ describe.concurrent("an engine", () => {
     for (const [command, args] of both) {
       for (const confirm of [[], ["--confirm"]]) {
         const ended = await at.seawall(...args, ...confirm)
-        expectRefused(ended, `${command}: test.db is open in `, "main.ts run ", `(pid ${session.pid})`)
+        const isWritten = confirm.length > 0
+        const says = isWritten
+          ? [`${command}: test.db belongs to an engine that runs: `, `pid ${session.pid} (node main.ts run `]
+          : [`${command}: test.db is open in `, "main.ts run ", `(pid ${session.pid})`]
+        expectRefused(ended, ...says)
       }
     }
     session.kill("SIGTERM")

@@ -37,6 +37,7 @@ const closing = [
   "restore autocheckpoint",
   "close checkpoint thread",
   "close database",
+  "release lease",
 ]
 
 /** A folder for one test, and the database in it. */

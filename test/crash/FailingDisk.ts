@@ -31,6 +31,7 @@ const closing = [
   "restore autocheckpoint",
   "close checkpoint thread",
   "close database",
+  "release lease",
 ]
 
 const environment = {

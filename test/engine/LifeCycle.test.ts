@@ -158,7 +158,7 @@ describe("a start that fails at", () => {
           expect([ended.alarms, ended.failedSteps]).toEqual([[], []])
           expect(ended.entries.map(({ event }) => event)).not.toContain("engine running")
           // Before the guard ends, whose end closes the `Writer`.
-          expect([ended.steps[0], ended.steps.at(-1)]).toEqual([firstStep, "close database"])
+          expect([ended.steps[0], ended.steps.at(-1)]).toEqual([firstStep, "release lease"])
           expect(ended.entries.find(({ event }) => event === "shutdown step failed")).toBeUndefined()
           expect(ended.sidecars).toEqual([])
         }),
@@ -385,6 +385,7 @@ describe("a session that ends", () => {
             "wal_checkpoint truncate",
             "restore autocheckpoint",
             "close database",
+            "release lease",
           ])
           expect(ended.sidecars).toEqual([])
         }),

@@ -56,6 +56,7 @@ describe("a session whose disk fails a sync", () => {
         "wal_checkpoint truncate",
         "restore autocheckpoint",
         "close database",
+        "release lease",
       ])
       const failures = yield* inside(Shutdown.Shutdown.use(({ failures: all }) => all))
       expect(failures).toEqual(["halt.reason", "close session", "engine_status HALTED"])

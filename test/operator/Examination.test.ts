@@ -122,12 +122,15 @@ describe("autocheckpoint", () => {
   )
 
   it("is looked for beside the command, installed or from its sources", () => {
-    const isGuard = (line: string) => ProcessExaminations.isGuard({ words: line.split(" ") })
+    const isGuard = (line: string) => ProcessExaminations.isGuard({ pid: 1, words: line.split(" ") })
     expect(isGuard("node src/main.ts run --db a.db")).toBe(true)
     expect(isGuard("/usr/bin/node /usr/bin/seawall guard a.db")).toBe(true)
     expect(isGuard("node /opt/seawall/dist/main.js guard a.db")).toBe(true)
     expect(isGuard("node src/main.ts doctor a.db")).toBe(false)
     expect(isGuard("python3 run guard")).toBe(false)
+    // An engine has a guard, whatever its program is called.
+    expect(ProcessExaminations.isGuard({ pid: 1, words: ["node", "logger.js"] }, Option.some(1))).toBe(true)
+    expect(ProcessExaminations.isGuard({ pid: 2, words: ["node", "logger.js"] }, Option.some(1))).toBe(false)
   })
 })
 

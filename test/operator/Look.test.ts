@@ -104,7 +104,7 @@ describe("a look at a database that nobody has open", () => {
       fs.symlinkSync(file, link)
       const status = yield* looked(link)
       expect(found(status)).toMatchObject({ engine_status: "RUNNING", session_id: 1, session_state: "not_closed" })
-      expect(StatusTable.render(status)).toMatch(/RUNNING, but nobody is seen[^]*not closed/)
+      expect(StatusTable.render(status)).toMatch(/RUNNING, but no process is seen[^]*not closed/)
     }),
   )
 

@@ -114,7 +114,7 @@ export const lived = Effect.fnUntraced(function* (options: LifeCycle) {
       /** The lines that are WARN or worse. */
       alarms: entries.filter(({ level }) => ["Warn", "Error", "Fatal"].includes(level)).map(({ event }) => event),
       steps: entries.filter(({ event }) => event === "shutdown step").map(({ fields }) => fields["step"]),
-      sidecars: ["-wal", "-shm"].filter((suffix) => fs.existsSync(`${file}${suffix}`)),
+      sidecars: ["-wal", "-shm", "-lease"].filter((suffix) => fs.existsSync(`${file}${suffix}`)),
     }
   }).pipe(Effect.provideContext(foundation))
 }, Effect.scoped)

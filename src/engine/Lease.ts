@@ -1,0 +1,140 @@
+/**
+ * One engine a database: the right to run on it, which one engine has at a time, and a second start is refused before it writes,
+ * creates or checks anything.
+ *
+ * It stands lowest in the chain of a session, so it is released after everything else has closed. `layerFile` is a lock on one
+ * machine, in all of its containers; it goes with its process, and nothing has to be cleaned up after a crash (`LeaseFile`).
+ * `holderOf` asks from outside who has it. Does not fence: a database on which a program writes without asking is written.
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import { Context, Data, DateTime, Effect, FileSystem, Layer, Option, Path, Runtime, Schema } from "effect"
+import * as os from "node:os"
+import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { shortCommand } from "../processes/Processes.ts"
+import { about } from "../sqlite/DatabaseName.ts"
+import { DatabaseOpenError, fromNative, systemReason } from "../sqlite/DatabaseOpenError.ts"
+import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
+import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
+import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
+
+export { LeaseHolder } from "./LeaseFile.ts"
+
+/** A name of a process may hold anything, and a terminal obeys control characters. */
+const clean = (text: string) => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
+
+/** Who has it, for a sentence; the host is said where it is another one, because the pid counts there. */
+export const described = ({ command, host, pid, since }: LeaseHolder): string =>
+  `pid ${pid} (${clean(command)})${host === os.hostname() ? "" : ` on ${clean(host)}`}, since ${clean(since)}`
+
+/**
+ * An engine that was not started, or a command that changed nothing. `Held`: another engine has the lease. `Unavailable`: it
+ * cannot be taken on this file system, with this permission, or beside another file of its name; `detail` says why.
+ */
+export class LeaseError extends Schema.TaggedError<LeaseError>()("LeaseError", {
+  /** The database, as it was given. */
+  file: Schema.String,
+  reason: Schema.Literals(["Held", "Unavailable"]),
+  /** Who has it; not known while the other start has not written it yet. */
+  holder: Schema.optionalKey(LeaseHolder),
+  detail: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect()),
+}) {
+  override readonly [Runtime.errorExitCode] = 1
+  override get message() {
+    if (this.reason === "Unavailable") return `no lease for ${this.file}: ${this.detail}`
+    return this.holder === undefined
+      ? `${this.file} belongs to an engine that starts; end that one first`
+      : `${this.file} belongs to an engine that runs: ${described(this.holder)}; end that one first`
+  }
+}
+
+/** Whether an engine runs on a database. */
+export type Occupancy = Data.TaggedEnum<{
+  /** One does; who, when it has said that already. */
+  Held: { readonly holder: Option.Option<LeaseHolder> }
+  /**
+   * None does. `wasLeft`: the file of a lease is there all the same, so what had it last was killed, or lost its power. Without
+   * it, an engine may run that takes no lease, as one does that is put together without `Session`.
+   */
+  Free: { readonly wasLeft: boolean }
+  /** It cannot be told, for this reason. */
+  Unknown: { readonly why: string }
+}>
+export const Occupancy = Data.taggedEnum<Occupancy>()
+
+/** The lease that this program has. */
+export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder }>()("seawall/engine/Lease") {
+  /** Takes the lease of a database file, which may not exist yet, for the life of the layer; creates missing folders. */
+  static readonly layerFile = ({ file }: { readonly file: string }): Layer.Layer<Lease, LeaseError> =>
+    Layer.effect(Lease, make(file).pipe(Effect.withTracerEnabled(false), about(file))).pipe(
+      Layer.provide([NodeFileSystem.layer, NodePath.layer]),
+    )
+
+  /** Whether an engine runs on a database file now. Creates nothing and does not wait; never fails. */
+  static readonly holderOf = (file: string): Effect.Effect<Occupancy> =>
+    probe(DatabaseFile.resolve(file)).pipe(
+      Effect.map((wasLeft) => Occupancy.Free({ wasLeft })),
+      Effect.catch((error) =>
+        Effect.succeed(
+          error instanceof Held
+            ? Occupancy.Held({ holder: error.holder })
+            : Occupancy.Unknown({ why: whyUnknown(file, error) }),
+        ),
+      ),
+      Effect.withTracerEnabled(false),
+    )
+}
+
+/** A sentence that says what to do, about the file that the lease is kept in. */
+const why = (file: string, error: unknown): string => {
+  const lease = `${DatabaseFile.resolve(file).path}${suffix}`
+  if (error instanceof DatabaseOpenError) return error.message
+  const what = error instanceof NotALease ? error.what : undefined
+  const refused = fromNative(lease, error)
+  return what === undefined && refused.reason !== "NotADatabase" && refused.reason !== "Corrupt"
+    ? refused.message
+    : `${lease} is ${what ?? "not a lease"}; move it away (it was left as it is)`
+}
+
+/** A lock is asked for without a write, but SQLite gives none on what this user may not write. */
+const whyUnknown = (file: string, error: unknown): string =>
+  ["ReadOnly", "CannotOpen", "NoPermission"].includes(nativeReason(error))
+    ? `${DatabaseFile.resolve(file).path}${suffix} cannot be locked by this user (${nativeMessage(error)}); ask as the user of the engine`
+    : why(file, error)
+
+const failed = (file: string) => (error: unknown) =>
+  error instanceof Held
+    ? new LeaseError({
+        file,
+        reason: "Held",
+        detail: "",
+        ...Option.match(error.holder, { onNone: () => ({}), onSome: (holder) => ({ holder }) }),
+      })
+    : new LeaseError({ file, reason: "Unavailable", detail: why(file, error), cause: error })
+
+/** This process. Its command line is what the system shows, for whoever looks for it there. */
+const own = Effect.map(DateTime.now, (now): LeaseHolder => {
+  const command = clean(shortCommand(process.argv.join(" ")))
+  return { pid: process.pid, command, since: DateTime.formatIso(now), host: os.hostname() }
+})
+
+const make = Effect.fnUntraced(
+  function* (file: string) {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const database = DatabaseFile.resolve(file)
+    yield* checkName(database, `${suffix}-journal`) // SQLite counts one, also where it keeps it in memory
+    const folder = path.dirname(database.path)
+    yield* makeFolder(file, folder)
+    // SQLite has one word for all that the system may say of a folder.
+    yield* Effect.mapError(
+      fs.access(folder, { writable: true }),
+      (cause) => new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause }),
+    )
+    const holder = yield* own
+    yield* take(database, holder)
+    return { holder }
+  },
+  (self, file) => Effect.mapError(self, failed(file)),
+)
