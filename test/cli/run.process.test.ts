@@ -130,6 +130,50 @@ describe.concurrent("a session", () => {
     expect(await content()).toEqual(first)
   })
 
+  it("replays two thousand quotes at --speed max, to the same state as at its interval", async ({ at }) => {
+    const quote = (n: number) => `{"bid":${0.5 - (n % 7) * 0.001},"ask":${0.5005 - (n % 7) * 0.001}}`
+    const state = async (quotes: number, ...flags: ReadonlyArray<string>) => {
+      fs.writeFileSync(path.join(at.folder, "feed"), Array.from({ length: quotes }, (_, n) => quote(n)).join("\n"))
+      const env = { ...quick, SEAWALL_ENGINE_DURABILITY: "normal" }
+      const ended = await run([...json, "--feed", "feed", ...flags], { cwd: at.folder, env })
+      expect([ended.code, errors(ended)]).toEqual([0, []])
+      const found = [at.state(), at.query("SELECT bid, ask, xrp, rlusd FROM paper_ticks")] as const
+      fs.rmSync(path.join(at.folder, "test.db"))
+      return found
+    }
+    expect(await state(20, "--speed", "max")).toEqual(await state(20, "--tick-interval-seconds", "0.05"))
+    expect((await state(2_000, "--speed", "max"))[1]).toHaveLength(2_000)
+  })
+
+  it("refuses a --speed that is none, or without a feed, and creates nothing", async ({ at }) => {
+    for (const [flags, says] of [
+      [["--speed", "fast", "--feed", "feed"], "expected --speed to be max or a number above 0, got fast"],
+      [["--speed", "0", "--feed", "feed"], "expected --speed to be max or a number above 0, got 0"],
+      [["--speed", "max"], "there is nothing to replay: name a feed with --feed"],
+    ] as const) {
+      const ended = await run(["run", ...flags], { cwd: at.folder, env: quick })
+      expect(ended.code, `${flags.join(" ")}`).not.toBe(0)
+      expect(`${ended.stdout}${ended.stderr}`).toContain(says)
+    }
+    expect(fs.readdirSync(at.folder)).toEqual([])
+  })
+
+  it("says how it ended in its last line", async ({ at }) => {
+    const ended = await run([...json, "--duration-seconds", "0.5"], { cwd: at.folder, env: quick })
+    const last = ended.log.at(-1)
+    expect([last?.level, last?.message]).toEqual(["INFO", "session ended"])
+    expect(last?.annotations).toMatchObject({
+      session_id: 1,
+      halt_reason: "duration_elapsed",
+      wal: "emptied",
+      exit_code: 0,
+      ticks: expect.any(Number),
+      checkpoints: expect.any(Number),
+      checkpoints_slow: expect.any(Number),
+      shutdown_ms: expect.any(Number),
+    })
+  })
+
   it("reads its feed from standard input", async ({ at }) => {
     const session = start([...json, "--feed", "-"], { cwd: at.folder, env: quick })
     session.write(`{"bid":0.5,"ask":0.5005}\n`)
