@@ -10,7 +10,7 @@
  * Nothing here opens the file but SQLite: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Data, Effect, Exit, Option, Schema, Scope } from "effect"
+import { Effect, Exit, Option, Schema, Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { randomUUID } from "node:crypto"
@@ -36,10 +36,10 @@ export type LeaseHolder = typeof LeaseHolder.Type
 export const suffix = "-lease"
 
 /** Another process, or another engine of this one, has the lease; none when it has not said who it is yet. */
-export class Held extends Data.TaggedError("Held")<{ readonly holder: Option.Option<LeaseHolder> }> {}
+export class Held extends Schema.TaggedError<Held>()("Held", { holder: Schema.Option(LeaseHolder) }) {}
 
 /** There is another file of that name. */
-export class NotALease extends Data.TaggedError("NotALease")<{ readonly what: string }> {}
+export class NotALease extends Schema.TaggedError<NotALease>()("NotALease", { what: Schema.String }) {}
 
 /** "seaL", so that a database which merely has this name is neither written nor removed. https://www.sqlite.org/pragma.html#pragma_application_id */
 const applicationId = 0x7365614c
