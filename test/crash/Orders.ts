@@ -5,7 +5,7 @@
  * A state is what the guard was in after an event: what runs and since when, what the next checkpoint will do, how far
  * the log is copied, who holds it, and the interval. Different orders come to the same states; each is counted once.
  */
-import { Clock, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
+import { Clock, type Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
@@ -74,6 +74,17 @@ const tryOrder = Effect.fnUntraced(function* (order: ReadonlyArray<Event>, visit
       visit([next, run, length - copied, length >= maxFrames, isPinned, interval].join(" | "))
     })
 
+    /** While the write gate is closed it waits for its turn, so that the clock must move on: at most a second, a gate's bound. */
+    const change = Effect.fnUntraced(function* (every: Duration.Input) {
+      const changing = yield* Effect.forkDetach(Effect.ignore(guard.setInterval(every)), { startImmediately: true })
+      for (let waits = 0; waits < 100; waits++) {
+        const isDone = yield* TestClock.withLive(Effect.timeoutOption(Fiber.await(changing), "50 millis"))
+        if (Option.isSome(isDone)) return
+        yield* TestClock.adjust("10 millis")
+      }
+      return yield* Effect.die(new Error("the change of an interval hangs"))
+    })
+
     const happen = Effect.fnUntraced(function* (event: Event) {
       switch (event) {
         case "tick":
@@ -85,10 +96,10 @@ const tryOrder = Effect.fnUntraced(function* (order: ReadonlyArray<Event>, visit
           return yield* TestClock.adjust("10 millis")
         case "new interval":
           interval = interval === 3 ? 2 : 3
-          return yield* Effect.ignore(guard.setInterval(`${interval} seconds`))
+          return yield* change(`${interval} seconds`)
         case "interval off":
           interval = 0
-          return yield* Effect.ignore(guard.setInterval(0))
+          return yield* change(0)
         case "reader comes or goes":
           isPinned = !isPinned
           return yield* isPinned ? log.pin : log.unpin
