@@ -38,7 +38,7 @@ export type Token = HaltReason | (string & Brand.Brand<"seawall/engine/HaltReaso
 export interface End {
   /** Of the process, 0 to 255. 65, 78 and 137 are taken: a damaged database, a refused configuration, a thread that hangs. */
   readonly exitCode: number
-  /** Whether the session ended as it was meant to, with the time to finish: then its last backup is made. */
+  /** Whether the session closed in order, with the time to finish: then its last backup is made, whatever the exit code is. */
   readonly isClean: boolean
 }
 
@@ -57,7 +57,8 @@ const ends: Readonly<Record<HaltReason, End>> = {
   startup_failure: failed,
   unhandled_exception: failed,
   config_mismatch: failed,
-  unexpected_halt: failed,
+  // No reason is known, and everything closed in order all the same.
+  unexpected_halt: { exitCode: 1, isClean: true },
 }
 
 /** The reasons that are known where a program runs. */

@@ -7,8 +7,8 @@
 import * as HaltReason from "../engine/HaltReason.ts"
 
 const meant: HaltReason.End = { exitCode: 0, isClean: true }
-/** A limit was reached: an operator should look before the next session. */
-const risk: HaltReason.End = { exitCode: 3, isClean: false }
+/** A limit was reached: an operator should look before the next session, which its books are right for. */
+const risk: HaltReason.End = { exitCode: 3, isClean: true }
 
 export const paperHaltReasons = HaltReason.define({
   risk_xrp_exposure: risk,
@@ -18,7 +18,7 @@ export const paperHaltReasons = HaltReason.define({
   risk_gateway_unhealthy: risk,
   risk_generic: risk,
   kill_switch: risk,
-  reconciler_halt: { exitCode: 1, isClean: false },
+  reconciler_halt: { exitCode: 1, isClean: true },
   replay_exhausted: meant,
   interrupted_keyboard: meant,
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { exitCodeOf, isCleanOf } from "../../src/engine/HaltReason.ts"
+import { isCleanOf } from "../../src/engine/HaltReason.ts"
 import { paperHaltReasons } from "../../src/paper/PaperHaltReasons.ts"
 
 describe("the reasons that a paper trading session knows", () => {
@@ -29,9 +29,13 @@ describe("the reasons that a paper trading session knows", () => {
     expect(Object.keys(paperHaltReasons.ends).toSorted()).toEqual([...reference, "interrupted_sighup"].toSorted())
   })
 
-  it("end with a last backup where the exit code is 0, but for the closed window that leaves no time", () => {
-    const clean = Object.keys(paperHaltReasons.ends).filter(isCleanOf(paperHaltReasons))
-    const ended = Object.keys(paperHaltReasons.ends).filter((reason) => exitCodeOf(paperHaltReasons)(reason) === 0)
-    expect(clean.toSorted()).toEqual(ended.filter((reason) => reason !== "interrupted_sighup").toSorted())
+  it("end with a last backup, but where no time or no trust in the books is left", () => {
+    const without = Object.keys(paperHaltReasons.ends).filter((reason) => !isCleanOf(paperHaltReasons)(reason))
+    expect(without.toSorted()).toEqual([
+      "config_mismatch",
+      "interrupted_sighup",
+      "startup_failure",
+      "unhandled_exception",
+    ])
   })
 })
