@@ -124,11 +124,10 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
             })
             const end = {
               session_id: Option.getOrNull(yield* Effect.option(session)),
-              halt_reason: reason,
               ticks: yield* Ref.get(ticks),
             }
             yield* shutdown.note(end)
-            yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), end)
+            yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), { ...end, halt_reason: reason })
           }).pipe(patience("halt.reason")),
         )
       }).pipe(Shutdown.contained("halt.reason")),

@@ -72,18 +72,20 @@ export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Ef
         yield* Effect.annotateLogs(Effect.logError("shutdown incomplete"), { steps: failures.join(", ") })
       }
       const exitCode = leftBehind.length > 0 ? 137 : failures.length > 0 ? failed : code
-      if (Option.isSome(yield* halt.settled)) {
+      if (leftBehind.length > 0) {
+        yield* Effect.annotateLogs(Effect.logFatal("hard end"), { still_running: leftBehind.join(", ") })
+      }
+      const settled = yield* halt.settled
+      if (Option.isSome(settled)) {
         yield* Effect.annotateLogs(Effect.logInfo("session ended"), {
+          halt_reason: settled.value,
           ...(yield* shutdown.notes),
           shutdown_ms: Math.round(Duration.toMillis(yield* shutdown.elapsed)),
           exit_code: exitCode,
         })
       }
-      if (leftBehind.length > 0) {
-        yield* Effect.annotateLogs(Effect.logFatal("hard end"), { still_running: leftBehind.join(", ") })
-        // An orderly exit would wait for a thread that is inside SQLite, for as long as that takes.
-        process.kill(process.pid, "SIGKILL")
-      }
+      // An orderly exit would wait for a thread that is inside SQLite, for as long as that takes.
+      if (leftBehind.length > 0) process.kill(process.pid, "SIGKILL")
       return exitCode
     }),
   )

@@ -15,7 +15,8 @@ import { Checkpointer } from "../../src/wal/Checkpointer.ts"
 import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { WalGuard } from "../../src/wal/WalGuard.ts"
 import { foreignConnection } from "../support/ForeignReader.ts"
-import { killed, type LifeCycle, lived, prepared, storedIn } from "../support/LifeCycle.ts"
+import { killed, type LifeCycle, lived, storedIn } from "../support/LifeCycle.ts"
+import { writtenBefore } from "../support/StoredRows.ts"
 import { settle } from "../support/ScriptedDisk.ts"
 
 const signal = Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sighup"), detail: "hung up" }))
@@ -75,7 +76,7 @@ describe("what is right above the database", () => {
         it.effect(`and ${how} ${where} is stored in ${kind}`, () =>
           Effect.gen(function* () {
             const file = yield* temporaryFile
-            yield* prepared(file, script)
+            yield* writtenBefore(file, script)
             const ended = yield* belowOnly(file, above())
             expect(ended.isFailure).toBe(true)
             expect(ended.stored).toEqual({ reason, detail, status: "HALTED" })
@@ -98,7 +99,7 @@ describe("what is right above the database", () => {
   it.effect("and fails where nothing can be stored is one ERROR with the cause, and a step that failed", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
-      yield* prepared(
+      yield* writtenBefore(
         file,
         `${killed} CREATE TRIGGER full BEFORE UPDATE ON engine_state BEGIN SELECT RAISE(ABORT, 'no room'); END;`,
       )
@@ -143,7 +144,7 @@ const impatient = { busy_timeout_seconds: 0 }
 /** Starts a session, and waits until its end has said who holds the lock, which is looked up in real time. */
 const busy = Effect.fnUntraced(function* (make: (file: string) => Omit<LifeCycle, "file" | "log">, script = "") {
   const file = yield* temporaryFile
-  yield* prepared(file, script)
+  yield* writtenBefore(file, script)
   const log = yield* Deferred.make<ReadonlyArray<Entry>>()
   const living = yield* Effect.forkChild(lived({ file, engine: impatient, log, ...make(file) }))
   const entries = yield* Deferred.await(log)
