@@ -3,9 +3,7 @@
  *
  * While its loop runs, SQLite's own autocheckpoint is off, so that no commit pays for a checkpoint; it is restored when
  * the loop stops. Nothing starts without this layer, and an interval of zero or less means off: no loop, no line.
- * Lets go in this order: interrupt the loop and wait for it (at most 5 s) -> aggregate line -> let the writer finish ->
- * TRUNCATE -> restore autocheckpoint. The Database below closes after that. A checkpoint that still runs at its bound is left behind:
- * TRUNCATE is skipped then, because two checkpoints must not overlap.
+ * Lets go as `GuardEnd` says; the Database below closes after that.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
 import {
@@ -23,17 +21,16 @@ import {
   Tracer,
 } from "effect"
 import type { SqlError } from "effect/sql"
-import { holderNames, isUsing, namesOf } from "../processes/Processes.ts"
-import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Database } from "../sqlite/Database.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import * as AutocheckpointLease from "./AutocheckpointLease.ts"
 import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
 import { Checkpointer } from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
+import * as GuardEnd from "./GuardEnd.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
-import { LatencyWindow, summarize } from "./LatencyWindow.ts"
-import { latencyOfAll, type Observed } from "./Observed.ts"
+import type { LatencyWindow } from "./LatencyWindow.ts"
+import type { Observed } from "./Observed.ts"
 import * as WalBound from "./WalBound.ts"
 
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
@@ -47,9 +44,6 @@ const mostFileBytes = 96 * 1024 * 1024
 
 /** How many intervals a file may stay longer than that while it is written. */
 const mostOvergrown = 2
-
-/** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. @internal */
-export const stopBound = Duration.seconds(5)
 
 /** When the log is checkpointed, and whom that may hold back; everything has a default. */
 export interface WalGuardOptions {
@@ -122,12 +116,9 @@ const atLeastZero = (input: Duration.Input) => {
   return Duration.isFinite(interval) ? Duration.max(interval, Duration.zero) : Duration.zero
 }
 
-const inEnd = Shutdown.contained("wal_checkpoint shutdown")
-
 const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database
   const checkpointer = yield* Checkpointer
-  const window = yield* LatencyWindow
   const { maxFrames = WalBound.defaultMaxFrames, writers = "here" } = options
   const autocheckpoint = yield* AutocheckpointLease.make(database)
   const checkpoint = yield* GuardedCheckpoint.make(
@@ -235,59 +226,16 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     })
   })
 
-  const { note } = yield* Shutdown.Shutdown
-  const truncate = checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")).pipe(
-    Effect.tap(({ blockers, outcome }) =>
-      note({ wal: outcome === "Complete" ? "emptied" : `not emptied: ${outcome}, ${holderNames(blockers)}` }),
-    ),
-    Effect.flatMap(GuardedCheckpoint.warnIfIncomplete),
-  )
-  const users = Effect.map(database.others, (others) => Option.getOrElse(others, () => []).filter(isUsing))
-  const truncateUnlessShared = Effect.flatMap(users, (others) =>
-    others.length === 0
-      ? truncate
-      : Effect.annotateLogs(Effect.logInfo("wal_checkpoint truncate skipped"), {
-          reason: `still open in ${namesOf(others)}`,
-        }),
-  )
-
-  const aggregate = Effect.gen(function* () {
-    const { finished } = yield* checkpoint.observed
-    const latency = latencyOfAll(finished)
-    yield* note({
-      checkpoints: finished.at(-1)?.number ?? 0,
-      checkpoint_p95_ms: "p95_ms" in latency ? latency.p95_ms : 0,
-      checkpoints_slow: latency.slow,
-    })
-    const all = Object.entries(latency).map(([name, value]) => [`all_${name}`, value])
-    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), {
-      runs: "interval", // what the figures without a prefix cover; the page and the API have those of all runs
-      ...summarize(yield* Ref.get(window)),
-      ...Object.fromEntries(all),
-    })
-  })
-
-  /** The end, in its order. Each step is contained, so that the next one runs whatever became of it. */
-  const end = Effect.fnUntraced(function* (current: Running) {
-    // A loop that was stopped or changed before may still be in a checkpoint that hangs: who has the turn knows.
-    const stopped = yield* Shutdown.step("stop wal_checkpoint loop", Effect.andThen(stop(current), checkpoint.ended), {
-      atMost: stopBound,
-    })
-    yield* note({ wal: "not emptied: that step failed" })
-    yield* inEnd(aggregate)
-    yield* inEnd(database.quiesce)
-    yield* inEnd(
-      stopped === "done"
-        ? Shutdown.step("wal_checkpoint truncate", writers === "here" ? truncate : truncateUnlessShared)
-        : Effect.annotateLogs(Effect.logError("wal_checkpoint truncate skipped"), {
-            reason: "a checkpoint still runs",
-          }),
-    )
-    yield* inEnd(Shutdown.step("restore autocheckpoint", Effect.ensuring(autocheckpoint.giveBack(identity), forget)))
-  })
+  const end = yield* GuardEnd.make({ database, checkpoint, autocheckpoint, writers })
   yield* Effect.addFinalizer(() => {
     isClosed = true
-    return inEnd(Effect.flatMap(Ref.get(running), Option.match({ onNone: () => Effect.void, onSome: end })))
+    return Effect.flatMap(
+      Ref.get(running),
+      Option.match({
+        onNone: () => Effect.void,
+        onSome: (current) => end({ stop: stop(current), forget }),
+      }),
+    ).pipe(GuardEnd.contained)
   })
 
   yield* start
