@@ -5,7 +5,6 @@
  * `PreflightError`). The end of a session is judged by its halt reason: the life cycle and the program say what each means.
  */
 export const ended = 0
-export const failed = 1
 /** Done, and somebody should look at what was found. */
 export const attention = 2
 export const damaged = 65

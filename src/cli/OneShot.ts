@@ -6,7 +6,6 @@ import { Console, Effect, Layer, Logger, References } from "effect"
 import { Argument, Flag } from "effect/cli"
 import * as Main from "../engine/Main.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import * as ExitCode from "./ExitCode.ts"
 
 /** The database that the question is about. */
 export const database = Argument.String("db").pipe(
@@ -15,9 +14,6 @@ export const database = Argument.String("db").pipe(
 )
 
 export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
-
-/** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
-export const clean = (text: string) => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
 
 /** Columns that stand below each other; one of nothing but numbers below its head to the right. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
@@ -68,5 +64,5 @@ export const run = <E extends Error, R>(
     )
     const failures = yield* shutdown.failures
     if (failures.length > 0) yield* Console.error(`seawall ${command}: the close failed: ${failures.join(", ")}`)
-    yield* Main.exitWith(failures.length > 0 ? ExitCode.failed : code)
+    yield* Main.exitWith(failures.length > 0 ? Main.failed : code)
   }).pipe(Effect.provide(Layer.merge(logging(options), Shutdown.layer())))

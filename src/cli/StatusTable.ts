@@ -6,8 +6,8 @@ import { DateTime, Option } from "effect"
 import * as os from "node:os"
 import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
 import { size } from "../operator/Wording.ts"
-import { nameOf, shortCommand } from "../processes/Processes.ts"
-import { clean, table } from "./OneShot.ts"
+import { clean, nameOf, shortCommand } from "../processes/Processes.ts"
+import { table } from "./OneShot.ts"
 
 const count = (n: number) => n.toLocaleString("en-US")
 

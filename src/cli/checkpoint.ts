@@ -1,7 +1,7 @@
 /** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
 import { Console, Effect, Layer } from "effect"
 import { Command, Flag } from "effect/cli"
-import { nameOf } from "../processes/Processes.ts"
+import { clean, nameOf } from "../processes/Processes.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import { Database } from "../sqlite/Database.ts"
@@ -46,7 +46,7 @@ const rows = (file: string, done: Checkpoint) => [
   ["log frames", done.logFrames < 0 ? "unknown" : String(done.logFrames)],
   ["checkpointed", done.checkpointedFrames < 0 ? "unknown" : String(done.checkpointedFrames)],
   ["took", `${done.elapsedMillis.toFixed(1)} ms`],
-  ...done.blockers.map((holder) => ["in the way", OneShot.clean(nameOf(holder, holder.lock))]),
+  ...done.blockers.map((holder) => ["in the way", clean(nameOf(holder, holder.lock))]),
 ]
 
 export const checkpoint = Command.make(

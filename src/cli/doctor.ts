@@ -4,6 +4,7 @@ import { Command } from "effect/cli"
 import * as Doctor from "../operator/Doctor.ts"
 import { Report } from "../operator/Finding.ts"
 import { count } from "../operator/Wording.ts"
+import { clean } from "../processes/Processes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 
@@ -23,14 +24,14 @@ const asText = (report: Report): string => {
   const head = above.length === 0 ? `${file}: nothing to mend` : `${file}: ${count(above.length, "finding")} to mend`
   const blocks = findings.map(({ evidence, message, remedy, severity, subject }) =>
     [
-      `${severity.toUpperCase()} ${subject}: ${OneShot.clean(message)}`,
-      `  evidence: ${OneShot.clean(figures(evidence))}`,
+      `${severity.toUpperCase()} ${subject}: ${clean(message)}`,
+      `  evidence: ${clean(figures(evidence))}`,
       `  mend:     ${remedy}`,
     ]
       .filter((line) => !line.endsWith("evidence: "))
       .join("\n"),
   )
-  const rows = examined.map(({ seen, subject }) => [subject, OneShot.clean(seen)])
+  const rows = examined.map(({ seen, subject }) => [subject, clean(seen)])
   return [head, ...blocks, OneShot.table([["EXAMINED", "SEEN"], ...rows])].join("\n\n")
 }
 

@@ -10,8 +10,6 @@ import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random
 import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
 import type { Engine } from "../engine/Engine.ts"
-import type { EngineProgram } from "../engine/EngineProgram.ts"
-import type { Halt } from "../engine/Halt.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { Database } from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
@@ -76,7 +74,7 @@ export class Dashboard extends Context.Service<
   /** Shows the database and the engine in context, with the figures of its program: put it above `Session.layer`. */
   static readonly layerEngine = (
     options: DashboardOptions = {},
-  ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database | Engine | EngineProgram | Halt> =>
+  ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database | Engine> =>
     Layer.effect(
       Dashboard,
       Effect.gen(function* () {

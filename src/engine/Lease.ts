@@ -11,7 +11,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import { Context, Data, DateTime, Effect, FileSystem, Layer, Option, Path, Runtime, Schema } from "effect"
 import * as os from "node:os"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
-import { shortCommand } from "../processes/Processes.ts"
+import { clean, shortCommand } from "../processes/Processes.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { DatabaseOpenError, fromNative, systemReason } from "../sqlite/DatabaseOpenError.ts"
 import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
@@ -19,9 +19,6 @@ import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
 import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
 
 export { LeaseHolder } from "./LeaseFile.ts"
-
-/** A name of a process may hold anything, and a terminal obeys control characters. */
-const clean = (text: string) => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
 
 /** Who has it, for a sentence; the host is said where it is another one, because the pid counts there. */
 export const described = ({ command, host, pid, since }: LeaseHolder): string =>
@@ -113,7 +110,7 @@ const failed = (file: string) => (error: unknown) =>
       })
     : new LeaseError({ file, reason: "Unavailable", detail: why(file, error), cause: error })
 
-/** This process. Its command line is what the system shows, for whoever looks for it there. */
+/** This process. Its command line is what the system shows of it. */
 const own = Effect.map(DateTime.now, (now): LeaseHolder => {
   const command = clean(shortCommand(process.argv.join(" ")))
   return { pid: process.pid, command, since: DateTime.formatIso(now), host: os.hostname() }

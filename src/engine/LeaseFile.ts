@@ -3,7 +3,7 @@
  *
  * The lease is the lock of `BEGIN IMMEDIATE` on that file, held until the scope closes. It is a lock of the operating system, so
  * it goes with its process, whatever ends that, and holds across containers; the file that a killed process leaves says
- * nothing. Others can read who has it meanwhile. The file is removed at a clean end, while the lock is still held: whoever gets a
+ * nothing. Others can read who has it meanwhile. The file is removed at a clean end, while the lock is still held: a start that gets a
  * lock looks whether the file that has the name now is the locked one, and begins again when it is not.
  * Who has it is a view, so that all of it is in the first page, and is there or not when the process is killed. The journal is in
  * memory: one with a name would be taken for that of a later file of the name, and played back into it.

@@ -90,7 +90,7 @@ const isSame = (one: Hold) => (other: Hold) =>
   one.pid === other.pid && one.slot === other.slot && Option.getOrNull(one.mark) === Option.getOrNull(other.mark)
 
 /**
- * What the readers that stayed keep from being copied, or at least the log from starting anew. An engine that runs is not to be
+ * What the readers that stayed keep from being copied, or at least the WAL from starting again at its beginning. An engine that runs is not to be
  * killed for it.
  */
 export const pins = (

@@ -97,11 +97,10 @@ const startTicks = (stat: string) => Number(stat.slice(stat.lastIndexOf(")") + 2
 const read = (name: string) =>
   FileSystem.FileSystem.use((fs) => Effect.orElseSucceed(fs.readFileString(name), () => ""))
 
-const cleaned = (text: string) =>
-  text
-    .replaceAll(/[\s\p{Cc}]+/gu, " ")
-    .trim()
-    .slice(0, longestCommand)
+/** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
+export const clean = (text: string): string => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
+
+const cleaned = (text: string) => clean(text).slice(0, longestCommand)
 
 /** The kernel's name of a process is often that of a thread, so the command line comes first. */
 const commandOf = Effect.fnUntraced(function* (pid: number) {
