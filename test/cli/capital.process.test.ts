@@ -6,7 +6,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Counts } from "../support/countThreads.ts"
-import { type Ended, run, start } from "../support/Seawall.ts"
+import { type Ended, run, start, quick, quickEngine } from "../support/Seawall.ts"
 
 const startingValue = "paper.pnl_starting_value_rlusd"
 const bank = ["--amount", "250", "--source-note", "bank transfer"]
@@ -16,15 +16,6 @@ const both = [
   ["inject-capital", inject],
   ["write-initial-basis", initial],
 ] as const
-
-/** An engine that ticks ten times a second. */
-const engine = ["run", "--db", "test.db", "--log-format", "json"]
-const quick = {
-  SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.1",
-  SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "0.1",
-  SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
-  SEAWALL_ENGINE_BACKUPS: "0",
-}
 
 /** A case is many processes, beside those of other cases. */
 vi.setConfig({ testTimeout: 60_000 })
@@ -67,7 +58,7 @@ class Place {
 const left = new Place()
 
 beforeAll(async () => {
-  const args = [...engine, "--duration-seconds", "0.5"]
+  const args = [...quickEngine, "--duration-seconds", "0.5"]
   expect((await run(args, { cwd: left.folder, env: quick })).code).toBe(0)
   left.sql(`UPDATE engine_state SET value = '2000.5' WHERE key = '${startingValue}'`)
 }, 60_000)
@@ -227,7 +218,7 @@ describe.concurrent("with --confirm", () => {
         expect(counts()).toEqual({ workers: 0, children: 0, threads })
       }
     }
-    const session = [...engine, "--duration-seconds", "0.5"]
+    const session = [...quickEngine, "--duration-seconds", "0.5"]
     expect((await run(session, { cwd: at.folder, env: { ...quick, ...under } })).code).toBe(0)
     expect(counts().workers).toBeGreaterThan(0)
     expect(counts().children).toBeGreaterThan(0)
@@ -236,7 +227,7 @@ describe.concurrent("with --confirm", () => {
 
 describe.concurrent("an engine", () => {
   it("that has the file open is named, and is not disturbed", async ({ at }) => {
-    const session = start(engine, { cwd: at.folder, env: quick })
+    const session = start(quickEngine, { cwd: at.folder, env: quick })
     await session.says(`"wal_checkpoint"`)
     for (const [command, args] of both) {
       for (const confirm of [[], ["--confirm"]]) {
@@ -260,7 +251,7 @@ describe.concurrent("an engine", () => {
 
   it("that was killed leaves a log, which is said, and taken over with --confirm", async ({ at }) => {
     const env = { ...quick, SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0" }
-    const session = start(engine, { cwd: at.folder, env })
+    const session = start(quickEngine, { cwd: at.folder, env })
     await session.says("paper fill")
     session.kill("SIGKILL")
     await session.ended

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test, vi } from "vitest"
-import { inherited, run, start } from "../support/Seawall.ts"
+import { inherited, run, start, quick, quickEngine } from "../support/Seawall.ts"
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -109,16 +109,7 @@ describe("processes that start at the same instant", () => {
   })
 })
 
-/** An engine that ticks ten times a second. */
-const engine = ["run", "--db", "test.db", "--log-format", "json"]
-const quick = {
-  SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.1",
-  SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "0.1",
-  SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
-  SEAWALL_ENGINE_BACKUPS: "0",
-}
-
-const startOf = (folder: string) => start(engine, { cwd: folder, env: quick })
+const startOf = (folder: string) => start(quickEngine, { cwd: folder, env: quick })
 
 const refusal = (pid: number) =>
   new RegExp(
@@ -137,7 +128,7 @@ describe.concurrent("a second start on a database", () => {
     const first = startOf(folder)
     await first.says(`"engine running"`)
     const before = fs.readdirSync(folder).toSorted()
-    const second = await run(engine, { cwd: folder, env: { ...quick, SEAWALL_ENGINE_BACKUPS: "3" } })
+    const second = await run(quickEngine, { cwd: folder, env: { ...quick, SEAWALL_ENGINE_BACKUPS: "3" } })
     expect(second.code).toBe(1)
     expect(second.log.map(({ message }) => message)).toEqual(["start failed"])
     expect(second.log[0]?.annotations["error"]).toMatch(refusal(first.pid))
@@ -155,7 +146,7 @@ describe.concurrent("a second start on a database", () => {
     first.kill("SIGKILL")
     await first.ended
     expect(fs.readdirSync(folder)).toContain("test.db-lease")
-    const second = await run([...engine, "--duration-seconds", "0.5"], { cwd: folder, env: quick })
+    const second = await run([...quickEngine, "--duration-seconds", "0.5"], { cwd: folder, env: quick })
     expect(second.code).toBe(0)
     expect(fs.readdirSync(folder)).toEqual(["test.db"])
     expect(sessions(folder).at(-1)).toEqual([2, "duration_elapsed"])
@@ -167,7 +158,7 @@ describe.concurrent("beside an engine", () => {
     const seawall = (...args: ReadonlyArray<string>) => run(args, { cwd: folder })
     fs.mkdirSync(path.join(folder, "other"))
     expect(
-      (await run([...engine, "--duration-seconds", "0.3"], { cwd: path.join(folder, "other"), env: quick })).code,
+      (await run([...quickEngine, "--duration-seconds", "0.3"], { cwd: path.join(folder, "other"), env: quick })).code,
     ).toBe(0)
     const session = startOf(folder)
     await session.says(`"engine running"`)
@@ -250,7 +241,7 @@ describe.runIf(process.getuid?.() === 0)("a lease of another user", () => {
 
   it("is unknown to one who may read it alone, with why, and nothing is changed", async ({ folder }) => {
     fs.chmodSync(folder, 0o755)
-    expect((await run([...engine, "--duration-seconds", "0.3"], { cwd: folder, env: quick })).code).toBe(0)
+    expect((await run([...quickEngine, "--duration-seconds", "0.3"], { cwd: folder, env: quick })).code).toBe(0)
     new DatabaseSync(path.join(folder, "test.db-lease")).close()
     const under = as()
     const status = JSON.parse((await run(["status", "test.db", "--json"], { cwd: folder, under })).stdout) as Record<
@@ -276,7 +267,7 @@ describe.runIf(process.getuid?.() === 0)("a lease of another user", () => {
     await first.ended
     expect(fs.statSync(`${file}-lease`).uid).toBe(1234)
     for (const end of ["-wal", "-shm"]) fs.chownSync(`${file}${end}`, 1234, 1234)
-    const second = await run([...engine, "--duration-seconds", "0.3"], { cwd: folder, env: quick, under: as() })
+    const second = await run([...quickEngine, "--duration-seconds", "0.3"], { cwd: folder, env: quick, under: as() })
     expect(second.log.filter(({ level }) => level === "ERROR")).toEqual([])
     expect(second.code).toBe(0)
     expect(fs.readdirSync(folder)).toEqual(["test.db"])

@@ -11,7 +11,8 @@ import { Halt } from "../../src/engine/Halt.ts"
 import type { Halting } from "../../src/engine/HaltReason.ts"
 import { paperHaltReasons } from "../../src/paper/PaperHaltReasons.ts"
 import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { killed, type LifeCycle, lived, prepared, type Program, storedIn } from "../support/LifeCycle.ts"
+import { killed, type LifeCycle, lived, type Program, storedIn } from "../support/LifeCycle.ts"
+import { writtenBefore } from "../support/StoredRows.ts"
 
 const { haltWith, token } = paperHaltReasons
 
@@ -148,7 +149,7 @@ describe("a start that fails at", () => {
           const { firstStep = "halt.reason", options, returned, ...start } = make()
           const { row: own, script = "", stored } = start
           const file = yield* temporaryFile
-          yield* prepared(file, before + script)
+          yield* writtenBefore(file, before + script)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent), ...options })
           expect([ended.returned, ended.wasBuilt]).toEqual([returned, false])
           const earlier = before === "" ? [] : [row(1, null)]
@@ -172,7 +173,7 @@ describe("a start that is halted while its backup is made", () => {
     it.live(`is stored in a ${kind} session, below the guard that was never built`, () =>
       Effect.gen(function* () {
         const file = yield* temporaryFile
-        yield* prepared(file, before)
+        yield* writtenBefore(file, before)
         const isCopying = Effect.sync(() =>
           fs.readdirSync(file.slice(0, file.lastIndexOf("/"))).some((name) => name.endsWith(".partial")),
         )
@@ -215,7 +216,7 @@ describe("a start that cannot be stored", () => {
       it.effect(`at ${place}, in a ${kind} session, says so, and changes nothing`, () =>
         Effect.gen(function* () {
           const file = yield* temporaryFile
-          yield* prepared(file, before + script)
+          yield* writtenBefore(file, before + script)
           const left = storedIn(file)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent) })
           expect([ended.returned, ended.exitCode, ended.wasBuilt]).toEqual([returned, 1, false])
@@ -233,7 +234,7 @@ describe("a start that cannot be stored", () => {
   it.effect("because the parent session is none of the database keeps what belongs to the one that was meant", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
-      yield* prepared(file, killed)
+      yield* writtenBefore(file, killed)
       const left = storedIn(file)
       const ended = yield* lived({ file, parentSessionId: Option.some(2) })
       expect(ended.returned).toContain("expected the parent session to be one of this database (1 to 1), got 2")
@@ -261,7 +262,7 @@ describe("a start that cannot be stored", () => {
   it.effect("because the file is damaged leaves every byte of it", () =>
     Effect.gen(function* () {
       const file = yield* temporaryFile
-      yield* prepared(file, `PRAGMA journal_mode = WAL; ${killed}`)
+      yield* writtenBefore(file, `PRAGMA journal_mode = WAL; ${killed}`)
       const damaged = fs.readFileSync(file).fill(0x5a, 4096 + 8, 4096 + 4000)
       fs.writeFileSync(file, damaged)
       const ended = yield* lived({ file, engine: { integrity_check: "quick" } })
@@ -366,7 +367,7 @@ describe("a session that ends", () => {
         Effect.gen(function* () {
           const { alarms = [], detail = "", failedSteps = [], options, reason, returned = "halted" } = end
           const file = yield* temporaryFile
-          yield* prepared(file, before)
+          yield* writtenBefore(file, before)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent), ...options })
           expect([ended.returned, ended.wasBuilt]).toEqual([returned, true])
           const earlier = before === "" ? [] : [row(1, null)]

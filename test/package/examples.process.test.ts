@@ -10,6 +10,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { inherited } from "../support/Seawall.ts"
+import { strict } from "./strict.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-examples-"))
@@ -18,23 +19,6 @@ const compiler = path.join(root, "node_modules/typescript/bin/tsc")
 
 const node = (cwd: string, args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
   spawnSync(process.execPath, args, { cwd, encoding: "utf8", env: { ...inherited, ...env }, timeout: 60_000 })
-
-const strict = {
-  target: "ES2024",
-  module: "NodeNext",
-  types: ["node"],
-  strict: true,
-  exactOptionalPropertyTypes: true,
-  noUncheckedIndexedAccess: true,
-  noPropertyAccessFromIndexSignature: true,
-  noImplicitReturns: true,
-  noUnusedLocals: true,
-  noUnusedParameters: true,
-  verbatimModuleSyntax: true,
-  erasableSyntaxOnly: true,
-  skipLibCheck: true,
-  noEmit: true,
-}
 
 beforeAll(() => {
   const own = at("node_modules/seawall")
@@ -56,7 +40,13 @@ const examples = fs.readdirSync(path.join(root, "examples"))
 describe("the examples", () => {
   it.each(examples)("%s type-checks under every strict flag", (name) => {
     const config = at("examples", name, "tsconfig.json")
-    fs.writeFileSync(config, JSON.stringify({ compilerOptions: strict, include: ["*.ts"] }))
+    fs.writeFileSync(
+      config,
+      JSON.stringify({
+        compilerOptions: { ...strict, erasableSyntaxOnly: true, skipLibCheck: true },
+        include: ["*.ts"],
+      }),
+    )
     expect(node(folder, [compiler, "-p", config])).toMatchObject({ stdout: "", status: 0 })
   })
 

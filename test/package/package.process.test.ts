@@ -13,6 +13,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { type LocalRegistry, start } from "./LocalRegistry.ts"
 import { guarded, several, tested } from "./programs.ts"
+import { strict } from "./strict.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-package-"))
@@ -24,24 +25,6 @@ const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.
 }
 /** What only the type check needs; no user of the programs does. */
 const tools = ["typescript", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
-
-const strict = {
-  target: "ES2024",
-  module: "NodeNext",
-  types: ["node"],
-  strict: true,
-  exactOptionalPropertyTypes: true,
-  noUncheckedIndexedAccess: true,
-  noPropertyAccessFromIndexSignature: true,
-  noImplicitOverride: true,
-  noImplicitReturns: true,
-  noFallthroughCasesInSwitch: true,
-  noUnusedLocals: true,
-  noUnusedParameters: true,
-  verbatimModuleSyntax: true,
-  skipLibCheck: false,
-  noEmit: true,
-}
 
 const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = ""]) => code)
 

@@ -1,4 +1,3 @@
-import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
@@ -9,6 +8,7 @@ import { StateError } from "../../src/state/StateError.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 import { stateErrorOf, unstorable } from "../state/stateManagerContract.ts"
+import { rows, writtenBefore } from "../support/StoredRows.ts"
 
 const tick: PaperTick = {
   sessionId: 1,
@@ -33,12 +33,6 @@ const brokenTick: PaperTick = {
 /** The books, the state manager that they write through, and the client that both share with the test. */
 const onSqlite = () =>
   PaperBooks.layer().pipe(Layer.provideMerge(StateManager.layer()), Layer.provideMerge(temporaryDatabase()))
-
-const rows = (query: string) =>
-  Effect.map(
-    SqlClient.SqlClient.use((sql) => sql.unsafe<Record<string, unknown>>(query)),
-    (found) => found.map((row) => ({ ...row })),
-  )
 
 describe("what SQLite stores", () => {
   it.effect("of a tick: the snapshot with its time, the fills in order, the state", () =>
@@ -140,14 +134,6 @@ describe("what SQLite stores", () => {
     }).pipe(Effect.provide(onSqlite())),
   )
 })
-
-/** What another version left: a database that it wrote and closed. */
-const writtenBefore = (file: string, script: string) =>
-  Effect.sync(() => {
-    const database = new DatabaseSync(file)
-    database.exec(script)
-    database.close()
-  })
 
 /** Opens the file, uses it, and closes it again. */
 const opening = <A, E>(file: string, use: Effect.Effect<A, E, PaperBooks | StateManager | SqlClient.SqlClient>) =>

@@ -1,4 +1,3 @@
-import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
@@ -7,17 +6,12 @@ import { StateError } from "../../src/state/StateError.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 import { stateManagerContract } from "./stateManagerContract.ts"
+import { rows, writtenBefore } from "../support/StoredRows.ts"
 
 stateManagerContract("SQLite", Layer.provide(StateManager.layer(), temporaryDatabase()))
 
 /** The state manager, and the client that it shares with the test. */
 const onSqlite = () => Layer.provideMerge(StateManager.layer(), temporaryDatabase())
-
-const rows = (query: string) =>
-  Effect.map(
-    SqlClient.SqlClient.use((sql) => sql.unsafe<Record<string, unknown>>(query)),
-    (found) => found.map((row) => ({ ...row })),
-  )
 
 describe("what SQLite stores", () => {
   it.effect("of a cleared key: the empty string, for those who read the file", () =>
@@ -32,14 +26,6 @@ describe("what SQLite stores", () => {
     }).pipe(Effect.provide(onSqlite())),
   )
 })
-
-/** What an older program left: a database that it wrote and closed. */
-const writtenBefore = (file: string, script: string) =>
-  Effect.sync(() => {
-    const database = new DatabaseSync(file)
-    database.exec(script)
-    database.close()
-  })
 
 /** Opens the file, uses it, and closes it again. */
 const opening = <A, E>(file: string, use: Effect.Effect<A, E, StateManager | SqlClient.SqlClient>) =>

@@ -119,14 +119,6 @@ export const lived = Effect.fnUntraced(function* (options: LifeCycle) {
   }).pipe(Effect.provideContext(foundation))
 }, Effect.scoped)
 
-/** Prepares a file before a session opens it. */
-export const prepared = (file: string, script: string) =>
-  Effect.sync(() => {
-    const database = new DatabaseSync(file)
-    database.exec(script)
-    database.close()
-  })
-
 /** What a session leaves that was killed, after an operator had stopped the one before it. */
 export const killed = `
   CREATE TABLE engine_state (key TEXT PRIMARY KEY, value TEXT NOT NULL DEFAULT '');

@@ -44,6 +44,15 @@ export interface Options {
   readonly own?: (child: ChildProcess) => unknown
 }
 
+/** An engine that ticks ten times a second, with `quick` as its environment. */
+export const quickEngine = ["run", "--db", "test.db", "--log-format", "json"]
+export const quick = {
+  SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.1",
+  SEAWALL_STRATEGY_REQUOTE_INTERVAL_SECONDS: "0.1",
+  SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
+  SEAWALL_ENGINE_BACKUPS: "0",
+}
+
 /** Sessions of several tests run at once: one that is not about the dashboard has none. */
 const unwatched = (args: ReadonlyArray<string>) =>
   (args[0] === "run" || args[0] === "guard") && !args.includes("--dashboard-port")
