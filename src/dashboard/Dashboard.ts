@@ -6,6 +6,7 @@
  * Lets go in this order: stop asking -> a last word to the pages -> end their streams, free the port. All of that before
  * what it watches closes; it has no share in how the program ends.
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
 import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
@@ -172,7 +173,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
 
   const lastWord = Effect.flatMap(snapshot, send)
   const serve = Effect.gen(function* () {
-    const page = yield* Page.make
+    const page = yield* Effect.provide(Page.make, NodeFileSystem.layer)
     return yield* Server.make({ host, port, names, page, listeners, snapshot, greeting, history: historyOf })
   }).pipe(
     // Such as a port that is none, which Node throws.

@@ -1,11 +1,8 @@
 /** The three charts of a database: what its log holds, how long its checkpoints took, what a power cut could take. */
 import { byId } from "./dom.js"
+import Plot from "./uPlot.js"
 
 /** @typedef {import("./dom.js").CheckpointPoint} CheckpointPoint */
-/** @typedef {import("uplot")} Plot */
-
-/** @type {{ uPlot: typeof import("uplot") }} */
-const { uPlot: Plot } = /** @type {any} */ (globalThis)
 
 /** Above this a checkpoint is called slow. */
 const slowMillis = 200
