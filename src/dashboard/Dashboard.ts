@@ -16,11 +16,12 @@ import type { Halt } from "../engine/Halt.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { Database } from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
+import { mostFinished, slowMillis } from "../wal/Observed.ts"
 import type { WalGuard } from "../wal/WalGuard.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
 import * as Listeners from "./Listeners.ts"
-import { LiveLog } from "./LiveLog.ts"
+import { LiveLog, mostLines } from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, Snapshot } from "./Snapshot.ts"
@@ -94,10 +95,10 @@ export class Dashboard extends Context.Service<
   static readonly watched: Effect.Effect<WatchedDatabase.Watched, never, WalGuard | Database> = WatchedDatabase.inReach
 }
 
-const tickInterval = "1 second"
+const tickInterval = Duration.seconds(1)
 
 /** What a browser waits before it comes back. */
-const retry = Buffer.from(Sse.encoder.write(new Sse.Retry({ duration: Duration.seconds(1), lastEventId: undefined })))
+const retry = Buffer.from(Sse.encoder.write(new Sse.Retry({ duration: tickInterval, lastEventId: undefined })))
 
 const info = Metric.gauge("seawall_info", { description: "Always 1; its labels say what runs" })
 const startTime = Metric.gauge("seawall_start_time_seconds", {
@@ -118,6 +119,14 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const sentLine = yield* Ref.make(liveLog.last())
   const sentCheckpoints = yield* Ref.make<ReadonlyArray<number>>(databases.map(() => 0))
 
+  const limits = {
+    slow_checkpoint_ms: slowMillis,
+    samples: history.length,
+    checkpoints: mostFinished,
+    log_lines: mostLines,
+    tick_ms: Duration.toMillis(tickInterval),
+  }
+
   const snapshot = Effect.gen(function* () {
     const statuses = yield* Effect.forEach(databases, ({ now }) => now)
     const reasons = Health.reasons(statuses)
@@ -128,6 +137,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
       at_ms: yield* Clock.currentTimeMillis,
       elapsed_seconds: Number((yield* Clock.monotonicTimeNanos) - start) / 1e9,
       health: { ok: reasons.length === 0, reasons },
+      limits,
       databases: statuses,
       engine: Option.getOrNull(yield* Effect.transposeOption(engine)),
     } satisfies Snapshot

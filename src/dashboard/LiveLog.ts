@@ -24,7 +24,7 @@ export interface LogLine {
 }
 
 /** Half an hour of a quiet session, some seconds of a bad one. */
-const mostLines = 500
+export const mostLines = 500
 
 /** 256 Ki: what a page is sent at once when it connects. */
 const mostCharacters = 256 * 1024

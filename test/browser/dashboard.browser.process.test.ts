@@ -272,6 +272,64 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     await watched.close()
   })
 
+  it("loads and runs nothing but its own files, and says so where something else is tried", settings, async () => {
+    const watched = await inProcess(scripted("app.db").watched)
+    const { page, problems } = await open(browser, watched.url)
+    page.setDefaultTimeout(patience / 2)
+    await connection(page, "live")
+    await page.locator(".chart canvas").nth(2).waitFor()
+    expect(problems).toEqual([])
+    const loaded = `performance.getEntriesByType("resource").map(({ name }) => new URL(name).pathname).toSorted()`
+    expect(new Set((await page.evaluate(loaded)) as Array<string>)).toEqual(
+      new Set([
+        "/api/history", // the stream is listed when it ends
+        ...[
+          "charts.js",
+          "databases.js",
+          "dom.js",
+          "log.js",
+          "main.js",
+          "page.css",
+          "uPlot.css",
+          "uPlot.js",
+          "view.js",
+        ].map((name) => `/page/${name}`),
+      ]),
+    )
+    const tried = await page.evaluate(`(async () => {
+      const refused = []
+      document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => refused.push(effectiveDirective))
+      const script = document.createElement("script")
+      try { script.text = "globalThis.ran = true" } catch { refused.push("script.text") }
+      try { document.body.innerHTML = "<b>x</b>" } catch { refused.push("innerHTML") }
+      const style = document.createElement("style")
+      style.textContent = "body { display: none }"
+      const marked = document.createElement("p")
+      marked.setAttribute("style", "color: red")
+      document.body.append(style, marked)
+      await fetch("http://localhost:1/").catch(() => refused.push("fetch"))
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      try { eval("globalThis.ran = true") } catch { refused.push("eval") } // what asks this from outside may, up to here
+      return { refused: [...new Set(refused)].toSorted(), ran: globalThis.ran === true, shown: getComputedStyle(document.body).display }
+    })()`)
+    expect(tried).toEqual({
+      refused: [
+        "connect-src",
+        "eval",
+        "fetch",
+        "innerHTML",
+        "require-trusted-types-for",
+        "script.text",
+        "style-src-attr",
+        "style-src-elem",
+      ],
+      ran: false,
+      shown: "block",
+    })
+    expect(problems.length).toBeGreaterThan(0) // so what the policy refuses is seen by each test here
+    await watched.close()
+  })
+
   it(
     "says that checkpoints fail, and keeps the database open when the keyboard skips to the log",
     settings,

@@ -165,6 +165,13 @@ describe("what is served", () => {
         },
       ])
       expect(snapshot.engine).toBe(null)
+      expect(snapshot.limits).toEqual({
+        slow_checkpoint_ms: 200,
+        samples: 7200,
+        checkpoints: 512,
+        log_lines: 500,
+        tick_ms: 1000,
+      })
     }),
   )
 

@@ -2,7 +2,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, PlatformError } from "effect"
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import * as Page from "../../src/dashboard/Page.ts"
 
 /** The real files, of which one is missing. */
@@ -42,4 +42,14 @@ describe("the files of the page", () => {
         expect(error.message).toContain(missing)
       }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
+
+  it("mark only events that Seawall logs", () => {
+    const source = new URL("../../src/", import.meta.url)
+    const modules = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"))
+    const code = modules.map((name) => readFileSync(new URL(name, source), "utf8")).join("\n")
+    const page = readFileSync(new URL("dashboard/page/log.js", source), "utf8")
+    const marked = [...page.matchAll(/^ {2}("wal_checkpoint [^"]+"): "/gm)].map(([, event = ""]) => event)
+    expect(marked.length).toBeGreaterThan(0)
+    expect(marked.filter((event) => !code.includes(`(${event})`))).toEqual([])
+  })
 })

@@ -4,12 +4,13 @@ import Plot from "./uPlot.js"
 
 /** @typedef {import("./dom.js").CheckpointPoint} CheckpointPoint */
 
-/** Above this a checkpoint is called slow. */
-const slowMillis = 200
+/** What the program calls slow and how much it remembers, as it says itself. */
+let limits = { slow_checkpoint_ms: 0, samples: 0, checkpoints: 0 }
 
-/** Two hours, as much as the server remembers. */
-const mostSamples = 7200
-const mostPoints = 512
+/** @param {import("./dom.js").Snapshot["limits"]} said */
+export const setLimits = (said) => {
+  limits = said
+}
 
 const height = 190
 
@@ -85,7 +86,7 @@ const options = (series, y, hooks = {}) =>
 
 /** @param {Plot} plot */
 const slowLine = (plot) => {
-  const y = plot.valToPos(slowMillis, "y", true)
+  const y = plot.valToPos(limits.slow_checkpoint_ms, "y", true)
   const { left, width } = plot.bbox
   plot.ctx.save()
   plot.ctx.strokeStyle = color("--bad")
@@ -97,7 +98,7 @@ const slowLine = (plot) => {
   plot.ctx.stroke()
   plot.ctx.textAlign = "left"
   plot.ctx.textBaseline = "bottom"
-  plot.ctx.fillText(`${slowMillis} ms`, left + 4, y - 2)
+  plot.ctx.fillText(`${limits.slow_checkpoint_ms} ms`, left + 4, y - 2)
   plot.ctx.restore()
 }
 
@@ -203,7 +204,7 @@ export const setPast = ({ checkpoints, samples }) => {
   data.backlog = [...samples.backlog_frames, ...data.backlog.slice(since)]
   data.exposure = [...samples.exposure_seconds, ...data.exposure.slice(since)]
   const last = checkpoints.at(-1)?.number ?? 0
-  data.points = [...checkpoints, ...data.points.filter(({ number }) => number > last)].slice(-mostPoints)
+  data.points = [...checkpoints, ...data.points.filter(({ number }) => number > last)].slice(-limits.checkpoints)
   until = Math.max(until, data.at.at(-1) ?? 0)
   redraw()
 }
@@ -221,10 +222,11 @@ export const addNow = (atMillis, status, points) => {
     data.log.push(status.log_frames)
     data.backlog.push(status.backlog_frames)
     data.exposure.push(status.exposure_seconds)
-    if (data.at.length > mostSamples) for (const ring of [data.at, data.log, data.backlog, data.exposure]) ring.shift()
+    if (data.at.length > limits.samples)
+      for (const ring of [data.at, data.log, data.backlog, data.exposure]) ring.shift()
   }
   const last = data.points.at(-1)?.number ?? 0
-  data.points = [...data.points, ...points.filter(({ number }) => number > last)].slice(-mostPoints)
+  data.points = [...data.points, ...points.filter(({ number }) => number > last)].slice(-limits.checkpoints)
   redraw()
 }
 

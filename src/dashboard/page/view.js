@@ -4,11 +4,14 @@ import { byId, clock, duration, element, integer, millis, seconds, setTerms, set
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 /** @typedef {import("./dom.js").DatabaseStatus} DatabaseStatus */
 
-/** @param {DatabaseStatus | undefined} database */
-const ofDatabase = (database) => {
+/**
+ * @param {DatabaseStatus | undefined} database
+ * @param {Snapshot["health"]} health
+ */
+const ofDatabase = (database, { reasons }) => {
   if (database === undefined) return []
-  const { backlog_frames, exposure_seconds, interval_seconds, last_checkpoint: last, log_frames } = database
-  const late = exposure_seconds !== null && interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
+  const { backlog_frames, exposure_seconds, last_checkpoint: last, log_frames, name } = database
+  const late = reasons.some((it) => it.reason === "exposure" && it.database === name)
   const checkpoint = last === null ? "none yet" : `${last.outcome} ${millis(last.elapsed_ms)}`
   return /** @type {const} */ ([
     ["WAL frames, backlog", `${integer(log_frames)}, ${integer(backlog_frames)}`],
@@ -36,7 +39,12 @@ export const showStrip = ({ databases, elapsed_seconds, engine, health }, databa
           ["Ticks", integer(engine.ticks)],
           ["Last halt reason", engine.halt_reason ?? engine.last_halt_reason ?? "none"],
         ])
-  setTerms(byId("strip"), [health_, ...running, ["Elapsed", duration(elapsed_seconds)], ...ofDatabase(database)])
+  setTerms(byId("strip"), [
+    health_,
+    ...running,
+    ["Elapsed", duration(elapsed_seconds)],
+    ...ofDatabase(database, health),
+  ])
   const reasons = byId("reasons")
   reasons.hidden = health.ok
   const texts = health.reasons.map(
