@@ -1,9 +1,9 @@
 /**
  * The dashboard over HTTP: the page, what it shows as JSON, metrics and health. Nothing here changes anything.
  *
- * Loopback unless told otherwise. A request must name a host that is served here, because a page of somebody else can
- * point its own name at 127.0.0.1 (DNS rebinding). Lets go in this order: streams end -> connections that do not take
- * their end are cut -> the port is free. https://developer.mozilla.org/en-US/docs/Web/Security/Attacks/DNS_rebinding
+ * Loopback unless told otherwise. A request must name a host that is served here, because a foreign site can point its own
+ * name at 127.0.0.1 (DNS rebinding). It releases in this order: streams end -> connections that do not take their end are
+ * cut -> the port is free. https://developer.mozilla.org/en-US/docs/Web/Security/Attacks/DNS_rebinding
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
@@ -77,12 +77,11 @@ const loopback = ["127.0.0.1", "localhost", "::1"]
 export const hostnameOf = (host: string): string =>
   (/^\[([^\]]*)\](?::\d*)?$/.exec(host)?.[1] ?? host.replace(/^([^:]*):\d*$/, "$1")).replace(/\.$/, "").toLowerCase()
 
-/** What a page of somebody else embeds or loads; following a link from there is allowed. */
+/** A foreign page embeds or loads something from here; following a link from there is allowed. */
 const isOfAnotherSite = (headers: Readonly<Record<string, string | undefined>>) =>
   ["cross-site", "same-site"].includes(headers["sec-fetch-site"] ?? "") && headers["sec-fetch-mode"] !== "navigate"
 
-const unknownName =
-  "this name is not served here; give it to the dashboard as one of its names (--dashboard-name on the command line)"
+const unknownName = "unknown Host; allow it as one of the names of the dashboard (--dashboard-name on the command line)"
 
 const text = (status: number, body: string) => HttpServerResponse.text(`${body}\n`, { status })
 
@@ -166,8 +165,8 @@ const handler = Effect.fnUntraced(function* (options: ServerOptions) {
 const atMostOneLineIn = Duration.toNanosUnsafe("1 minute")
 
 /**
- * What a server fails with while it listens is a WARNING, at most one a minute, and nothing else. Nobody else hears it,
- * and unheard it would end the process.
+ * An error of the server while it listens is a WARNING, at most one a minute, and nothing else. Without a listener for it
+ * the error would end the process.
  */
 export const goOnListening = Effect.fnUntraced(function* (server: EventEmitter) {
   const clock = yield* Clock.Clock

@@ -24,7 +24,7 @@ export const CheckpointPoint = Schema.Struct({
 })
 export type CheckpointPoint = typeof CheckpointPoint.Type
 
-/** Checkpoints that cannot finish, and who is in the way. */
+/** Checkpoints that cannot finish, and the processes that block them. */
 const Blocked = Schema.Struct({
   outcome: CheckpointOutcome,
   /** Runs in a row that could not finish. */
@@ -52,7 +52,7 @@ const Latency = Schema.Struct({
 /** One database: its log, what a power cut could take, and how its checkpoints go. */
 export const DatabaseStatus = Schema.Struct({
   name: Schema.String,
-  /** `off`: nobody checkpoints here. `replaced`: the file was moved or replaced, and is left alone. */
+  /** `off`: the guard does not checkpoint. `replaced`: the file was moved or replaced, and is left alone. */
   state: Schema.Literals(["guarded", "off", "replaced"]),
   /** From the end of one checkpoint to the start of the next; 0 = off. */
   interval_seconds: Finite,

@@ -1,7 +1,7 @@
 /**
  * The page in a real browser, over a real session and a real guard.
  *
- * With SEAWALL_SCREENSHOTS=1 the two pictures beside this file are taken anew.
+ * With SEAWALL_SCREENSHOTS=1 the two pictures beside this file are taken again.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { Effect, Exit, Layer, Logger, Option, Scope } from "effect"
@@ -133,7 +133,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       await picture(page, "dashboard-light.png", 1200)
 
       reader.end()
-      await page.getByText("Nobody: checkpoints finish.").waitFor()
+      await page.getByText("Nothing is blocking checkpoints.").waitFor()
       await says(page, "#strip", "Health", "ok")
       session.kill("SIGTERM")
       expect((await session.ended).code).toBe(0)
@@ -340,7 +340,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       const { page, problems } = await open(browser, watched.url)
       page.setDefaultTimeout(patience / 2)
       await page.locator("#list tbody a", { hasText: "b.db" }).click()
-      await page.locator("#blockers", { hasText: "Nobody, but the last 2 checkpoints failed" }).waitFor()
+      await page.locator("#blockers", { hasText: "Nothing is blocking, but the last 2 checkpoints failed" }).waitFor()
       await page.locator("#skip").focus()
       await page.keyboard.press("Enter")
       expect(await page.evaluate("document.activeElement.id")).toBe("log-list")

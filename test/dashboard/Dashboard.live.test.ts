@@ -283,7 +283,7 @@ describe("what is served", () => {
   )
 })
 
-describe("a dashboard over the database in reach", () => {
+describe("a dashboard over the database in context", () => {
   const guarded = (port: number) =>
     Dashboard.layerConfig({ port: Config.Int("PORT") }).pipe(
       Layer.provideMerge(WalGuard.layer({ interval: "60 seconds" })),
@@ -326,7 +326,7 @@ describe("who may ask", () => {
   })
 
   it.live.each(["/", "/api/status", "/api/events", "/metrics", "/health", "/x"])(
-    "a page of somebody else that points its name here gets nothing of %s",
+    "a foreign page that points its name here gets nothing of %s",
     (path) =>
       Effect.gen(function* () {
         const { url } = yield* dashboard({ databases: [scripted("app.db").watched] })
@@ -334,7 +334,7 @@ describe("who may ask", () => {
           const { body, status } = yield* ask(url, path, { headers: { host } })
           expect([status, body]).toEqual([
             403,
-            "this name is not served here; give it to the dashboard as one of its names (--dashboard-name on the command line)\n",
+            "unknown Host; allow it as one of the names of the dashboard (--dashboard-name on the command line)\n",
           ])
         }
       }),

@@ -129,7 +129,7 @@ const redraw = () => {
   for (const [index, plot] of plots.entries()) plot.setData(columns()[index])
 }
 
-/** Makes them anew, in the colours and the width of now. */
+/** Makes them again, in the colours and the width of now. */
 export const drawCharts = () => {
   for (const plot of plots) plot.destroy()
   const line = {
@@ -139,7 +139,7 @@ export const drawCharts = () => {
   }
   const frames = options(
     [
-      { ...line, label: "in the log", stroke: color("--accent") },
+      { ...line, label: "WAL", stroke: color("--accent") },
       { ...line, label: "backlog", stroke: color("--warn"), fill: `${color("--warn")}33` },
     ],
     { range: fromZero },

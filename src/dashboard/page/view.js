@@ -1,4 +1,4 @@
-/** What is known of one database now, in words and numbers: the strip, who is blocking, the figures of the engine. */
+/** What is known of one database now, in words and numbers: the strip, what is blocking, the figures of the engine. */
 import { byId, clock, duration, element, integer, millis, seconds, setTerms, setText } from "./dom.js"
 
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
@@ -27,7 +27,7 @@ const ofDatabase = (database, { reasons }) => {
 export const showStrip = ({ databases, elapsed_seconds, engine, health }, database) => {
   const health_ = /** @type {const} */ ([
     "Health",
-    health.ok ? "ok" : health.reasons.length === 1 ? "1 reason to look" : `${health.reasons.length} reasons to look`,
+    health.ok ? "ok" : health.reasons.length === 1 ? "1 problem" : `${health.reasons.length} problems`,
     health.ok ? "good" : "bad",
   ])
   const running =
@@ -56,22 +56,25 @@ export const showStrip = ({ databases, elapsed_seconds, engine, health }, databa
 }
 
 /**
- * Why nobody is named.
+ * What stands where no blocker is named.
  *
  * @param {DatabaseStatus} database
  */
 const unblocked = ({ failures, state }) => {
-  if (state === "off") return "Nobody checkpoints here: the guard is off."
-  if (state === "replaced") return "The file was moved or replaced, and is guarded no more."
-  if (failures === 0) return "Nobody: checkpoints finish."
-  return `Nobody, but ${failures === 1 ? "the last checkpoint" : `the last ${integer(failures)} checkpoints`} failed; the log says why.`
+  if (state === "off") return "The guard is off: it does not checkpoint."
+  if (state === "replaced") return "The file was moved or replaced, and is no longer guarded."
+  if (failures === 0) return "Nothing is blocking checkpoints."
+  return `Nothing is blocking, but ${failures === 1 ? "the last checkpoint" : `the last ${integer(failures)} checkpoints`} failed; the log says why.`
 }
 
 /** @param {DatabaseStatus} database */
 export const showDatabase = (database) => {
   const { backlog_frames, blocked, exposure_seconds, latency, log_frames, name, state } = database
   setText(byId("view-title"), state === "guarded" ? name : `${name} (${state})`)
-  setText(byId("frames-now"), `${integer(log_frames)} in the log, ${integer(backlog_frames)} to copy`)
+  setText(
+    byId("frames-now"),
+    `${integer(log_frames)} frames, ${integer(backlog_frames)} not yet copied into the database`,
+  )
   const { max_ms, n, p50_ms, p95_ms, slow } = latency
   const figures = `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)}`
   setText(byId("latency-now"), `${figures} of all runs (last ${integer(n)}, ${integer(slow)} slow)`)
@@ -96,7 +99,7 @@ export const showDatabase = (database) => {
     ...["Program", "pid", "Lock", "Since", "For"].map((text) => element("th", "text", text)),
   )
   const summary = `${blocked.outcome} since ${clock(blocked.since_ms)} (${seconds(blocked.seconds)}, ${integer(blocked.runs)} runs)`
-  const unknown = element("p", "", "Who it is cannot be seen from here.")
+  const unknown = element("p", "", "Which process it is cannot be seen from here.")
   const table = element("table", "", element("thead", "", head), element("tbody", "", ...who))
   place.replaceChildren(element("p", "bad", summary), who.length === 0 ? unknown : table)
 }
