@@ -1,11 +1,12 @@
 /**
  * What an operator watches: one page, metrics and health of the databases and the engine that run in this process.
  *
- * It asks once a second what is known already, and sends the same answer to whoever is listening. It never holds up who
- * it watches: no statement, no wait for a browser, and when it cannot serve (a taken port) a WARNING and nothing else.
- * Lets go in this order: stop asking -> a last word to the pages -> end their streams, free the port. All of that before
- * what it watches closes; it has no share in how the program ends.
+ * It gathers once a second what is known already, and sends the same answer to every page. It holds up nothing that it
+ * watches: no statement, no wait for a browser, and when it cannot serve (a taken port) one WARNING. It releases in this
+ * order: stop asking -> a last word to the pages -> end their streams, free the port. All of that happens before what it
+ * watches closes, and has no effect on how the program ends.
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
 import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
@@ -13,11 +14,12 @@ import type { Engine } from "../engine/Engine.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { Database } from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
+import { mostFinished, slowMillis } from "../wal/Observed.ts"
 import type { WalGuard } from "../wal/WalGuard.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
 import * as Listeners from "./Listeners.ts"
-import { LiveLog } from "./LiveLog.ts"
+import { LiveLog, mostLines } from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, Snapshot } from "./Snapshot.ts"
@@ -27,12 +29,12 @@ import * as WatchedEngine from "./WatchedEngine.ts"
 /** 8501: what the dashboards that operators of trading engines know listen on. */
 export const defaultPort = 8501
 
-/** Who is on the same machine, and nobody else. */
+/** Reached from the same machine only. */
 export const defaultHost = "127.0.0.1"
 
 /** Where the page is served, and to whom. */
 export interface DashboardOptions {
-  /** The address to listen on; default `defaultHost`. There is no password: whoever reaches it sees everything. */
+  /** The address to listen on; default `defaultHost`. There is no password: every client that reaches it sees everything. */
   readonly host?: string
   /** 0 to 65535, default `defaultPort`; 0 = any that is free. */
   readonly port?: number
@@ -42,7 +44,7 @@ export interface DashboardOptions {
 
 /** The same, and what is shown there. */
 export interface DashboardOfOptions extends DashboardOptions {
-  /** No two of one name. */
+  /** Their names must be unique. */
   readonly databases: ReadonlyArray<WatchedDatabase.Watched>
   /** Asked every second, and by requests in between: from memory. Default none, where no engine runs. */
   readonly engine?: Effect.Effect<EngineStatus>
@@ -56,7 +58,7 @@ export class Dashboard extends Context.Service<
     readonly url: Option.Option<string>
   }
 >()("seawall/dashboard/Dashboard") {
-  /** Shows the database in reach, for the life of the layer. Put it above the guard. Never fails: see `url`. */
+  /** Shows the database in context, for the life of the layer. Put it above the guard. Never fails: see `url`. */
   static readonly layer = (
     options: DashboardOptions = {},
   ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database> =>
@@ -87,14 +89,14 @@ export class Dashboard extends Context.Service<
   static readonly layerOf = (options: DashboardOfOptions): Layer.Layer<Dashboard, never, LiveLog> =>
     Layer.effect(Dashboard, ofSeawall(make(options)))
 
-  /** The database in reach, by the name that its `Database` has: one of several for `layerOf`. */
+  /** The database in context, by the name that its `Database` has: one of several for `layerOf`. */
   static readonly watched: Effect.Effect<WatchedDatabase.Watched, never, WalGuard | Database> = WatchedDatabase.inReach
 }
 
-const tickInterval = "1 second"
+const tickInterval = Duration.seconds(1)
 
 /** What a browser waits before it comes back. */
-const retry = Buffer.from(Sse.encoder.write(new Sse.Retry({ duration: Duration.seconds(1), lastEventId: undefined })))
+const retry = Buffer.from(Sse.encoder.write(new Sse.Retry({ duration: tickInterval, lastEventId: undefined })))
 
 const info = Metric.gauge("seawall_info", { description: "Always 1; its labels say what runs" })
 const startTime = Metric.gauge("seawall_start_time_seconds", {
@@ -111,9 +113,17 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos
   const runId = (yield* Random.nextInt).toString(36).replace("-", "n")
-  /** The last of each that was sent to everybody. */
+  /** The last of each that was sent to every page. */
   const sentLine = yield* Ref.make(liveLog.last())
   const sentCheckpoints = yield* Ref.make<ReadonlyArray<number>>(databases.map(() => 0))
+
+  const limits = {
+    slow_checkpoint_ms: slowMillis,
+    samples: history.length,
+    checkpoints: mostFinished,
+    log_lines: mostLines,
+    tick_ms: Duration.toMillis(tickInterval),
+  }
 
   const snapshot = Effect.gen(function* () {
     const statuses = yield* Effect.forEach(databases, ({ now }) => now)
@@ -125,6 +135,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
       at_ms: yield* Clock.currentTimeMillis,
       elapsed_seconds: Number((yield* Clock.monotonicTimeNanos) - start) / 1e9,
       health: { ok: reasons.length === 0, reasons },
+      limits,
       databases: statuses,
       engine: Option.getOrNull(yield* Effect.transposeOption(engine)),
     } satisfies Snapshot
@@ -133,7 +144,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
   const tickEvent = (now: Snapshot, checkpoints: ReadonlyArray<unknown>, after: number) =>
     Listeners.event("tick", { snapshot: now, checkpoints, lines: liveLog.after(after) }, `${runId}:${liveLog.last()}`)
 
-  /** Everything that is new since the last time, for everybody. */
+  /** Sends what is new since the last time to every page. */
   const send = Effect.fnUntraced(function* (now: Snapshot) {
     const before = yield* Ref.get(sentCheckpoints)
     const last = now.databases.map((database, index) => database.last_checkpoint?.number ?? before[index] ?? 0)
@@ -170,10 +181,10 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
 
   const lastWord = Effect.flatMap(snapshot, send)
   const serve = Effect.gen(function* () {
-    const page = yield* Page.make
+    const page = yield* Effect.provide(Page.make, NodeFileSystem.layer)
     return yield* Server.make({ host, port, names, page, listeners, snapshot, greeting, history: historyOf })
   }).pipe(
-    // Such as a port that is none, which Node throws.
+    // Node throws for an invalid port.
     Effect.catchDefect((defect) => Effect.fail(defect instanceof Error ? defect : new Error(String(defect)))),
   )
 

@@ -1,5 +1,5 @@
 /**
- * Whether somebody should look: the reasons that a snapshot gives for it, in words. Nothing else decides `/health`.
+ * Whether an operator should look: the reasons that a snapshot gives, in words. Nothing else decides `/health`.
  *
  * A guard that is off has promised nothing, so its exposure is no reason; nor is one that cannot be known.
  */
@@ -14,7 +14,7 @@ const times = (n: number, what: string) => (n === 1 ? `1 ${what}` : `${n} ${what
 const blocked = ({ blocked: it }: DatabaseStatus): string | undefined => {
   if (it === null) return undefined
   const who = holderNames(it.blockers)
-  return `${it.outcome} for ${it.seconds.toFixed(1)} s by ${who === "" ? "somebody unknown" : who}`
+  return `${it.outcome} for ${it.seconds.toFixed(1)} s by ${who === "" ? "an unknown process" : who}`
 }
 
 const exposure = ({ exposure_seconds, interval_seconds }: DatabaseStatus): string | undefined => {

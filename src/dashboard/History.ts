@@ -26,6 +26,8 @@ export interface Samples {
 }
 
 export interface History {
+  /** Samples of each database at most. */
+  readonly length: number
   /** One sample of each database, in their order. Time must not go backwards; a second time in a second replaces the first. */
   readonly add: (atSeconds: number, samples: ReadonlyArray<Sample>) => void
   readonly of: (database: number) => Samples
@@ -51,6 +53,7 @@ export const make = (databases: number): History => {
   const known = (values: ReadonlyArray<number>) => values.map((value) => (value === unknown ? null : value))
 
   return {
+    length,
     add: (atSeconds, samples) => {
       if (written > 0 && times[(written - 1) % length] === atSeconds) written--
       const at = written % length

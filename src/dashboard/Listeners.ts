@@ -1,8 +1,12 @@
 /**
  * The pages that are listening: each gets the same bytes, encoded once.
  *
- * Nothing here waits for a page. What one has not taken yet is kept for it up to a bound, then its connection is cut; a
- * browser that lives comes back by itself, and is told what it missed. https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * Nothing here waits for a page. Bytes that a page has not read are kept up to a bound, then its connection is cut; the
+ * browser connects again by itself, and is told what it missed. https://html.spec.whatwg.org/multipage/server-sent-events.html
+ *
+ * Responses are written directly, not as a `Stream` from a queue for each page: with 50 pages that took the event loop 1.4 ms
+ * a tick instead of 0.7, a queue counts events where this bound counts bytes, and a fiber that waits for a page to read
+ * does not notice that its queue has ended.
  */
 import { Sse } from "effect/encoding"
 import type { ServerResponse } from "node:http"
@@ -18,7 +22,7 @@ export interface Listeners {
   /** Listens until either side ends; false when there are too many. */
   readonly add: (response: ServerResponse) => boolean
   readonly send: (bytes: Uint8Array) => void
-  /** Ends every stream; nobody can be added any more. */
+  /** Ends every stream; further pages are refused. */
   readonly close: () => void
 }
 
@@ -46,6 +50,6 @@ export const make = (): Listeners => {
   }
 }
 
-/** One event, encoded for all who listen. What is in `data` stands on one line, as JSON does. */
+/** One event, encoded for all pages. What is in `data` stands on one line, as JSON does. */
 export const event = (name: string, data: unknown, id?: string): Uint8Array =>
   Buffer.from(Sse.encoder.write({ _tag: "Event", event: name, data: JSON.stringify(data), id }))

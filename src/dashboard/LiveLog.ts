@@ -1,5 +1,5 @@
 /**
- * The last lines of the log, kept in memory beside the loggers that print them, for whoever watches.
+ * The last lines of the log, kept in memory beside the loggers that print them, for the dashboard.
  *
  * Bounded three ways: so many lines, so many characters in all, and each text cut at a length. A line is numbered, so that
  * a reader asks for what came after the last one it has; what it missed by then is gone, and it can tell.
@@ -24,7 +24,7 @@ export interface LogLine {
 }
 
 /** Half an hour of a quiet session, some seconds of a bad one. */
-const mostLines = 500
+export const mostLines = 500
 
 /** 256 Ki: what a page is sent at once when it connects. */
 const mostCharacters = 256 * 1024
@@ -53,7 +53,7 @@ export class LiveLog extends Context.Service<
 
 const cut = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1)}…` : text)
 
-/** A logger must not fail whoever logs, and not everything can be written as JSON. */
+/** A logger must not fail its caller, and some values cannot be written as JSON. */
 const textOf = (value: unknown): string =>
   typeof value === "string"
     ? value

@@ -1,20 +1,19 @@
 /**
  * The dashboard over HTTP: the page, what it shows as JSON, metrics and health. Nothing here changes anything.
  *
- * Loopback unless told otherwise. A request must name a host that is served here, because a page of somebody else can
- * point its own name at 127.0.0.1 (DNS rebinding). Lets go in this order: streams end -> connections that do not take
- * their end are cut -> the port is free. https://developer.mozilla.org/en-US/docs/Web/Security/Attacks/DNS_rebinding
+ * Loopback unless told otherwise. A request must name a host that is served here, because a foreign site can point its own
+ * name at 127.0.0.1 (DNS rebinding). It releases in this order: streams end -> connections that do not take their end are
+ * cut -> the port is free. https://developer.mozilla.org/en-US/docs/Web/Security/Attacks/DNS_rebinding
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
-import { Clock, Duration, Effect, Exit, Option, Scope } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Clock, Duration, Effect, Exit, Layer, Option, Scope } from "effect"
+import { HttpEffect, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
 import type { EventEmitter } from "node:events"
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Listeners } from "./Listeners.ts"
-import type { Page } from "./Page.ts"
 import type { Snapshot } from "./Snapshot.ts"
 
 export interface ServerOptions {
@@ -23,7 +22,8 @@ export interface ServerOptions {
   readonly port: number
   /** Further names by which browsers may ask for it. */
   readonly names: ReadonlyArray<string>
-  readonly page: Page
+  /** The files of the page. */
+  readonly page: ReadonlyArray<HttpRouter.Route>
   readonly listeners: Listeners
   readonly snapshot: Effect.Effect<Snapshot>
   /** What a database has been doing; none when there is none of this name. */
@@ -47,8 +47,23 @@ const mostConnections = 256
 /** A connection on which nothing moves is dead: a stream is written to every second. */
 const silenceMillis = 30_000
 
+/** What the page may load: files of this server, and no other. https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src data:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+].join("; ")
+
+/** The headers of every answer. */
 const always = {
   "cache-control": "no-store",
+  "content-security-policy": contentSecurityPolicy,
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-resource-policy": "same-origin",
   "referrer-policy": "no-referrer",
@@ -62,93 +77,96 @@ const loopback = ["127.0.0.1", "localhost", "::1"]
 export const hostnameOf = (host: string): string =>
   (/^\[([^\]]*)\](?::\d*)?$/.exec(host)?.[1] ?? host.replace(/^([^:]*):\d*$/, "$1")).replace(/\.$/, "").toLowerCase()
 
-/** What a page of somebody else embeds or loads; following a link from there is allowed. */
+/** A foreign page embeds or loads something from here; following a link from there is allowed. */
 const isOfAnotherSite = (headers: Readonly<Record<string, string | undefined>>) =>
   ["cross-site", "same-site"].includes(headers["sec-fetch-site"] ?? "") && headers["sec-fetch-mode"] !== "navigate"
 
-const unknownName =
-  "this name is not served here; give it to the dashboard as one of its names (--dashboard-name on the command line)"
+const unknownName = "unknown Host; allow it as one of the names of the dashboard (--dashboard-name on the command line)"
 
-const text = (status: number, body: string) => HttpServerResponse.text(`${body}\n`, { status, headers: always })
+const text = (status: number, body: string) => HttpServerResponse.text(`${body}\n`, { status })
 
-const json = (status: number, body: unknown) => HttpServerResponse.jsonUnsafe(body, { status, headers: always })
+const notFound = text(404, "not found")
 
-const handler = (options: ServerOptions) => {
-  const { greeting, history, listeners, page, snapshot } = options
-  const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
+const events = Effect.fnUntraced(function* ({ greeting, listeners }: ServerOptions) {
+  const request = yield* HttpServerRequest.HttpServerRequest
+  const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse // the server speaks HTTP/1.1
+  const first = yield* greeting(request.headers["last-event-id"] ?? "")
+  if (!listeners.add(response)) return text(503, "too many pages are open; close some of them")
+  response.writeHead(200, { ...always, "content-type": "text/event-stream", connection: "close" })
+  response.write(first)
+  // Open until the page leaves or the server ends the stream: then this fiber is interrupted, or the response has ended.
+  return yield* Effect.callback<HttpServerResponse.HttpServerResponse>((resume) => {
+    const end = Effect.sync(() => response.end()) // no second answer
+    response.once("close", () => resume(Effect.as(end, HttpServerResponse.empty())))
+    return end
+  })
+})
 
-  const events = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
-    const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse // the server speaks HTTP/1.1
-    const first = yield* greeting(request.headers["last-event-id"] ?? "")
-    if (!listeners.add(response)) return text(503, "too many pages are open; close some of them")
-    response.writeHead(200, { ...always, "content-type": "text/event-stream", connection: "close" })
-    response.write(first)
-    // Open until somebody ends it: then this fiber is interrupted, or the response has been ended.
-    return yield* Effect.callback<HttpServerResponse.HttpServerResponse>((resume) => {
-      const end = Effect.sync(() => response.end()) // nobody may answer once more
-      response.once("close", () => resume(Effect.as(end, HttpServerResponse.empty())))
-      return end
+const historyOf = Effect.fnUntraced(function* ({ history }: ServerOptions) {
+  const { database = "" } = yield* HttpServerRequest.ParsedSearchParams
+  return Option.match(yield* history(String(database)), {
+    onNone: () => text(404, "no database of this name is watched here; /api/status lists them"),
+    onSome: (found) => HttpServerResponse.jsonUnsafe(found),
+  })
+})
+
+const routes = (options: ServerOptions) => [
+  ...options.page,
+  HttpRouter.route(
+    "GET",
+    "/api/status",
+    Effect.map(options.snapshot, (now) => HttpServerResponse.jsonUnsafe(now)),
+  ),
+  HttpRouter.route("GET", "/api/history", historyOf(options)),
+  HttpRouter.route("GET", "/api/events", events(options)),
+  HttpRouter.route("HEAD", "/api/events", notFound),
+  HttpRouter.route(
+    "GET",
+    "/health",
+    Effect.map(options.snapshot, ({ health }) =>
+      HttpServerResponse.jsonUnsafe(health, { status: health.ok ? 200 : 503 }),
+    ),
+  ),
+]
+
+/** Paths are taken as they are written. */
+const exactly = { caseSensitive: true, ignoreDuplicateSlashes: false, ignoreTrailingSlash: false }
+
+const withHeaders = HttpEffect.withPreResponseHandler((_, response) =>
+  Effect.succeed(HttpServerResponse.setHeaders(response, always)),
+)
+
+/** Refuses what is not a plain read by a page of this server, before any route is looked for. */
+const readsOnly =
+  (names: ReadonlySet<string>) =>
+  <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+    HttpServerRequest.HttpServerRequest.use(({ headers, method }) => {
+      if (!names.has(hostnameOf(headers["host"] ?? ""))) return Effect.succeed(text(403, unknownName))
+      if (isOfAnotherSite(headers)) return Effect.succeed(text(403, "pages of other sites may not ask"))
+      if (method !== "GET" && method !== "HEAD") {
+        return Effect.succeed(HttpServerResponse.setHeader(text(405, "read-only"), "allow", "GET, HEAD"))
+      }
+      if (headers["upgrade"] !== undefined) return Effect.succeed(text(400, "protocol upgrades are not supported"))
+      return app
     })
-  })
 
-  const routes: Readonly<
-    Record<
-      string,
-      (
-        request: HttpServerRequest.HttpServerRequest,
-        query: URLSearchParams,
-      ) => Effect.Effect<HttpServerResponse.HttpServerResponse>
-    >
-  > = {
-    "/": () =>
-      Effect.succeed(
-        HttpServerResponse.html(page.html).pipe(
-          HttpServerResponse.setHeaders({ ...always, "content-security-policy": page.contentSecurityPolicy }),
-        ),
-      ),
-    "/api/status": () => Effect.map(snapshot, (now) => json(200, now)),
-    "/api/history": (_, query) =>
-      Effect.map(
-        history(query.get("database") ?? ""),
-        Option.match({
-          onNone: () => text(404, "no database of this name is watched here; /api/status lists them"),
-          onSome: (found) => json(200, found),
-        }),
-      ),
-    "/api/events": events,
-    "/health": () => Effect.map(snapshot, ({ health }) => json(health.ok ? 200 : 503, health)),
-    "/metrics": () =>
-      Effect.map(PrometheusMetrics.format(), (body) =>
-        HttpServerResponse.text(body, {
-          headers: always,
-          contentType: "text/plain; version=0.0.4; charset=utf-8",
-        }),
-      ),
-  }
-
-  return Effect.gen(function* () {
-    const request = yield* HttpServerRequest.HttpServerRequest
-    if (!names.has(hostnameOf(request.headers["host"] ?? ""))) {
-      return text(403, unknownName)
-    }
-    if (isOfAnotherSite(request.headers)) return text(403, "pages of other sites may not ask")
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return HttpServerResponse.setHeader(text(405, "nothing can be changed here"), "allow", "GET, HEAD")
-    }
-    const [path = "", query = ""] = request.url.split("?", 2)
-    const route = Object.hasOwn(routes, path) ? routes[path] : undefined
-    if (request.headers["upgrade"] !== undefined) return text(400, "there is no other protocol here")
-    if (route === undefined || (request.method === "HEAD" && path === "/api/events")) return text(404, "not found")
-    return yield* route(request, new URLSearchParams(query))
-  })
-}
+const handler = Effect.fnUntraced(function* (options: ServerOptions) {
+  const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
+  const router = Layer.merge(PrometheusMetrics.layerHttp(), HttpRouter.addAll(routes(options)))
+  const app = yield* Effect.provideService(HttpRouter.toHttpEffect(router), HttpRouter.RouterConfig, exactly)
+  return app.pipe(
+    Effect.catchReason("HttpServerError", "RouteNotFound", () => Effect.succeed(notFound)),
+    readsOnly(names),
+    withHeaders,
+  )
+})
 
 /** A server that fails once may fail thousands of times a second: one line says so. */
 const atMostOneLineIn = Duration.toNanosUnsafe("1 minute")
 
 /**
- * What a server fails with while it listens is a WARNING, at most one a minute, and nothing else. Nobody else hears it,
- * and unheard it would end the process.
+ * An error of the server while it listens is a WARNING, at most one a minute, and nothing else. Without a listener for it
+ * the error would end the process.
  */
 export const goOnListening = Effect.fnUntraced(function* (server: EventEmitter) {
   const clock = yield* Clock.Clock
@@ -172,7 +190,7 @@ export const make = Effect.fnUntraced(function* (options: ServerOptions) {
   server.setTimeout(silenceMillis)
   const scope = yield* Scope.make()
   const serving = NodeHttpServer.make(() => server, { host, port, gracefulShutdownTimeout: goodbyeBound }).pipe(
-    Effect.flatMap(({ serve }) => serve(handler(options))),
+    Effect.flatMap(({ serve }) => Effect.flatMap(handler(options), (app) => serve(app))),
     Scope.provide(scope),
   )
   yield* Effect.onError(serving, (cause) => Scope.close(scope, Exit.failCause(cause)))

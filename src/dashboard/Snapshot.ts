@@ -24,7 +24,7 @@ export const CheckpointPoint = Schema.Struct({
 })
 export type CheckpointPoint = typeof CheckpointPoint.Type
 
-/** Checkpoints that cannot finish, and who is in the way. */
+/** Checkpoints that cannot finish, and the processes that block them. */
 const Blocked = Schema.Struct({
   outcome: CheckpointOutcome,
   /** Runs in a row that could not finish. */
@@ -37,7 +37,7 @@ const Blocked = Schema.Struct({
   ),
 })
 
-/** Of the checkpoints that are remembered, at most 512. */
+/** Of the checkpoints that are remembered. */
 const Latency = Schema.Struct({
   /** By interval, by size and at the end, also those that failed; the aggregate line has those by interval beside them. */
   runs: Schema.Literal("all"),
@@ -45,14 +45,14 @@ const Latency = Schema.Struct({
   p50_ms: Schema.NullOr(Finite),
   p95_ms: Schema.NullOr(Finite),
   max_ms: Schema.NullOr(Finite),
-  /** How many took longer than 200 ms. */
+  /** How many took longer than `slow_checkpoint_ms`. */
   slow: Count,
 })
 
 /** One database: its log, what a power cut could take, and how its checkpoints go. */
 export const DatabaseStatus = Schema.Struct({
   name: Schema.String,
-  /** `off`: nobody checkpoints here. `replaced`: the file was moved or replaced, and is left alone. */
+  /** `off`: the guard does not checkpoint. `replaced`: the file was moved or replaced, and is left alone. */
   state: Schema.Literals(["guarded", "off", "replaced"]),
   /** From the end of one checkpoint to the start of the next; 0 = off. */
   interval_seconds: Finite,
@@ -92,6 +92,20 @@ export const EngineStatus = Schema.Struct({
 })
 export type EngineStatus = typeof EngineStatus.Type
 
+/** What the program calls slow, how much of the past it remembers, and how often it speaks: said once, here. */
+const Limits = Schema.Struct({
+  /** A checkpoint that takes longer is called slow. */
+  slow_checkpoint_ms: Finite,
+  /** Samples of each database, one a second; with very many databases fewer. */
+  samples: Count,
+  /** Checkpoints of each database. */
+  checkpoints: Count,
+  /** Lines of log. */
+  log_lines: Count,
+  /** From one tick of the stream to the next. */
+  tick_ms: Finite,
+})
+
 /** Why `/health` answers 503. */
 export const HealthReason = Schema.Struct({
   reason: Schema.Literals(["blocked", "exposure", "failing", "replaced"]),
@@ -109,6 +123,7 @@ export const Snapshot = Schema.Struct({
   at_ms: Finite,
   elapsed_seconds: Finite,
   health: Schema.Struct({ ok: Schema.Boolean, reasons: Schema.Array(HealthReason) }),
+  limits: Limits,
   databases: Schema.Array(DatabaseStatus),
   /** Null where no engine runs, as in a guard. */
   engine: Schema.NullOr(EngineStatus),

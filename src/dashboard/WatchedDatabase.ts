@@ -1,6 +1,6 @@
 /**
  * One database as an operator sees it, put together from what its guard and its connection know already: no statement
- * is issued, no lock is taken, nobody waits.
+ * is issued, no lock is taken, and no caller waits.
  */
 import { Clock, Duration, Effect, Metric, Option } from "effect"
 import { shortCommand } from "../processes/Processes.ts"

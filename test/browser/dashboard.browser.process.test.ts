@@ -1,7 +1,7 @@
 /**
  * The page in a real browser, over a real session and a real guard.
  *
- * With SEAWALL_SCREENSHOTS=1 the two pictures beside this file are taken anew.
+ * With SEAWALL_SCREENSHOTS=1 the two pictures beside this file are taken again.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { Effect, Exit, Layer, Logger, Option, Scope } from "effect"
@@ -133,7 +133,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       await picture(page, "dashboard-light.png", 1200)
 
       reader.end()
-      await page.getByText("Nobody: checkpoints finish.").waitFor()
+      await page.getByText("Nothing is blocking checkpoints.").waitFor()
       await says(page, "#strip", "Health", "ok")
       session.kill("SIGTERM")
       expect((await session.ended).code).toBe(0)
@@ -265,10 +265,68 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     await page.locator("#figures dt", { hasText: hostile }).waitFor()
     await page.locator("#engine-figures-title", { hasText: hostile }).waitFor()
     await says(page, "#strip", "Last halt reason", hostile)
-    expect(await page.locator("img, body script + script").count()).toBe(0)
+    expect(await page.locator("img, body script").count()).toBe(0)
     expect(await page.title()).toContain(hostile)
     expect(problems).toEqual([])
     expect([...hosts]).toEqual([new URL(watched.url).host])
+    await watched.close()
+  })
+
+  it("loads and runs nothing but its own files, and says so where something else is tried", settings, async () => {
+    const watched = await inProcess(scripted("app.db").watched)
+    const { page, problems } = await open(browser, watched.url)
+    page.setDefaultTimeout(patience / 2)
+    await connection(page, "live")
+    await page.locator(".chart canvas").nth(2).waitFor()
+    expect(problems).toEqual([])
+    const loaded = `performance.getEntriesByType("resource").map(({ name }) => new URL(name).pathname).toSorted()`
+    expect(new Set((await page.evaluate(loaded)) as Array<string>)).toEqual(
+      new Set([
+        "/api/history", // the stream is listed when it ends
+        ...[
+          "charts.js",
+          "databases.js",
+          "dom.js",
+          "log.js",
+          "main.js",
+          "page.css",
+          "uPlot.css",
+          "uPlot.js",
+          "view.js",
+        ].map((name) => `/page/${name}`),
+      ]),
+    )
+    const tried = await page.evaluate(`(async () => {
+      const refused = []
+      document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => refused.push(effectiveDirective))
+      const script = document.createElement("script")
+      try { script.text = "globalThis.ran = true" } catch { refused.push("script.text") }
+      try { document.body.innerHTML = "<b>x</b>" } catch { refused.push("innerHTML") }
+      const style = document.createElement("style")
+      style.textContent = "body { display: none }"
+      const marked = document.createElement("p")
+      marked.setAttribute("style", "color: red")
+      document.body.append(style, marked)
+      await fetch("http://localhost:1/").catch(() => refused.push("fetch"))
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      try { eval("globalThis.ran = true") } catch { refused.push("eval") } // what asks this from outside may, up to here
+      return { refused: [...new Set(refused)].toSorted(), ran: globalThis.ran === true, shown: getComputedStyle(document.body).display }
+    })()`)
+    expect(tried).toEqual({
+      refused: [
+        "connect-src",
+        "eval",
+        "fetch",
+        "innerHTML",
+        "require-trusted-types-for",
+        "script.text",
+        "style-src-attr",
+        "style-src-elem",
+      ],
+      ran: false,
+      shown: "block",
+    })
+    expect(problems.length).toBeGreaterThan(0) // so what the policy refuses is seen by each test here
     await watched.close()
   })
 
@@ -282,7 +340,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       const { page, problems } = await open(browser, watched.url)
       page.setDefaultTimeout(patience / 2)
       await page.locator("#list tbody a", { hasText: "b.db" }).click()
-      await page.locator("#blockers", { hasText: "Nobody, but the last 2 checkpoints failed" }).waitFor()
+      await page.locator("#blockers", { hasText: "Nothing is blocking, but the last 2 checkpoints failed" }).waitFor()
       await page.locator("#skip").focus()
       await page.keyboard.press("Enter")
       expect(await page.evaluate("document.activeElement.id")).toBe("log-list")

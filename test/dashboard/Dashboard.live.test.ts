@@ -97,17 +97,40 @@ const listen = (url: string, lastEventId = "") => {
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Snapshot))
 
 describe("what is served", () => {
-  it.live("is a page under a strict policy that names no other host", () =>
+  it.live("is a page under a strict policy that names no other host, and whatever it loads is here", () =>
     Effect.gen(function* () {
       const { url } = yield* dashboard({})
       const { body, headers, status } = yield* ask(url, "/")
-      expect([status, headers["content-type"]]).toEqual([200, "text/html"])
+      expect([status, headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"])
       const policy = String(headers["content-security-policy"])
-      expect(policy).toContain("default-src 'none'")
+      expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+      expect(policy).toContain("require-trusted-types-for 'script'")
       expect(policy).not.toMatch(/unsafe|\*|http/)
-      expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "x-frame-options": "DENY" })
-      expect(body.match(/(src|href)="[^#d][^"]*"/g)).toBe(null)
-      expect(body).not.toMatch(/\son[a-z]+=|\sstyle=/)
+      expect(body).not.toMatch(/\son[a-z]+=|\sstyle=|<style|<script>/)
+      const loaded = new Map<string, string>()
+      const waiting = [...body.matchAll(/(?:src|href)="([^#d][^"]*)"/g)].map(([, path = ""]) => path)
+      for (const path of waiting) {
+        if (loaded.has(path)) continue
+        const file = yield* ask(url, path)
+        loaded.set(path, `${file.status} ${file.headers["content-type"]}`)
+        expect(file.headers, `${path} has every header of the page`).toMatchObject({
+          "cache-control": "no-store",
+          "content-security-policy": policy,
+          "cross-origin-resource-policy": "same-origin",
+          "x-content-type-options": "nosniff",
+          "x-frame-options": "DENY",
+        })
+        const imports = [...file.body.matchAll(/^import .* from "([^"]+)"$/gm)]
+        waiting.push(...imports.map(([, name = ""]) => new URL(name, `${url}${path}`).href.slice(url.length)))
+      }
+      const scripts = ["charts", "databases", "dom", "log", "main", "uPlot", "view"].map((name) => [
+        `/page/${name}.js`,
+        "200 text/javascript; charset=utf-8",
+      ])
+      const styles = ["page", "uPlot"].map((name) => [`/page/${name}.css`, "200 text/css; charset=utf-8"])
+      expect(new Map([...loaded].toSorted())).toEqual(
+        new Map([...scripts, ...styles].toSorted() as Array<[string, string]>),
+      )
     }),
   )
 
@@ -142,6 +165,13 @@ describe("what is served", () => {
         },
       ])
       expect(snapshot.engine).toBe(null)
+      expect(snapshot.limits).toEqual({
+        slow_checkpoint_ms: 200,
+        samples: 7200,
+        checkpoints: 512,
+        log_lines: 500,
+        tick_ms: 1000,
+      })
     }),
   )
 
@@ -205,14 +235,55 @@ describe("what is served", () => {
         const { headers, status } = yield* ask(url, "/api/status", { method })
         expect([status, headers.allow]).toEqual([405, "GET, HEAD"])
       }
-      for (const path of ["/x", "/constructor", "/../package.json", "/api/history", `/api/history?database=${"%3C"}`]) {
-        expect((yield* ask(url, path)).status).toBe(404)
+      const files = ["/page", "/page/", "/page/x.js", "/page/page.html", "/page/tsconfig.json", "/page/../Page.ts"]
+      const spellings = ["//", "/health/", "/HEALTH", "/api//status", "/page/%2e%2e/Page.ts", "/%", "/%E0%A4%A"]
+      const queries = ["/api/history", `/api/history?database=${"%3C"}`, "/api/history?database=a&database=b"]
+      for (const path of ["/x", "/constructor", "/../package.json", ...files, ...spellings, ...queries]) {
+        const { body, headers, status } = yield* ask(url, "", { path })
+        expect([path, status, headers["x-content-type-options"]]).toEqual([path, 404, "nosniff"])
+        expect(body).not.toBe("")
+      }
+    }),
+  )
+
+  it.live("answers HEAD as GET without the content, and has no stream for it", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({})
+      for (const path of ["/", "/page/main.js", "/api/status", "/metrics", "/health"]) {
+        const head = yield* ask(url, path, { method: "HEAD" })
+        const get = yield* ask(url, path)
+        expect([path, head.status, head.body]).toEqual([path, get.status, ""])
+        expect(head.headers["content-type"]).toBe(get.headers["content-type"])
+        expect(head.headers["content-security-policy"]).toBe(get.headers["content-security-policy"])
+      }
+      expect((yield* ask(url, "/api/events", { method: "HEAD" })).status).toBe(404)
+    }),
+  )
+
+  it.live("has the fixed headers also where it fails and where it refuses", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({ engine: Effect.die(new Error("no figures")) })
+      const answers = [
+        yield* ask(url, "/api/status"),
+        yield* ask(url, "/health", { headers: { host: "evil.example" } }),
+        yield* ask(url, "/health", { method: "POST" }),
+        yield* ask(url, "/metrics"),
+      ]
+      expect(answers.map(({ status }) => status)).toEqual([500, 403, 405, 200])
+      for (const { headers } of answers) {
+        expect(headers).toMatchObject({
+          "cache-control": "no-store",
+          "x-content-type-options": "nosniff",
+          "x-frame-options": "DENY",
+          "cross-origin-opener-policy": "same-origin",
+          "referrer-policy": "no-referrer",
+        })
       }
     }),
   )
 })
 
-describe("a dashboard over the database in reach", () => {
+describe("a dashboard over the database in context", () => {
   const guarded = (port: number) =>
     Dashboard.layerConfig({ port: Config.Int("PORT") }).pipe(
       Layer.provideMerge(WalGuard.layer({ interval: "60 seconds" })),
@@ -255,7 +326,7 @@ describe("who may ask", () => {
   })
 
   it.live.each(["/", "/api/status", "/api/events", "/metrics", "/health", "/x"])(
-    "a page of somebody else that points its name here gets nothing of %s",
+    "a foreign page that points its name here gets nothing of %s",
     (path) =>
       Effect.gen(function* () {
         const { url } = yield* dashboard({ databases: [scripted("app.db").watched] })
@@ -263,7 +334,7 @@ describe("who may ask", () => {
           const { body, status } = yield* ask(url, path, { headers: { host } })
           expect([status, body]).toEqual([
             403,
-            "this name is not served here; give it to the dashboard as one of its names (--dashboard-name on the command line)\n",
+            "unknown Host; allow it as one of the names of the dashboard (--dashboard-name on the command line)\n",
           ])
         }
       }),

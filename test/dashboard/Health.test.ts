@@ -31,7 +31,7 @@ describe("health", () => {
     ],
     [{ ...well, failures: 1 }, "failing", "1 checkpoint in a row failed; the log says why"],
     [{ ...well, failures: 3 }, "failing", "3 checkpoints in a row failed; the log says why"],
-    [{ ...well, blocked }, "blocked", "ReaderBlocked for 12.3 s by somebody unknown"],
+    [{ ...well, blocked }, "blocked", "ReaderBlocked for 12.3 s by an unknown process"],
     [
       { ...well, blocked: { ...blocked, blockers: [reporter] } },
       "blocked",

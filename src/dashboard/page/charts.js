@@ -1,18 +1,16 @@
 /** The three charts of a database: what its log holds, how long its checkpoints took, what a power cut could take. */
 import { byId } from "./dom.js"
+import Plot from "./uPlot.js"
 
 /** @typedef {import("./dom.js").CheckpointPoint} CheckpointPoint */
-/** @typedef {import("uplot")} Plot */
 
-/** @type {{ uPlot: typeof import("uplot") }} */
-const { uPlot: Plot } = /** @type {any} */ (globalThis)
+/** What the program calls slow and how much it remembers, as it says itself. */
+let limits = { slow_checkpoint_ms: 0, samples: 0, checkpoints: 0 }
 
-/** Above this a checkpoint is called slow. */
-const slowMillis = 200
-
-/** Two hours, as much as the server remembers. */
-const mostSamples = 7200
-const mostPoints = 512
+/** @param {import("./dom.js").Snapshot["limits"]} said */
+export const setLimits = (said) => {
+  limits = said
+}
 
 const height = 190
 
@@ -88,7 +86,7 @@ const options = (series, y, hooks = {}) =>
 
 /** @param {Plot} plot */
 const slowLine = (plot) => {
-  const y = plot.valToPos(slowMillis, "y", true)
+  const y = plot.valToPos(limits.slow_checkpoint_ms, "y", true)
   const { left, width } = plot.bbox
   plot.ctx.save()
   plot.ctx.strokeStyle = color("--bad")
@@ -100,7 +98,7 @@ const slowLine = (plot) => {
   plot.ctx.stroke()
   plot.ctx.textAlign = "left"
   plot.ctx.textBaseline = "bottom"
-  plot.ctx.fillText(`${slowMillis} ms`, left + 4, y - 2)
+  plot.ctx.fillText(`${limits.slow_checkpoint_ms} ms`, left + 4, y - 2)
   plot.ctx.restore()
 }
 
@@ -131,7 +129,7 @@ const redraw = () => {
   for (const [index, plot] of plots.entries()) plot.setData(columns()[index])
 }
 
-/** Makes them anew, in the colours and the width of now. */
+/** Makes them again, in the colours and the width of now. */
 export const drawCharts = () => {
   for (const plot of plots) plot.destroy()
   const line = {
@@ -141,7 +139,7 @@ export const drawCharts = () => {
   }
   const frames = options(
     [
-      { ...line, label: "in the log", stroke: color("--accent") },
+      { ...line, label: "WAL", stroke: color("--accent") },
       { ...line, label: "backlog", stroke: color("--warn"), fill: `${color("--warn")}33` },
     ],
     { range: fromZero },
@@ -206,7 +204,7 @@ export const setPast = ({ checkpoints, samples }) => {
   data.backlog = [...samples.backlog_frames, ...data.backlog.slice(since)]
   data.exposure = [...samples.exposure_seconds, ...data.exposure.slice(since)]
   const last = checkpoints.at(-1)?.number ?? 0
-  data.points = [...checkpoints, ...data.points.filter(({ number }) => number > last)].slice(-mostPoints)
+  data.points = [...checkpoints, ...data.points.filter(({ number }) => number > last)].slice(-limits.checkpoints)
   until = Math.max(until, data.at.at(-1) ?? 0)
   redraw()
 }
@@ -224,10 +222,11 @@ export const addNow = (atMillis, status, points) => {
     data.log.push(status.log_frames)
     data.backlog.push(status.backlog_frames)
     data.exposure.push(status.exposure_seconds)
-    if (data.at.length > mostSamples) for (const ring of [data.at, data.log, data.backlog, data.exposure]) ring.shift()
+    if (data.at.length > limits.samples)
+      for (const ring of [data.at, data.log, data.backlog, data.exposure]) ring.shift()
   }
   const last = data.points.at(-1)?.number ?? 0
-  data.points = [...data.points, ...points.filter(({ number }) => number > last)].slice(-mostPoints)
+  data.points = [...data.points, ...points.filter(({ number }) => number > last)].slice(-limits.checkpoints)
   redraw()
 }
 

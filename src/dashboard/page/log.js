@@ -14,8 +14,8 @@ const rank = /** @type {Readonly<Record<string, number>>} */ ({
   FATAL: 4,
 })
 
-/** As many as the server remembers. */
-const mostEntries = 500
+/** As many as the program remembers, as it says itself. */
+let mostEntries = 0
 
 /** Lines that must not be overlooked. */
 const marks = /** @type {Readonly<Record<string, string>>} */ ({
@@ -104,10 +104,11 @@ const show = () => {
 }
 
 /**
- * @param {string} runId
+ * @param {import("./dom.js").Snapshot} snapshot
  * @param {ReadonlyArray<LogLine>} lines
  */
-export const addLines = (runId, lines) => {
+export const addLines = ({ limits, run_id: runId }, lines) => {
+  mostEntries = limits.log_lines
   /** @type {Array<Entry>} */
   const added = []
   if (runId !== run) {

@@ -1,5 +1,5 @@
 /** Listens to the program, shows what it says, and says so when it says nothing any more. */
-import { addNow, clearCharts, drawCharts, setPast, setSpan, watchSurroundings } from "./charts.js"
+import { addNow, clearCharts, drawCharts, setLimits, setPast, setSpan, watchSurroundings } from "./charts.js"
 import { showDatabases } from "./databases.js"
 import { byId, clock, element, setText } from "./dom.js"
 import { addLines, onlyOf, startLog } from "./log.js"
@@ -8,7 +8,7 @@ import { showDatabase, showFigures, showStrip } from "./view.js"
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 
 /** Three ticks, and half of one for the way. */
-const staleMillis = 3500
+const staleTicks = 3.5
 
 /** @type {Snapshot | undefined} */
 let current
@@ -68,23 +68,24 @@ const hear = ({ checkpoints, lines, snapshot }) => {
   current = snapshot
   heardAt = Date.now()
   if (isOther) charted = drawn = ""
+  setLimits(snapshot.limits)
   show()
   const index = snapshot.databases.findIndex(({ name }) => name === charted)
   const status = snapshot.databases[index]
   if (status !== undefined) addNow(snapshot.at_ms, status, checkpoints[index] ?? [])
-  addLines(snapshot.run_id, lines)
+  addLines(snapshot, lines)
   watch()
 }
 
 const watch = () => {
-  const isStale = heardAt > 0 && Date.now() - heardAt > staleMillis
-  const isLive = heardAt > 0 && !isStale
+  if (current === undefined) return
+  const isStale = Date.now() - heardAt > staleTicks * current.limits.tick_ms
   document.body.classList.toggle("is-stale", isStale)
-  document.body.classList.toggle("is-live", isLive)
-  setText(byId("connection"), isLive ? "live" : isStale ? "stale" : "connecting")
+  document.body.classList.toggle("is-live", !isStale)
+  setText(byId("connection"), isStale ? "stale" : "live")
   const banner = byId("stale")
   banner.hidden = !isStale
-  if (!isStale || current === undefined) return
+  if (!isStale) return
   const halted = current.engine?.halt_reason
   const why = halted === undefined || halted === null ? "No word from the program" : `The session halted (${halted})`
   setText(

@@ -1,14 +1,17 @@
-/** What is known of one database now, in words and numbers: the strip, who is blocking, the figures of the engine. */
+/** What is known of one database now, in words and numbers: the strip, what is blocking, the figures of the engine. */
 import { byId, clock, duration, element, integer, millis, seconds, setTerms, setText } from "./dom.js"
 
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 /** @typedef {import("./dom.js").DatabaseStatus} DatabaseStatus */
 
-/** @param {DatabaseStatus | undefined} database */
-const ofDatabase = (database) => {
+/**
+ * @param {DatabaseStatus | undefined} database
+ * @param {Snapshot["health"]} health
+ */
+const ofDatabase = (database, { reasons }) => {
   if (database === undefined) return []
-  const { backlog_frames, exposure_seconds, interval_seconds, last_checkpoint: last, log_frames } = database
-  const late = exposure_seconds !== null && interval_seconds > 0 && exposure_seconds > 2 * interval_seconds
+  const { backlog_frames, exposure_seconds, last_checkpoint: last, log_frames, name } = database
+  const late = reasons.some((it) => it.reason === "exposure" && it.database === name)
   const checkpoint = last === null ? "none yet" : `${last.outcome} ${millis(last.elapsed_ms)}`
   return /** @type {const} */ ([
     ["WAL frames, backlog", `${integer(log_frames)}, ${integer(backlog_frames)}`],
@@ -24,7 +27,7 @@ const ofDatabase = (database) => {
 export const showStrip = ({ databases, elapsed_seconds, engine, health }, database) => {
   const health_ = /** @type {const} */ ([
     "Health",
-    health.ok ? "ok" : health.reasons.length === 1 ? "1 reason to look" : `${health.reasons.length} reasons to look`,
+    health.ok ? "ok" : health.reasons.length === 1 ? "1 problem" : `${health.reasons.length} problems`,
     health.ok ? "good" : "bad",
   ])
   const running =
@@ -36,7 +39,12 @@ export const showStrip = ({ databases, elapsed_seconds, engine, health }, databa
           ["Ticks", integer(engine.ticks)],
           ["Last halt reason", engine.halt_reason ?? engine.last_halt_reason ?? "none"],
         ])
-  setTerms(byId("strip"), [health_, ...running, ["Elapsed", duration(elapsed_seconds)], ...ofDatabase(database)])
+  setTerms(byId("strip"), [
+    health_,
+    ...running,
+    ["Elapsed", duration(elapsed_seconds)],
+    ...ofDatabase(database, health),
+  ])
   const reasons = byId("reasons")
   reasons.hidden = health.ok
   const texts = health.reasons.map(
@@ -48,22 +56,25 @@ export const showStrip = ({ databases, elapsed_seconds, engine, health }, databa
 }
 
 /**
- * Why nobody is named.
+ * What stands where no blocker is named.
  *
  * @param {DatabaseStatus} database
  */
 const unblocked = ({ failures, state }) => {
-  if (state === "off") return "Nobody checkpoints here: the guard is off."
-  if (state === "replaced") return "The file was moved or replaced, and is guarded no more."
-  if (failures === 0) return "Nobody: checkpoints finish."
-  return `Nobody, but ${failures === 1 ? "the last checkpoint" : `the last ${integer(failures)} checkpoints`} failed; the log says why.`
+  if (state === "off") return "The guard is off: it does not checkpoint."
+  if (state === "replaced") return "The file was moved or replaced, and is no longer guarded."
+  if (failures === 0) return "Nothing is blocking checkpoints."
+  return `Nothing is blocking, but ${failures === 1 ? "the last checkpoint" : `the last ${integer(failures)} checkpoints`} failed; the log says why.`
 }
 
 /** @param {DatabaseStatus} database */
 export const showDatabase = (database) => {
   const { backlog_frames, blocked, exposure_seconds, latency, log_frames, name, state } = database
   setText(byId("view-title"), state === "guarded" ? name : `${name} (${state})`)
-  setText(byId("frames-now"), `${integer(log_frames)} in the log, ${integer(backlog_frames)} to copy`)
+  setText(
+    byId("frames-now"),
+    `${integer(log_frames)} frames, ${integer(backlog_frames)} not yet copied into the database`,
+  )
   const { max_ms, n, p50_ms, p95_ms, slow } = latency
   const figures = `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)}`
   setText(byId("latency-now"), `${figures} of all runs (last ${integer(n)}, ${integer(slow)} slow)`)
@@ -88,7 +99,7 @@ export const showDatabase = (database) => {
     ...["Program", "pid", "Lock", "Since", "For"].map((text) => element("th", "text", text)),
   )
   const summary = `${blocked.outcome} since ${clock(blocked.since_ms)} (${seconds(blocked.seconds)}, ${integer(blocked.runs)} runs)`
-  const unknown = element("p", "", "Who it is cannot be seen from here.")
+  const unknown = element("p", "", "Which process it is cannot be seen from here.")
   const table = element("table", "", element("thead", "", head), element("tbody", "", ...who))
   place.replaceChildren(element("p", "bad", summary), who.length === 0 ? unknown : table)
 }

@@ -1,0 +1,2 @@
+/** The charts, which the server gives the page from the package `uplot`. */
+export { default } from "uplot"
