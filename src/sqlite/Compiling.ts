@@ -4,6 +4,18 @@
  */
 import { Effect, Stream } from "effect"
 import { SqlError, type SqlConnection } from "effect/sql"
+import { StatementRefused, toSqlError } from "./StatementRefused.ts"
+
+/**
+ * A cursor holds its read transaction until its consumer has taken the last row: of the one connection, so that nothing else runs, or of one more, so that
+ * the WAL cannot start from its beginning. https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
+ */
+const streamRefused = new StatementRefused({
+  statement: "stream",
+  advice:
+    "a cursor would hold the connection, and keep the WAL from being emptied, for as long as its consumer takes; " +
+    "read in pages: WHERE key > the last one ORDER BY key LIMIT n",
+})
 
 const failure = (cause: unknown, message: string, operation: "prepare" | "execute") =>
   new SqlError.SqlError({ reason: SqlError.classifySqliteError(cause, { message, operation }) })
@@ -35,8 +47,7 @@ export const compilingAnew = (driver: SqlConnection.Connection): SqlConnection.C
     executeUnprepared,
     executeValuesUnprepared,
     executeStream: () => {
-      const cause = new Error("Streaming is not supported by node:sqlite's driver; read in pages with LIMIT")
-      return Stream.fail(failure(cause, cause.message, "execute"))
+      return Stream.fail(toSqlError(streamRefused))
     },
   }
 }

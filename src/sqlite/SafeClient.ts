@@ -12,41 +12,16 @@
  * forked in cannot write into the transaction of another caller: its statements run by themselves, as with the driver.
  * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
-import {
-  type Cause,
-  Clock,
-  Context,
-  type Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Option,
-  Scope,
-  Semaphore,
-  Tracer,
-} from "effect"
+import type { SqliteClient } from "@effect/sql-sqlite-node"
+import { Context, type Duration, Effect, Fiber, type Option } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
-import { compiling, compilingAnew } from "./Compiling.ts"
-import { aboutThis, withOwnLabels } from "./DatabaseName.ts"
-import {
-  beginImmediate,
-  type CommitLog,
-  connectionOf,
-  type Lender,
-  Loan,
-  loanOf,
-  over,
-  rollBack,
-} from "./LentConnection.ts"
-import { StatementRefused, toSqlError, Trusted, type Use } from "./StatementRefused.ts"
+import { compiling } from "./Compiling.ts"
+import * as ConnectionPermit from "./ConnectionPermit.ts"
+import { withOwnLabels } from "./DatabaseName.ts"
+import { beginImmediate, type CommitLog, Loan, loanOf, over } from "./LentConnection.ts"
+import { StatementRefused, toSqlError, Trusted } from "./StatementRefused.ts"
 import * as Waiting from "./Waiting.ts"
 import * as WriteGate from "./WriteGate.ts"
-
-/**
- * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
- * anybody is told of them. Nobody else commits at that level.
- */
-export const Unsynced = Context.Reference<boolean>("seawall/sqlite/Unsynced", { defaultValue: () => false })
 
 /** Whether this is the context of a fiber inside a transaction of `sql` that has not ended: it would wait for itself. */
 export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.Context<never>): boolean => {
@@ -60,14 +35,6 @@ export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.C
 /** The same of the fiber that asks. */
 export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
   Effect.contextWith((context) => Effect.succeed(isInsideTransaction(sql, context)))
-
-/** Who holds the connection: a transaction, or whoever reserved it. */
-export interface Holder {
-  /** The nearest span around it that is not the transaction's own. */
-  readonly span: string
-  /** For how long, in seconds. */
-  readonly seconds: number
-}
 
 /** A row by the names of its columns. */
 export type Row = Readonly<Record<string, unknown>>
@@ -106,7 +73,15 @@ export interface SafeClient {
   /** What a fiber that waits for this connection waits for. */
   readonly awaited: Waiting.Awaited
   /** Who keeps everybody else waiting now; a single statement is nobody. */
-  readonly holder: Effect.Effect<Option.Option<Holder>>
+  readonly holder: Effect.Effect<Option.Option<ConnectionPermit.Holder>>
+  /**
+   * Runs what only the driver's own connection can do, such as a backup, while nothing else does: no statement comes between, and an interruption
+   * waits for its end. Refused inside a transaction, which would wait for itself.
+   */
+  readonly exclusive: <A>(
+    operation: string,
+    use: Effect.Effect<A, SqlError.SqlError>,
+  ) => Effect.Effect<A, SqlError.SqlError>
   /**
    * Runs `self` while no statement of this process runs: waits at most 1 s for its turn, and holds writers back for at
    * most 100 ms. `self` must not use `sql`. A fiber inside a transaction would wait for itself, and is not let in.
@@ -122,12 +97,16 @@ interface PartOfBatch extends Waiting.Transaction {
   readonly afterCommit: Array<Effect.Effect<void>>
 }
 
-const reservedInside = toSqlError(
-  new StatementRefused({
-    statement: "sql.reserve",
-    advice: "this fiber is inside a transaction and would wait for itself; use the SqlClient there",
-  }),
-)
+const insideRefused = (operation: string, advice: string) =>
+  Effect.fail(
+    toSqlError(
+      new StatementRefused({
+        statement: operation,
+        advice: `this fiber is inside a transaction and would wait for itself; ${advice}`,
+      }),
+    ),
+  )
+const reservedInside = insideRefused("sql.reserve", "use the SqlClient there")
 
 /** A wrapper of a connection runs the client's own transaction control, too. */
 const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection => ({
@@ -135,119 +114,35 @@ const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection
   execute: (...args) => Effect.provideService(connection.execute(...args), Trusted, true),
 })
 
-const spanOf = (context: Context.Context<never>): string => {
-  let span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
-  while (span?._tag === "Span" && span.name === "sql.transaction") span = Option.getOrUndefined(span.parent)
-  return span?._tag === "Span" ? span.name : "unknown"
+/** How names are changed between the program and the database, and what each span says, as in the driver's options. */
+export type Naming = Pick<
+  SqliteClient.SqliteClientConfig,
+  "spanAttributes" | "transformQueryNames" | "transformResultNames"
+>
+
+/** Rows are passed through when names in statements alone are changed, so that `withoutTransforms` leaves both out. */
+const rowsOf = ({ transformQueryNames, transformResultNames }: Naming) => {
+  if (transformResultNames !== undefined) return Statement.defaultTransforms(transformResultNames).array
+  return transformQueryNames === undefined ? undefined : <A extends object>(rows: ReadonlyArray<A>) => rows
 }
 
-/** Builds the client on a connection that the caller owns, and that nobody else uses from now on. */
-export const make = Effect.fnUntraced(function* (connection: SqlConnection.Connection, log: CommitLog) {
-  const driver = compilingAnew(connection)
-  const permit = yield* Semaphore.make(1)
-  const awaited = Waiting.make()
-  const about = yield* aboutThis
-  let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
+/** Builds the client on a connection that the caller owns, and that is used in no other way from now on. */
+export const make = Effect.fnUntraced(function* (
+  connection: SqlConnection.Connection,
+  log: CommitLog,
+  naming: Naming = {},
+) {
+  const transformRows = rowsOf(naming)
+  const spanAttributes: ReadonlyArray<readonly [string, unknown]> = [
+    ...Object.entries(naming.spanAttributes ?? {}),
+    ["db.system.name", "sqlite"],
+  ]
+  const { acquire, alone, autocommit, autocommitUnsynced, awaited, holder, lender, permit } =
+    yield* ConnectionPermit.make(connection, log)
 
-  /**
-   * The level of the connection. Whoever commits sees to it that it is the right one before, under the permit; so writes
-   * of one kind after another cost nothing. Prepared anew each time: SQLite carries this out while it prepares it.
-   */
-  let isLowered = false
-  const level = (lowered: boolean) =>
-    driver.executeUnprepared(`PRAGMA synchronous = ${lowered ? "NORMAL" : "FULL"}`, [], undefined).pipe(
-      Effect.map(() => {
-        isLowered = lowered
-      }),
-    )
-
-  /** A rollback that did not succeed is tried again before anybody has the connection. */
-  let isStuck = false
-  const stuck = (cause: Cause.Cause<SqlError.SqlError>) =>
-    Effect.suspend(() => {
-      isStuck = true
-      return about(Effect.logError("rollback failed", cause))
-    })
-  const unstuck = Effect.suspend(() =>
-    isStuck
-      ? Effect.map(rollBack(driver), () => {
-          isStuck = false
-        })
-      : Effect.void,
-  )
-
-  /** What is done before the connection is used, if anything is. */
-  const isReady = (lowered: boolean) => isLowered === lowered && !isStuck
-  const ready = (lowered: boolean) =>
-    Effect.andThen(
-      unstuck,
-      Effect.suspend(() => (isLowered === lowered ? Effect.void : level(lowered))),
-    )
-
-  /** One use of the connection under the permit, at the level that it needs. */
-  const alone = <A, E, R>(lowered: boolean, use: () => Effect.Effect<A, E, R>) =>
-    Waiting.whileWaiting(awaited, (taken) =>
-      permit.withPermit(
-        Effect.suspend((): Effect.Effect<A, E | SqlError.SqlError, R> => {
-          taken()
-          return isReady(lowered) ? use() : Effect.andThen(ready(lowered), Effect.suspend(use))
-        }),
-      ),
-    )
-
-  const lender: Lender = { awaited, driver, log, stuck, afterwards: (use) => alone(false, () => use(autocommit)) }
-  const autocommit = connectionOf(new Loan(lender, "shared", log.everyCommitSyncs))
-  const autocommitUnsynced = connectionOf(new Loan(lender, "shared", false))
-
-  /** Rolls back what a reserved connection left open. Its scope is closing and takes no failure: only the log can tell. */
-  const rollBackLeft = Effect.suspend(() => {
-    const span = held === undefined ? "unknown" : spanOf(held.context)
-    return rollBack(driver).pipe(
-      Effect.flatMap((wasOpen) =>
-        wasOpen
-          ? Effect.annotateLogs(Effect.logError("transaction left open"), {
-              holder: span,
-              advice: "it was rolled back; end a transaction before the reserved connection's scope closes",
-            }).pipe(about)
-          : Effect.void,
-      ),
-      Effect.catchCause(stuck),
-    )
-  })
-
-  /** The connection until the scope closes. */
-  const acquire = (use: Use, restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>
-    Effect.withFiber((fiber) => {
-      const scope = Context.getUnsafe(fiber.context, Scope.Scope)
-      const lowered = log.everyCommitSyncs && fiber.getRef(Unsynced)
-      // A scope of its own: an interruption may come when the permit was given and not yet received.
-      const own = Scope.makeUnsafe()
-      const taking = restore(Scope.provide(permit.takeScoped(1), own))
-      const take = Waiting.whileWaiting(awaited, () => Effect.onError(taking, () => Scope.close(own, Exit.void)))
-      return Effect.flatMap(take, () => {
-        const loan = new Loan(lender, use, log.everyCommitSyncs && !lowered)
-        if (use === "transaction") awaited.holder = loan
-        held = { context: fiber.context, since: fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe() }
-        const release = Effect.suspend(() => {
-          loan.ended = true
-          held = undefined
-          awaited.holder = undefined
-          return Scope.close(own, Exit.void)
-        })
-        const giveBack = Effect.suspend(() => (loan.mayBeOpen ? Effect.andThen(rollBackLeft, release) : release))
-        const taken = Effect.as(Scope.addFinalizer(scope, giveBack), connectionOf(loan))
-        // The scope of who does not get the connection is closed by nobody.
-        return isReady(lowered)
-          ? taken
-          : Effect.andThen(
-              Effect.onError(ready(lowered), () => release),
-              taken,
-            )
-      })
-    })
   const reserve: SqlConnection.Acquirer = Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber) =>
-      isInsideTransaction(client, fiber.context) ? Effect.fail(reservedInside) : acquire("reserved", restore),
+      isInsideTransaction(client, fiber.context) ? reservedInside : acquire("reserved", restore),
     ),
   )
 
@@ -256,7 +151,8 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     acquirer: reserve,
     transactionAcquirer: reserve,
     borrower: (use) => alone(false, () => use(autocommit)),
-    compiler: Statement.makeCompilerSqlite(),
+    compiler: Statement.makeCompilerSqlite(naming.transformQueryNames),
+    transformRows,
     spanAttributes,
   })
   const { transactionService } = client
@@ -359,29 +255,26 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
     })
   Object.assign(sql, { afterCommit: handingOver })
 
-  const holder = Effect.map(Clock.monotonicTimeNanos, (now) =>
-    Option.map(Option.fromUndefinedOr(held), ({ context, since }): Holder => ({
-      span: spanOf(context),
-      seconds: Number(now - since) / 1e9,
-    })),
-  )
-
   const gate = WriteGate.make(permit, insideTransaction(sql))
 
   // The hot path of the `Writer`: nothing around it that one statement in a million needs.
-  const execute: SafeClient["execute"] = (text, params) => connection.execute(text, params, undefined)
+  const execute: SafeClient["execute"] = (text, params) => connection.execute(text, params, transformRows)
   const executeAnew: SafeClient["execute"] = (text, params) =>
-    compiling(() => connection.executeUnprepared(text, params, undefined))
+    compiling(() => connection.executeUnprepared(text, params, transformRows))
   const commit: SafeClient["commit"] = (text, params, { unsynced }) => {
     const lowered = log.everyCommitSyncs && unsynced
     const connection = unsynced ? autocommitUnsynced : autocommit
-    return alone(lowered, () => connection.execute(text, params, undefined))
+    return alone(lowered, () => connection.execute(text, params, transformRows))
   }
   const isOpenAfter: SafeClient["isOpenAfter"] = (cause) =>
     Effect.contextWith(
       (context: Context.Context<never>) => loanAround(context)?.isOpenAfter(cause) ?? Effect.succeed(true),
     )
-  return { sql, awaited, holder, gate, part, commit, execute, executeAnew, isOpenAfter } satisfies SafeClient
+  const exclusive: SafeClient["exclusive"] = (operation, use) =>
+    Effect.withFiber((fiber) =>
+      isInsideTransaction(sql, fiber.context)
+        ? insideRefused(operation, "call it before or after")
+        : Effect.uninterruptible(use).pipe((self) => alone(false, () => self)),
+    )
+  return { sql, awaited, holder, gate, part, exclusive, commit, execute, executeAnew, isOpenAfter } satisfies SafeClient
 })
-
-const spanAttributes = [["db.system.name", "sqlite"]] as const

@@ -9,7 +9,8 @@ import { SqlClient, SqlError } from "effect/sql"
 import { didNotCompile } from "./Compiling.ts"
 import type { DurabilityError } from "./Durability.ts"
 import { type NativeReason, nativeReason } from "./NativeError.ts"
-import { type SafeClient, Unsynced } from "./SafeClient.ts"
+import { Unsynced } from "./ConnectionPermit.ts"
+import type { SafeClient } from "./SafeClient.ts"
 import type { WriteTrace } from "./WriteTrace.ts"
 
 /** The queue knows no types: what a write answers is what its own work did, or why it could not. */

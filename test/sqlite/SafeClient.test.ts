@@ -4,6 +4,7 @@ import { Reactivity } from "effect/reactivity"
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
 import { nativeMessage, nativeReason } from "../../src/sqlite/NativeError.ts"
+import { Unsynced } from "../../src/sqlite/ConnectionPermit.ts"
 import * as SafeClient from "../../src/sqlite/SafeClient.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
 import { Database } from "../../src/sqlite/Database.ts"
@@ -533,7 +534,7 @@ describe("a connection whose level cannot be changed", () => {
         },
         { everyCommitSyncs: true, isGuarded: () => false, committed: () => {}, refusal: () => undefined },
       )
-      const unsynced = Effect.provideService(sql.withTransaction(sql`INSERT`), SafeClient.Unsynced, true)
+      const unsynced = Effect.provideService(sql.withTransaction(sql`INSERT`), Unsynced, true)
       expect(yield* Effect.flip(unsynced)).toBe(broken)
       yield* sql`SELECT 1`
       isBroken = false
