@@ -153,7 +153,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     if (!HaltReason.isKnown(reasons, reason)) {
       yield* Effect.annotateLogs(ofSeawall(Effect.logWarning("halt reason unknown")), {
         halt_reason: reason,
-        fix: "give the reasons of the program as EngineProgram.haltReasons",
+        advice: "give the reasons of the program as EngineProgram.haltReasons",
       })
     }
     yield* state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: detail })
