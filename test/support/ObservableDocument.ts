@@ -108,7 +108,8 @@ const twice = (rows: ReadonlyArray<Row>) =>
 
 /** Every difference between the two, as a sentence; none when each says what the other says. */
 export const differences = (document: Document, source: Observable): ReadonlyArray<string> => {
-  const spans = document.spans.filter(({ room }) => room !== foreign)
+  const isOwn = ({ room }: Row) => room !== foreign
+  const [spans, said] = [document.spans.filter(isOwn), document.events.filter(isOwn)]
   const metrics = document.metrics.flatMap((row) => {
     const found = source.metrics.find((it) => keyOf(it) === keyOf(row))
     if (found === undefined) return []
@@ -129,7 +130,7 @@ export const differences = (document: Document, source: Observable): ReadonlyArr
       ...(isInSeconds === found.description.includes("in seconds") ? [] : [`${row.name} does not say its unit`]),
     ]
   })
-  const events = document.events.flatMap((row) => {
+  const events = said.flatMap((row) => {
     const found = source.events.filter((it) => keyOf(it) === keyOf(row))
     if (found.length === 0) return []
     return [
@@ -154,7 +155,7 @@ export const differences = (document: Document, source: Observable): ReadonlyArr
   return [
     ...missing("metric", source.metrics.map(keyOf), document.metrics.map(keyOf)),
     ...metrics,
-    ...missing("event", source.events.map(keyOf), document.events.map(keyOf)),
+    ...missing("event", source.events.map(keyOf), said.map(keyOf)),
     ...events,
     ...missing("span", source.spans.map(keyOf), spans.map(keyOf)),
     ...attributes,
