@@ -111,6 +111,9 @@ describe("the document knows", () => {
         expect(spans.names(), `${name}`).toContain(name)
         expect(neverSeen(spans, name), `${name}`).toEqual([])
       }
+      const steps = entries.flatMap(({ event, fields }) => (event === "shutdown step" ? [fields["step"]] : []))
+      expect(steps).toEqual(document.steps.filter((step) => steps.includes(step)))
+      expect(steps.length).toBeGreaterThan(8)
       const foreign = new Set(["Paper", "Effect"].flatMap(eventsIn))
       const unnamed = entries.flatMap(({ event, fields }) => (fields["logger"] === "seawall" ? [] : [event]))
       expect(unnamed.filter((event) => !foreign.has(event))).toEqual([])
