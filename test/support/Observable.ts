@@ -28,14 +28,14 @@ export interface SeenEvent extends Seen {
 export interface SeenSpan extends Seen {
   /** Those that it has from its start. */
   readonly attributes: ReadonlyArray<string>
+  /** Those that the file which makes it gives to its spans later, this one or another. */
+  readonly later: ReadonlyArray<string>
 }
 
 export interface Observable {
   readonly metrics: ReadonlyArray<SeenMetric>
   readonly events: ReadonlyArray<SeenEvent>
   readonly spans: ReadonlyArray<SeenSpan>
-  /** What a span is given later, in any of them. */
-  readonly laterAttributes: ReadonlyArray<string>
   /** The annotations of all lines. */
   readonly carried: ReadonlyArray<string>
   /** The names of the closing steps. */
@@ -106,30 +106,8 @@ const metricsOf = (tree: SourceTree, roomOf: (node: Node) => string): ReadonlyAr
 
 const isCallOf = (name: string) => (callee: Node) => textIn(child(callee, "property"), "name") === name
 
-const spansOf = (tree: SourceTree, roomOf: (node: Node) => string): ReadonlyArray<SeenSpan> => {
-  const named = (call: Node, name: Node, options: Node | undefined) => {
-    const given = propertyOf(options, "attributes")
-    const attributes = given === undefined ? [] : keysOf(tree, given, noneKnown)
-    return textsOf(tree, name).map((it) => ({ room: roomOf(call), name: it, attributes }))
-  }
-  const byEffect = tree
-    .calls(isOf("Effect", "withSpan", "useSpan", "fn"))
-    .filter((call) => !isOf("Effect", "fn")(child(call, "callee")) || !firstOf(tree, call).type.includes("Function"))
-    .flatMap((call) => {
-      // The name is the first, or, where the effect stands before it, the second.
-      const name = [argumentsOf(call)[1], firstOf(tree, call)].find((it) => /Literal|Conditional/.test(it?.type ?? ""))
-      const options = argumentsOf(call).find(({ type }) => type === "ObjectExpression")
-      return named(call, name ?? firstOf(tree, call), options)
-    })
-  const byTracer = tree.calls(isCallOf("span")).flatMap((call) => {
-    const name = propertyOf(firstOf(tree, call), "name")
-    if (name === undefined) throw tree.unresolved(call, "expected the name of a span")
-    return named(call, name, firstOf(tree, call))
-  })
-  return [...byEffect, ...byTracer]
-}
-
-const laterAttributesOf = (tree: SourceTree): ReadonlyArray<string> => {
+/** What each file gives to a span after it is made. */
+const laterIn = (tree: SourceTree, made: ReadonlyArray<Node>): ReadonlyMap<string, ReadonlyArray<string>> => {
   /** Of `for (const [name, value] of Object.entries(object)) span.attribute(name, value)`: the keys of the object. */
   const entriesAround = (call: Node) => {
     const loop = tree.ancestorsOf(call).find(({ type }) => type === "ForOfStatement")
@@ -138,11 +116,45 @@ const laterAttributesOf = (tree: SourceTree): ReadonlyArray<string> => {
     const isName = firstOf(tree, call).type === "Identifier"
     return isEntries && isName ? keysOf(tree, firstOf(tree, entries), noneKnown) : undefined
   }
+  const later = new Map<string, Array<string>>(made.map((span) => [tree.fileOf(span), []]))
+  const give = (call: Node, attributes: ReadonlyArray<string>) => {
+    const known = later.get(tree.fileOf(call))
+    if (known === undefined) throw tree.unresolved(call, "expected the span to be made in the same file")
+    known.push(...attributes)
+  }
+  for (const call of tree.calls(isOf("Effect", "annotateCurrentSpan"))) {
+    give(call, keysOf(tree, firstOf(tree, call), noneKnown))
+  }
+  for (const call of tree.calls(isCallOf("attribute"))) {
+    give(call, entriesAround(call) ?? textsOf(tree, firstOf(tree, call)))
+  }
+  return later
+}
+
+const spansOf = (tree: SourceTree, roomOf: (node: Node) => string): ReadonlyArray<SeenSpan> => {
+  const byEffect = tree
+    .calls(isOf("Effect", "withSpan", "useSpan", "fn"))
+    .filter((call) => !isOf("Effect", "fn")(child(call, "callee")) || !firstOf(tree, call).type.includes("Function"))
+  const byTracer = tree.calls(isCallOf("span"))
+  const later = laterIn(tree, [...byEffect, ...byTracer])
+  const named = (call: Node, name: Node, options: Node | undefined) => {
+    const given = propertyOf(options, "attributes")
+    const attributes = given === undefined ? [] : keysOf(tree, given, noneKnown)
+    const its = { room: roomOf(call), attributes, later: later.get(tree.fileOf(call)) ?? [] }
+    return textsOf(tree, name).map((it) => ({ ...its, name: it }))
+  }
   return [
-    ...tree
-      .calls(isOf("Effect", "annotateCurrentSpan"))
-      .flatMap((call) => keysOf(tree, firstOf(tree, call), noneKnown)),
-    ...tree.calls(isCallOf("attribute")).flatMap((call) => entriesAround(call) ?? textsOf(tree, firstOf(tree, call))),
+    ...byEffect.flatMap((call) => {
+      // The name is the first, or, where the effect stands before it, the second.
+      const name = [argumentsOf(call)[1], firstOf(tree, call)].find((it) => /Literal|Conditional/.test(it?.type ?? ""))
+      const options = argumentsOf(call).find(({ type }) => type === "ObjectExpression")
+      return named(call, name ?? firstOf(tree, call), options)
+    }),
+    ...byTracer.flatMap((call) => {
+      const name = propertyOf(firstOf(tree, call), "name")
+      if (name === undefined) throw tree.unresolved(call, "expected the name of a span")
+      return named(call, name, firstOf(tree, call))
+    }),
   ]
 }
 
@@ -162,7 +174,6 @@ export const observe = (tree: SourceTree, rooms: Readonly<Record<string, string>
       textsOf(tree, message).map((name) => ({ room: roomOf(node), name, level, fields: [...fields] })),
     ),
     spans: spansOf(tree, roomOf),
-    laterAttributes: laterAttributesOf(tree),
     carried: [...carried],
     steps: tree.calls(isOf("Shutdown", "step")).flatMap((call) => textsOf(tree, firstOf(tree, call))),
   }

@@ -9,6 +9,7 @@ export const rooms: Readonly<Record<string, string>> = {
   wal: "Guard",
   engine: "Engine",
   state: "Engine",
+  cluster: "Engine",
   shutdown: "Shutdown",
   paper: "Paper",
   dashboard: "Dashboard",
@@ -147,9 +148,11 @@ export const differences = (document: Document, source: Observable): ReadonlyArr
     ]
   })
   const attributes = spans.flatMap((row) => {
-    const own = source.spans.filter((it) => keyOf(it) === keyOf(row)).flatMap((it) => it.attributes)
+    const found = source.spans.filter((it) => keyOf(it) === keyOf(row))
+    if (found.length === 0) return []
+    const own = found.flatMap((it) => it.attributes)
     // Which of those that are given later a span gets, a run of it tells.
-    const later = source.laterAttributes.filter((it) => row.attributes.includes(it))
+    const later = found.flatMap((it) => it.later).filter((it) => row.attributes.includes(it))
     return missing(`attribute of ${row.name}`, [...own, ...later], row.attributes)
   })
   return [
@@ -161,7 +164,7 @@ export const differences = (document: Document, source: Observable): ReadonlyArr
     ...attributes,
     ...missing(
       "attribute of a span",
-      [...source.spans.flatMap((it) => it.attributes), ...source.laterAttributes],
+      source.spans.flatMap((it) => [...it.attributes, ...it.later]),
       spans.flatMap((it) => it.attributes),
     ),
     ...missing("annotation", source.carried, document.carried),
