@@ -54,50 +54,100 @@ describe("the source", () => {
   })
 
   it.each([
-    ["a message that is made while it runs", "export const f = (e: Error) => Effect.logInfo(e.message)"],
-    ["a message of a caller that cannot be found", "export const f = (text: string) => Effect.logInfo(text)"],
+    [
+      "a message that is made while it runs",
+      "expected a text that can be read from the source",
+      "export const f = (e: Error) => Effect.logInfo(e.message)",
+    ],
+    [
+      "a message of a caller that cannot be found",
+      "expected calls that give argument 1, found none",
+      "export const f = (text: string) => Effect.logInfo(text)",
+    ],
     [
       "a helper that is handed on as a value",
+      "expected a call of say",
       `const say = (text: string) => Effect.logInfo(text)\nexport const all = ["a"].map(say)\nexport const one = say("b")`,
     ],
     [
       "a helper that is called with what is no literal",
+      "expected a text that can be read from the source",
       `const say = (text: string) => Effect.logInfo(text)\nexport const all = say(new Date().toISOString())`,
     ],
-    ["a log function that is handed on as a value", "export const f = Effect.tapCause(Effect.logError)"],
-    ["a level that is chosen while it runs", `export const f = Effect.logWithLevel("Info")("text")`],
+    [
+      "a log function that is handed on as a value",
+      "got Effect.logError",
+      "export const f = Effect.tapCause(Effect.logError)",
+    ],
+    [
+      "a level that is chosen while it runs",
+      "got Effect.logWithLevel",
+      `export const f = Effect.logWithLevel("Info")("text")`,
+    ],
     [
       "fields that are made while it runs",
+      "expected an object whose keys can be read from the source",
       `export const f = (o: object) => Effect.annotateLogs(Effect.logInfo("a"), Object.assign({}, o))`,
     ],
-    ["fields of no line", `export const f = <A>(self: Effect.Effect<A>) => Effect.annotateLogs(self, { a: 1 })`],
+    [
+      "fields of no line",
+      "annotates no line that can be found",
+      `export const f = <A>(self: Effect.Effect<A>) => Effect.annotateLogs(self, { a: 1 })`,
+    ],
     [
       "a failure that is ignored in the log without a message",
+      "expected a level and a message",
       `export const f = Effect.ignore(Effect.void, { log: "Warn" })`,
     ],
     [
       "options of what is ignored that are not known",
+      "expected a level and a message",
       "export const f = (o: object) => Effect.ignoreCause(Effect.void, { ...o })",
     ],
-    ["a metric without a description", `export const m = Metric.counter("a_total")`],
+    [
+      "options that a caller gives of what is ignored",
+      "expected the options as an object",
+      "export const f = (o: { log: true }) => Effect.ignoreCause(Effect.void, o)",
+    ],
+    ["a metric without a description", "expected a description", `export const m = Metric.counter("a_total")`],
     [
       "a metric with a name that is made while it runs",
+      "expected calls that give argument 1",
       `export const m = (n: string) => Metric.counter(n, { description: "d" })`,
     ],
     [
       "a span with a name that is made while it runs",
+      "expected calls that give argument 1",
       "export const f = (n: string) => Effect.void.pipe(Effect.withSpan(n))",
     ],
-    ["a span that is made in a way that is not known", `export const f = Effect.makeSpan("a")`],
-    ["an attribute of a span that another file makes", `export const f = Effect.annotateCurrentSpan({ a: 1 })`],
-    ["a part of Effect under its own name", `const { logInfo } = Effect\nexport const f = logInfo("a")`],
-    ["a part of Effect by a text", `export const f = Effect["logInfo"]("a")`],
-    ["Effect under another name", `import { Effect as E } from "effect"\nexport const f = E.logInfo("a")`],
+    ["a span that is made in a way that is not known", "got Effect.makeSpan", `export const f = Effect.makeSpan("a")`],
+    [
+      "an attribute of a span that another file makes",
+      "expected the span to be made in the same file",
+      `export const f = Effect.annotateCurrentSpan({ a: 1 })`,
+    ],
+    [
+      "a part of Effect under its own name",
+      "expected a member of Effect by its name",
+      `const { logInfo } = Effect\nexport const f = logInfo("a")`,
+    ],
+    [
+      "a part of Effect by a text",
+      "expected a member of Effect by its name",
+      `export const f = Effect["logInfo"]("a")`,
+    ],
+    [
+      "Effect under another name",
+      "got Effect as E",
+      `import { Effect as E } from "effect"\nexport const f = E.logInfo("a")`,
+    ],
     [
       "Effect under another name, from its module",
+      "got Effect as E",
       `import * as E from "effect/Effect"\nexport const f = E.logInfo("a")`,
     ],
-  ])("fails, with where it is, for %s", (_, text) => {
+  ])("fails, with where it is, for %s", (_, why, text) => {
+    expect(() => of(text)).toThrow(why)
     expect(() => of(text)).toThrow(/^src\/wal\/Example\.ts:\d+: /)
   })
 

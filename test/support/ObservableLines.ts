@@ -60,6 +60,10 @@ const objectAt = (tree: SourceTree, node: Node): Node | undefined => {
 
 /** Of `Effect.ignore` and `Effect.ignoreCause`, data first or last: the line of what they ignore, if it is logged. */
 const ignoredIn = (tree: SourceTree, node: Node): ReadonlyArray<Line> => {
+  const [, second] = argumentsOf(node)
+  if (second !== undefined && objectAt(tree, second)?.type !== "ObjectExpression") {
+    throw tree.unresolved(second, "expected the options as an object")
+  }
   const objects = argumentsOf(node).flatMap((it) => objectAt(tree, it) ?? [])
   const options = objects.find((it) => propertyOf(it, "log") !== undefined)
   if (options === undefined && objects.every(({ type }) => type !== "ObjectExpression")) return []
