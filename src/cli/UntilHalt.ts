@@ -10,6 +10,7 @@ import { Halt } from "../engine/Halt.ts"
 import * as Main from "../engine/Main.ts"
 import * as Signals from "../engine/Signals.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
+import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import * as Logging from "./Logging.ts"
 import * as StatusLine from "./StatusLine.ts"
 
@@ -44,5 +45,5 @@ export const run = Effect.fnUntraced(function* <E extends Error, R>(options: Unt
     ),
     Layer.provideMerge(NodeStdio.layer),
   )
-  yield* Effect.flatMap(Effect.provide(Main.untilHalt(options.running), foundation), Main.exitWith)
+  yield* Effect.flatMap(Effect.provide(Main.untilHalt(ofSeawall(options.running)), foundation), Main.exitWith)
 })

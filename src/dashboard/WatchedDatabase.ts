@@ -29,15 +29,17 @@ export const inReach = Effect.gen(function* () {
 })
 
 /** Gauges of its own for each database: one with other attributes at each update computes its key each time. */
-const gaugesOf = (attributes: Readonly<Record<string, string>>) => {
-  const gauge = (id: string, description: string | undefined) =>
-    Metric.gauge(id, { attributes, ...(description === undefined ? {} : { description }) })
-  return {
-    exposureSeconds: gauge(exposureSeconds.id, exposureSeconds.description),
-    blockedSeconds: gauge("seawall_wal_blocked_seconds", "For how long checkpoints could not finish; 0 when they do"),
-    failuresInARow: gauge("seawall_wal_checkpoint_failures", "Checkpoints in a row that failed, up to now"),
-  }
-}
+const gaugesOf = (attributes: Readonly<Record<string, string>>) => ({
+  exposureSeconds: Metric.gauge(exposureSeconds.id, { attributes, description: exposureSeconds.description }),
+  blockedSeconds: Metric.gauge("seawall_wal_blocked_seconds", {
+    attributes,
+    description: "For how long checkpoints could not finish, in seconds; 0 when they do",
+  }),
+  failuresInARow: Metric.gauge("seawall_wal_checkpoint_failures", {
+    attributes,
+    description: "Checkpoints in a row that failed, up to now",
+  }),
+})
 
 const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): CheckpointPoint => ({
   ...rest,

@@ -61,9 +61,11 @@ export const patience = Effect.gen(function* () {
       const say = Effect.gen(function* () {
         if (yield* Ref.getAndSet(isSaid, true)) return
         const seconds = Math.round(Duration.toMillis(left) / 2) / 1000
-        yield* ofSeawall(Effect.logWarning("database busy")).pipe(
-          Effect.annotateLogs({ step, held_by: yield* holders, tried_again_for_seconds: seconds }),
-        )
+        yield* Effect.annotateLogs(Effect.logWarning("database busy"), {
+          step,
+          held_by: yield* holders,
+          tried_again_for_seconds: seconds,
+        })
       })
       return yield* self.pipe(
         Effect.tapError((error) => (isBusy(error) ? say : Effect.void)),
@@ -89,7 +91,7 @@ export const given = Effect.fnUntraced(function* <A, E, R>(name: string, self: E
     Exit.fail(new Cause.TimeoutError(`it did not end within ${Duration.toSeconds(bound)} s`)),
   )
   if (Exit.isSuccess(exit)) return exit.value
-  yield* ofSeawall(Effect.logError(`${name} unknown`, exit.cause))
+  yield* Effect.logError(`${name} unknown`, exit.cause)
   yield* shutdown.recordFailure(name)
   return Option.none<A>()
 })
@@ -124,7 +126,7 @@ const storing = <E, R>(
           })
         })
         yield* Shutdown.step(stepName, Effect.catchCause(patient(Effect.scoped(store)), failed))
-      }).pipe(Shutdown.contained(stepName)),
+      }).pipe(Shutdown.contained(stepName), ofSeawall),
     ),
   )
 
@@ -154,7 +156,7 @@ const ownMemory = Effect.gen(function* () {
 export const below = () =>
   storing(ownMemory, (cause) =>
     Effect.andThen(
-      ofSeawall(Effect.logError("start failure not stored", cause)),
+      Effect.logError("start failure not stored", cause),
       Effect.flatMap(Shutdown.Shutdown, ({ recordFailure }) => recordFailure(stepName)),
     ),
   )

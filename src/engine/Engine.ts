@@ -6,7 +6,7 @@
  * gives at its end keeps its row open (`Ending`). Everything below (guard, database) closes after that.
  * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
  */
-import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, Schedule } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, References, Schedule } from "effect"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
@@ -76,6 +76,8 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   yield* halt.setReasons(reasons)
   const running = yield* Ref.make(false)
   const ticks = yield* Ref.make(0)
+  /** What the program logs is its own, also inside a step of Seawall. */
+  const asProgram = Effect.provideService(References.CurrentLogAnnotations, yield* References.CurrentLogAnnotations)
 
   const last = yield* Effect.orElseSucceed(state.lastSession, Option.none)
   const lastHaltReason = Option.flatMap(last, ({ haltReason }) => haltReason)
@@ -95,14 +97,14 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
             patience(name),
           ),
         ),
-      ).pipe(Shutdown.contained(name)),
+      ).pipe(Shutdown.contained(name), ofSeawall),
     )
   const closing = Effect.fnUntraced(function* (session: Effect.Effect<number, StateError>) {
     yield* finalizer("engine_status HALTED", (_, patient) => patient(state.set(engineStatusKey, "HALTED")))
     yield* finalizer("close session", (haltReason, patient) =>
       Effect.gen(function* () {
         const sessionId = yield* session
-        const worth = yield* Ending.given("session worth", worthOf(program))
+        const worth = yield* Ending.given("session worth", asProgram(worthOf(program)))
         yield* patient(state.closeSession({ sessionId, haltReason, worth }))
       }),
     )
@@ -127,10 +129,10 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
               ticks: yield* Ref.get(ticks),
             }
             yield* shutdown.note(end)
-            yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine halted")), { ...end, halt_reason: reason })
+            yield* Effect.annotateLogs(Effect.logInfo("engine halted"), { ...end, halt_reason: reason })
           }).pipe(patience("halt.reason")),
         )
-      }).pipe(Shutdown.contained("halt.reason")),
+      }).pipe(Shutdown.contained("halt.reason"), ofSeawall),
     )
   })
 
@@ -153,7 +155,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     if (!HaltReason.isKnown(reasons, reason)) {
       yield* Effect.annotateLogs(ofSeawall(Effect.logWarning("halt reason unknown")), {
         halt_reason: reason,
-        fix: "give the reasons of the program as EngineProgram.haltReasons",
+        advice: "give the reasons of the program as EngineProgram.haltReasons",
       })
     }
     yield* state.setMany({ [haltReasonKey]: reason, [haltDetailKey]: detail })
@@ -184,7 +186,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   yield* Effect.addFinalizer(() =>
     Effect.flatMap(shutdown.remaining, (left) =>
       Shutdown.step("stop ticking", Fiber.interrupt(loop), { atMost: Duration.divideUnsafe(left, 2) }),
-    ),
+    ).pipe(ofSeawall),
   )
   if (Duration.isPositive(Duration.fromInputUnsafe(options.duration))) {
     yield* halt

@@ -7,7 +7,7 @@
  * here a signal interrupts only while nothing else listens to it. Standard input may still be open at the end (a feed),
  * hence the explicit exit.
  */
-import { type Cause, Deferred, Duration, Effect, Layer, Option, Runtime, Schema } from "effect"
+import { type Cause, Deferred, Duration, Effect, Layer, Option, References, Runtime, Schema } from "effect"
 import { constVoid } from "effect/Function"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
@@ -43,7 +43,7 @@ const startBound = "5 seconds"
  * tick, whose session runs: it waits a while for `started`.
  */
 export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Effect.Effect<unknown> = Effect.void) =>
-  ofSeawall(
+  Effect.flatMap(References.CurrentLogAnnotations, (own) =>
     Effect.gen(function* () {
       const halt = yield* Halt
       const shutdown = yield* Shutdown.Shutdown
@@ -56,7 +56,8 @@ export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Ef
       const asked = Effect.tap(halt.awaitRequest, ({ reason }) =>
         Option.isNone(reason) ? Effect.timeoutOption(started, startBound) : Effect.void,
       )
-      const code = yield* Effect.scoped(Effect.raceFirst(running, asked)).pipe(
+      const asCaller = Effect.provideService(running, References.CurrentLogAnnotations, own)
+      const code = yield* Effect.scoped(Effect.raceFirst(asCaller, asked)).pipe(
         Effect.andThen(byReason),
         Effect.catch((error: E) =>
           Effect.as(
@@ -87,7 +88,7 @@ export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Ef
       // An orderly exit would wait for a thread that is inside SQLite, for as long as that takes.
       if (leftBehind.length > 0) process.kill(process.pid, "SIGKILL")
       return exitCode
-    }),
+    }).pipe(ofSeawall),
   )
 
 /**

@@ -98,7 +98,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
       Effect.flatMap((wasOpen) =>
         wasOpen
           ? Effect.annotateLogs(Effect.logError("transaction left open"), {
-              holder: span,
+              transaction: span,
               advice: "it was rolled back; end a transaction before the reserved connection's scope closes",
             }).pipe(about)
           : Effect.void,

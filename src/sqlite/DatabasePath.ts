@@ -110,11 +110,8 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
   if (Option.isNone(elsewhere)) return target
   const { kind, type } = elsewhere.value
   if (kind === "network" && options.allowNetworkFileSystem !== true) return yield* refuse("NetworkFileSystem", type)
-  yield* Effect.annotateLogs(Effect.logWarning(`database on a ${kind} file system`), {
-    file,
-    type,
-    danger: danger[kind],
-  })
+  const event = kind === "network" ? "database on a network file system" : "database on a shared file system"
+  yield* Effect.annotateLogs(Effect.logWarning(event), { file, type, danger: danger[kind] })
   return target
 })
 

@@ -67,7 +67,7 @@ const intervalsAtRest = 5
 const mostWaiters = 16_384
 
 const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
-  description: "How long a sync of the log took",
+  description: "How long a sync of the WAL took, in seconds",
   boundaries: [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
 })
 

@@ -92,12 +92,13 @@ export const say = Effect.fnUntraced(function* (version: string, file: string) {
   const risk = riskOf(version, 1 + beside.length)
   if (Option.isNone(risk)) return
   const { message, remedy, severity } = risk.value
-  const event = verdict(version) === "Unsafe" ? "sqlite version unsafe" : "sqlite version withdrawn"
-  yield* Effect.annotateLogs(severity === "warning" ? Effect.logWarning(event) : Effect.logInfo(event), {
+  const notice = verdict(version) === "Unsafe" ? "sqlite version unsafe" : "sqlite version withdrawn"
+  const line = severity === "warning" ? Effect.logWarning("sqlite version unsafe") : Effect.logInfo(notice)
+  yield* Effect.annotateLogs(line, {
     version,
     danger: message,
     others: Option.match(others, { onNone: () => "unknown", onSome: (them) => Processes.namesOf(them) || "none" }),
-    safe: remedy,
+    advice: remedy,
   })
 }, Effect.provide(NodeFileSystem.layer))
 

@@ -122,12 +122,17 @@ export class WriteTrace {
 export const make = (database: string, clock: Clock.Clock): WriteTraces => {
   const attributes = attributesOf(database)
   return {
-    traced: (tracer, text, self) =>
-      Effect.useSpan(
-        text === undefined ? "Writer.transaction" : "Writer.execute",
-        { kind: "client", attributes: text === undefined ? attributes : { ...attributes, "db.query.text": text } },
-        (span) => Effect.withParentSpan(self(new WriteTrace(span, tracer, clock)), span, { captureStackTrace: false }),
-      ),
+    traced: (tracer, text, self) => {
+      const inside = (span: Tracer.Span) =>
+        Effect.withParentSpan(self(new WriteTrace(span, tracer, clock)), span, { captureStackTrace: false })
+      return text === undefined
+        ? Effect.useSpan("Writer.transaction", { kind: "client", attributes }, inside)
+        : Effect.useSpan(
+            "Writer.execute",
+            { kind: "client", attributes: { ...attributes, "db.query.text": text } },
+            inside,
+          )
+    },
     begin: (writes) => {
       if (!writes.some(({ trace }) => trace !== undefined)) return undefined
       const traces = writes.flatMap(({ trace }) => trace ?? [])

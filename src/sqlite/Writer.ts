@@ -61,7 +61,7 @@ const metrics = () => ({
     description: "Writes that waited when the last batch was taken",
   }),
   commitSeconds: Metric.histogram("seawall_write_commit_duration_seconds", {
-    description: "How long a batch took from its BEGIN to the return of its COMMIT",
+    description: "How long a batch took from its BEGIN to the return of its COMMIT, in seconds",
     boundaries: [0.00005, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
   }),
 })

@@ -9,6 +9,7 @@
  */
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import type { Row } from "../sqlite/SafeClient.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"
@@ -113,7 +114,7 @@ const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const writer = yield* Writer
-  yield* runEngine(engineMigrations, engineTables)
+  yield* ofSeawall(runEngine(engineMigrations, engineTables))
 
   const setError = stateError("set")
   const now = Effect.map(DateTime.now, DateTime.formatIso)

@@ -104,12 +104,12 @@ const total = Metric.counter("seawall_wal_checkpoints_total", {
   incremental: true,
 })
 const durationSeconds = Metric.histogram("seawall_wal_checkpoint_duration_seconds", {
-  description: "How long the checkpoint took",
+  description: "How long a checkpoint took, in seconds",
   boundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5],
 })
-const frames = Metric.gauge("seawall_wal_frames", { description: "Frames in the log, when it was last looked at" })
+const frames = Metric.gauge("seawall_wal_frames", { description: "Frames in the WAL, when it was last looked at" })
 const backlog = Metric.gauge("seawall_wal_backlog_frames", {
-  description: "Frames not yet in the database, when the log was last looked at",
+  description: "Frames of the WAL not yet in the database, when it was last looked at",
 })
 
 const gauges = Effect.fnUntraced(function* (log: number, checkpointed: number) {

@@ -27,7 +27,7 @@ import * as SaidOnce from "./SaidOnce.ts"
 export const lookBound = Duration.millis(100)
 
 export const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
-  description: "Age of the oldest commit that a power cut could still take; 0 when there is none",
+  description: "Age of the oldest commit that a power cut could still take, in seconds; 0 when there is none",
 })
 
 export const fields = (checkpoint: Checkpoint) => ({
@@ -124,10 +124,10 @@ export const make = Effect.fnUntraced(function* (
     const ours = length >= known.value.logFrames ? known.value.checkpointedFrames : 0
     if (checkpointed <= ours) return
     yield* byOthers.say(
-      Effect.annotateLogs(Effect.logWarning("wal_checkpoint by somebody else"), {
+      Effect.annotateLogs(Effect.logWarning("wal_checkpoint by another connection"), {
         checkpointed_frames: checkpointed,
         ours,
-        advice: "another connection checkpoints this database, by itself or by its autocheckpoint",
+        advice: "set PRAGMA wal_autocheckpoint = 0 on every other connection, and let the guard alone checkpoint",
       }),
     )
   })

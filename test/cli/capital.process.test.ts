@@ -243,7 +243,7 @@ describe.concurrent("an engine", () => {
     const ended = await session.ended
     expect(ended.code).toBe(0)
     expect(ended.log.filter(({ level }) => level === "ERROR" || level === "FATAL")).toEqual([])
-    expect(ended.log.filter(({ message }) => message === "wal_checkpoint by somebody else")).toEqual([])
+    expect(ended.log.filter(({ message }) => message === "wal_checkpoint by another connection")).toEqual([])
     expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
     expect(at.events()).toEqual([])
     expect((await at.seawall(...inject, "--confirm")).code).toBe(0)

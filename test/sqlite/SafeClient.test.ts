@@ -391,7 +391,7 @@ describe("transaction control", () => {
         )
         yield* Effect.withSpan(Effect.scoped(reserved), "Reports.write")
         const lines = yield* logged("transaction left open")
-        expect(lines.map(({ fields, level }) => [level, fields["holder"]])).toEqual([["Error", "Reports.write"]])
+        expect(lines.map(({ fields, level }) => [level, fields["transaction"]])).toEqual([["Error", "Reports.write"]])
         yield* insert(2)
         expect(yield* rows).toEqual([2])
       }).pipe(Effect.provide(Layer.provideMerge(temporaryDatabase(), LogCapture.layer))),

@@ -57,7 +57,7 @@ describe("an inline checkpointer on an unsafe SQLite", () => {
       expect(line?.level).toBe("Warn")
       expect(line?.fields).toMatchObject({ version: "3.51.2" })
       expect(line?.fields["others"]).toMatch(new RegExp(`^python3 -c import sqlite3.*\\(pid ${pid}\\)$`))
-      expect(line?.fields["safe"]).toContain("3.51.3 or later")
+      expect(line?.fields["advice"]).toContain("3.51.3 or later")
     }).pipe(Effect.scoped, Effect.provide(LogCapture.layer)),
   )
 })
@@ -104,7 +104,7 @@ describe("a guard with a thread", () => {
         Effect.forkScoped,
       )
       yield* checkpoints
-      const [line, ...more] = yield* untilLogged("wal_checkpoint by somebody else")
+      const [line, ...more] = yield* untilLogged("wal_checkpoint by another connection")
       expect([line?.level, more]).toEqual(["Warn", []])
       yield* close
     }).pipe(Effect.scoped),
