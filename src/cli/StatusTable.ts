@@ -4,9 +4,9 @@
  */
 import { DateTime, Option } from "effect"
 import * as os from "node:os"
-import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
-import { size } from "../operator/Wording.ts"
+import { size } from "../facts/Wording.ts"
 import { clean, nameOf, shortCommand } from "../processes/Processes.ts"
+import { isReading, type OpenedBy, type Status } from "../status/DatabaseStatus.ts"
 import { table } from "./OneShot.ts"
 
 const count = (n: number) => n.toLocaleString("en-US")

@@ -1,9 +1,9 @@
 /** `seawall doctor`: what is wrong with a database, the worst first, and what mends it. Changes nothing. */
 import { Console, Effect, Schema } from "effect"
 import { Command } from "effect/cli"
-import * as Doctor from "../operator/Doctor.ts"
-import { Report } from "../operator/Finding.ts"
-import { count } from "../operator/Wording.ts"
+import * as Doctor from "../doctor/Doctor.ts"
+import { Report } from "../doctor/Finding.ts"
+import { count } from "../facts/Wording.ts"
 import { clean } from "../processes/Processes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"

@@ -23,7 +23,7 @@ export const restore = Command.make(
     OneShot.run(
       "restore",
       Effect.gen(function* () {
-        const { file, kept } = yield* withoutEngine(database)(Restore.restore(backup, database))
+        const { file, kept } = yield* withoutEngine(database)(Restore.restore({ backup, file: database }))
         const rows = [["restored", file], ["from", backup], ...kept.map((name) => ["kept", name])]
         yield* Console.log(json ? JSON.stringify({ file, backup, kept }) : OneShot.table(rows))
         return ExitCode.ended

@@ -5,8 +5,8 @@
  */
 import { Console, DateTime, Duration, Effect, Option, Ref, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
-import * as Look from "../operator/Look.ts"
-import { following, type Status, StatusJson } from "../operator/Status.ts"
+import * as DatabaseStatus from "../status/DatabaseStatus.ts"
+import { following, type Status, StatusJson } from "../status/DatabaseStatus.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 import * as StatusTable from "./StatusTable.ts"
@@ -72,10 +72,10 @@ const watch = Effect.fnUntraced(function* (input: Input) {
     yield* Ref.set(before, Option.some(now))
     yield* print(yield* show(now, input))
   })
-  const first = yield* Look.look(input.db)
+  const first = yield* DatabaseStatus.read(input.db)
   if (isDrawn) yield* clearScreen
   yield* note(first)
-  const again = Look.look(input.db).pipe(
+  const again = DatabaseStatus.read(input.db).pipe(
     Effect.flatMap(note),
     Effect.catch((error) => Effect.flatMap(showFailure(error, input), print)),
   )
@@ -86,7 +86,7 @@ export const status = Command.make(
   "status",
   flags,
   Effect.fnUntraced(function* (input) {
-    const once = Look.look(input.db).pipe(
+    const once = DatabaseStatus.read(input.db).pipe(
       Effect.flatMap((found) => show(found, input)),
       Effect.flatMap(Console.log),
     )

@@ -8,7 +8,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { Report, Subject } from "../../src/operator/Finding.ts"
+import { Report, Subject } from "../../src/doctor/Finding.ts"
 import { main, run, start } from "../support/Seawall.ts"
 
 /** Each starts a Node of its own, several times over. */

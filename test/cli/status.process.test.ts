@@ -7,7 +7,7 @@ import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
-import { StatusJson } from "../../src/operator/Status.ts"
+import { StatusJson } from "../../src/status/DatabaseStatus.ts"
 import { main, run, start } from "../support/Seawall.ts"
 
 const decode = Schema.decodeSync(StatusJson)
