@@ -103,7 +103,7 @@ const isReadSlot = (lock: WalLock) => lock.startsWith("read")
 export const isReading = ({ locks }: Pick<OpenedBy, "locks">) => locks.some(isReadSlot)
 
 /** The later of two looks, with since when the looks have found each reader in its slot. */
-export const following = (before: Option.Option<Status>, now: Status): Status => {
+export const following = (before: Option.Option<Pick<Status, "opened_by">>, now: Status): Status => {
   const earlier = Option.flatMap(before, ({ opened_by }) => opened_by)
   const since = (opener: OpenedBy) => {
     if (!isReading(opener)) return Option.none()

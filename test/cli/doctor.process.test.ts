@@ -127,7 +127,7 @@ describe.concurrent("seawall doctor", { timeout }, () => {
       ["none.db", "none.db does not exist"],
       ["none/none.db", "none/none.db does not exist"],
       ["text.db", "text.db is not a SQLite database"],
-      ["folder.db", "folder.db is no regular file"],
+      ["folder.db", "folder.db is a folder without a SQLite database in it"],
       ["app.db", "app.db could not be read; check that this user may read it"],
     ] as const
     for (const [file, text] of cases) {
