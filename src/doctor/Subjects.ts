@@ -36,6 +36,3 @@ export const subjects = [
 
 /** What is examined, as one sentence. */
 export const sentence = `Examined: ${subjects.map(({ description }) => description).join("; ")}.`
-
-/** The same as rows of a Markdown table. */
-export const rows: ReadonlyArray<string> = subjects.map((it) => `| \`${it.subject}\` | ${it.description} |`)
