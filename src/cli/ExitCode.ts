@@ -1,13 +1,24 @@
 /**
- * What the exit code of a session says to whoever supervises it.
+ * What the exit code of a session says to what supervises it.
  *
  * 65 and 78 are those of sysexits.h; they come with the errors that carry them (`IntegrityError`, `ConfigError`,
  * `PreflightError`). The end of a session is judged by its halt reason: the life cycle and the program say what each means.
  */
+import { failed } from "../engine/Main.ts"
+
 export const ended = 0
-/** Done, and somebody should look at what was found. */
+/** Done, and an operator should look at what was found. */
 export const attention = 2
 export const damaged = 65
+
+/** From the worst to the best. */
+const order: ReadonlyArray<number> = [damaged, failed, attention, ended]
+
+/** Of a command that answered about several databases. A code of another kind is a failure. */
+export const worst = (codes: ReadonlyArray<number>): number => {
+  const kinds = new Set(codes.map((code) => (order.includes(code) ? code : failed)))
+  return order.find((code) => kinds.has(code)) ?? ended
+}
 
 export const help = `Exit codes:
   0   clean end: duration, end of the feed, requested halt, or a signal (also during start-up)

@@ -7,6 +7,13 @@ import { Argument, Flag } from "effect/cli"
 import * as Main from "../engine/Main.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 
+/** What commands that answer about several are asked about. */
+export const databases = Argument.String("db").pipe(
+  Argument.withDescription("SQLite databases, and folders that hold some; must exist"),
+  Argument.withMetavar("DB"),
+  Argument.variadic({ min: 1 }),
+)
+
 /** The database that the question is about. */
 export const database = Argument.String("db").pipe(
   Argument.withDescription("SQLite database; must exist"),
@@ -15,12 +22,14 @@ export const database = Argument.String("db").pipe(
 
 export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
 
-/** Columns that stand below each other; one of nothing but numbers below its head to the right. */
+/** Columns that stand below each other; one of numbers, and `-` for none, below its head to the right. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const isNumber = (cell: string) => cell !== "" && Number.isFinite(Number(cell))
+  const isOfNumbers = (cells: ReadonlyArray<string>) =>
+    cells.every((cell) => cell === "-" || isNumber(cell)) && !cells.every((cell) => cell === "-")
   const columns = Array.from({ length: Math.max(0, ...rows.map((row) => row.length)) }, (_, column) => {
     const cells = rows.map((row) => row[column] ?? "")
-    return { width: Math.max(...cells.map((cell) => cell.length)), isRight: cells.slice(1).every(isNumber) }
+    return { width: Math.max(...cells.map((cell) => cell.length)), isRight: isOfNumbers(cells.slice(1)) }
   })
   const fit = (cell: string, { isRight, width }: (typeof columns)[number]) =>
     isRight ? cell.padStart(width) : cell.padEnd(width)
@@ -51,6 +60,10 @@ const logging = ({ progress = false }: OneShotOptions) =>
     ),
   )
 
+/** Says why there is no answer, and gives the exit code of that. */
+export const refuse = (command: string, error: Error) =>
+  Effect.as(Console.error(`seawall ${command}: ${error.message}`), Main.exitCodeOf(error))
+
 /** Runs the command to its exit code. A step of a close that failed is a failure, too. */
 export const run = <E extends Error, R>(
   command: string,
@@ -59,9 +72,7 @@ export const run = <E extends Error, R>(
 ) =>
   Effect.gen(function* () {
     const shutdown = yield* Shutdown.Shutdown
-    const code = yield* Effect.catch(self, (error) =>
-      Effect.as(Console.error(`seawall ${command}: ${error.message}`), Main.exitCodeOf(error)),
-    )
+    const code = yield* Effect.catch(self, (error) => refuse(command, error))
     const failures = yield* shutdown.failures
     if (failures.length > 0) yield* Console.error(`seawall ${command}: the close failed: ${failures.join(", ")}`)
     yield* Main.exitWith(failures.length > 0 ? Main.failed : code)

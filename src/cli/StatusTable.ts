@@ -4,9 +4,9 @@
  */
 import { DateTime, Option } from "effect"
 import * as os from "node:os"
-import { isReading, type OpenedBy, type Status } from "../operator/Status.ts"
-import { size } from "../operator/Wording.ts"
+import { size } from "../facts/Wording.ts"
 import { clean, nameOf, shortCommand } from "../processes/Processes.ts"
+import { isReading, type OpenedBy, type Status } from "../status/DatabaseStatus.ts"
 import { table } from "./OneShot.ts"
 
 const count = (n: number) => n.toLocaleString("en-US")
@@ -169,3 +169,39 @@ export const render = (status: Status): string => {
     ...optional("last session", session(status)),
   ])
 }
+
+/** The columns of `row`. */
+export const head = ["DATABASE", "WAL", "NOT CHECKPOINTED", "OPEN IN", "ENGINE"]
+
+/** Who has another file open is the first to be named. */
+const openIn = ({ opened_by }: Status) =>
+  Option.match(opened_by, {
+    onNone: () => "unknown",
+    onSome: (all) => {
+      const [first, ...others] = all.toSorted(
+        (one, other) => Number(other.has in otherThan) - Number(one.has in otherThan),
+      )
+      if (first === undefined) return "-"
+      const more = otherThan[first.has]
+      return `${nameOf(first, ...(more === undefined ? [] : [more]))}${others.length === 0 ? "" : ` and ${others.length} more`}`
+    },
+  })
+
+const engineInShort = (status: Status) => {
+  const lease = Option.getOrUndefined(status.engine_lease)
+  if (lease === "held") return "RUNNING"
+  if (status.engine_state !== "read") return status.engine_state === "absent" ? "-" : "not read"
+  const stored = Option.getOrElse(status.engine_status, () => "never ran")
+  if (stored !== "RUNNING") return known(Option.some(stored), status.halt_reason)
+  return lease === "left" ? "crashed" : "RUNNING, takes no lease"
+}
+
+/** One of many: what an operator looks for in a fleet. */
+export const row = (status: Status): ReadonlyArray<string> =>
+  [
+    status.file,
+    size(status.log_bytes),
+    Option.match(status.backlog_frames, { onNone: () => "-", onSome: String }),
+    openIn(status),
+    engineInShort(status),
+  ].map(clean)

@@ -1,12 +1,15 @@
-/** `seawall doctor`: what is wrong with a database, the worst first, and what mends it. Changes nothing. */
-import { Console, Effect, Schema } from "effect"
+/** `seawall doctor`: what is wrong with databases, the worst first, and what mends it. Changes nothing. */
+import { Console, Effect, Result, Schema } from "effect"
 import { Command } from "effect/cli"
-import * as Doctor from "../operator/Doctor.ts"
-import { Report } from "../operator/Finding.ts"
-import { count } from "../operator/Wording.ts"
+import * as Doctor from "../doctor/Doctor.ts"
+import { Report } from "../doctor/Finding.ts"
+import { sentence } from "../doctor/Subjects.ts"
+import * as NamedDatabases from "../facts/NamedDatabases.ts"
+import { count } from "../facts/Wording.ts"
 import { clean } from "../processes/Processes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
+import * as Several from "./Several.ts"
 
 const exitCode = ({ findings }: Report) => {
   if (findings.some(({ severity }) => severity === "critical")) return ExitCode.damaged
@@ -35,37 +38,76 @@ const asText = (report: Report): string => {
   return [head, ...blocks, OneShot.table([["EXAMINED", "SEEN"], ...rows])].join("\n\n")
 }
 
-const answer = Effect.fnUntraced(function* ({ db, json }: { readonly db: string; readonly json: boolean }) {
-  const report = yield* Doctor.examine(db)
-  yield* Console.log(json ? yield* Schema.encodeEffect(Schema.fromJsonString(Report))(report) : asText(report))
-  return exitCode(report)
+/** Checks read whole files: two at a time keep a disk busy and leave it to others. */
+const concurrency = 2
+
+/** The worst first, as the findings are. */
+const summary = (codes: ReadonlyArray<number>) => {
+  const of = (code: number) => codes.filter((one) => one === code).length
+  const [critical, warned, healthy] = [of(ExitCode.damaged), of(ExitCode.attention), of(ExitCode.ended)]
+  const parts = [
+    [critical, "critical"],
+    [codes.length - critical - warned - healthy, "not examined"],
+    [warned, "with warnings"],
+    [healthy, "with nothing to mend"],
+  ] as const
+  const said = parts.flatMap(([n, what]) => (n > 0 ? [`${n} ${what}`] : []))
+  return `${count(codes.length, "database")}: ${said.join(", ")}`
+}
+
+interface Input {
+  readonly databases: ReadonlyArray<string>
+  readonly json: boolean
+}
+
+const answer = Effect.fnUntraced(function* ({ databases, json }: Input) {
+  const { failures, files } = yield* NamedDatabases.find(databases)
+  const codes: Array<number> = yield* Effect.forEach(failures, (error) => OneShot.refuse("doctor", error))
+  const isOne = files.length + failures.length === 1
+  const print = Effect.fnUntraced(function* (report: Report) {
+    if (json) yield* Console.log(yield* Effect.orDie(Schema.encodeEffect(Schema.fromJsonString(Report))(report)))
+    else yield* Console.log(isOne ? asText(report) : `${asText(report)}\n`)
+    return exitCode(report)
+  })
+  const refuse = (error: Error) => OneShot.refuse("doctor", error)
+  yield* Several.each({
+    files,
+    concurrency,
+    ask: Doctor.examine,
+    tell: Effect.fnUntraced(function* (result) {
+      codes.push(Result.isSuccess(result) ? yield* print(result.success) : yield* refuse(result.failure))
+    }),
+  })
+  if (!isOne && !json) yield* Console.log(summary(codes))
+  return ExitCode.worst(codes)
 })
 
-export const doctor = Command.make("doctor", { db: OneShot.database, json: OneShot.json }, (input) =>
+export const doctor = Command.make("doctor", { databases: OneShot.databases, json: OneShot.json }, (input) =>
   OneShot.run("doctor", answer(input), { progress: true }),
 ).pipe(
-  Command.withShortDescription("Find what is wrong with a database, and what mends it"),
+  Command.withShortDescription("Find what is wrong with databases, and what mends it"),
   Command.withDescription(
     `Find what is wrong with a database, the worst first: each finding with its evidence and the one command or setting that mends it.
 
-Examined: integrity; whether name, file and log belong together; the log frame by frame; a log without an owner; network file system; who has it open; readers that pin
-the log; the last writer's SQLite version; WAL mode; autocheckpoint beside a guard; a log larger than its data; disk
-space; sessions never closed; the newest backup. What cannot be examined here is a notice that says why.
+${sentence} What cannot be examined here is a notice that says why.
 
-Nothing is changed, in the database or beside it. While others have it open the integrity check is a reader, and the log
-cannot start anew until it has ended.
+${Several.help} Two are examined at the same time; the last line sums up.
 
---json prints one object: {"file", "examined": [{"subject", "seen"}], "findings": [{"severity", "subject", "message",
-"evidence", "remedy"}]}.
+Nothing is changed, in the database or beside it. While others have it open the integrity check is a reader, and the WAL
+cannot start again at its beginning until it has ended.
 
-Exit codes:
+--json prints one object, of several databases one a line: {"file", "examined": [{"subject", "description", "seen"}],
+"findings": [{"severity", "subject", "message", "evidence", "remedy"}]}.
+
+Exit codes, of several databases the worst (65 over 1 over 2 over 0):
   0   nothing to mend: no finding above a notice
-  1   it could not be examined: no such file, not a database, no permission
+  1   it could not be examined: no such file, not a database, no permission, a folder without databases
   2   warnings
-  65  critical: the database or its log is damaged, commits are lost, or a process has another file of this name open`,
+  65  critical: the database or its WAL is damaged, commits are lost, or a process has another file of this name open`,
   ),
   Command.withExamples([
     { command: "seawall doctor app.db", description: "What is wrong, and what mends it" },
+    { command: "seawall doctor data/", description: "All databases of a folder" },
     {
       command: `seawall doctor app.db --json | jq -r '.findings[] | "\\(.severity) \\(.remedy)"'`,
       description: "The remedies alone",

@@ -65,16 +65,13 @@ const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrame
     writers: "elsewhere",
   })
 
-/** Each file once, by whatever names it was given: a second connection's end would drop the locks of the first. */
-const distinct = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
-  const names = new Map<string, string>()
-  for (const file of new Set(files)) {
-    const id = DatabaseFile.resolve(file).found?.identity ?? file
-    const known = names.get(id)
-    if (known === undefined) names.set(id, file)
-    else yield* Effect.annotateLogs(Effect.logInfo("database named twice"), { database: file, guarded_as: known })
+/** Each file once: a second connection's end would drop the locks of the first. */
+const distinct = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
+  const { files, repeated } = DatabaseFile.distinct(names)
+  for (const { as, file } of repeated) {
+    yield* Effect.annotateLogs(Effect.logInfo("database named twice"), { database: file, guarded_as: as })
   }
-  return [...names.values()]
+  return files
 })
 
 /** Opens a database and guards it; succeeds with what the dashboard watches. */

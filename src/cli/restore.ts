@@ -2,6 +2,7 @@
 import { Console, Effect } from "effect"
 import { Argument, Command } from "effect/cli"
 import * as Restore from "../sqlite/copies/Restore.ts"
+import { command } from "../sqlite/ShellCommand.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 import { withoutEngine } from "./WithoutEngine.ts"
@@ -23,7 +24,14 @@ export const restore = Command.make(
     OneShot.run(
       "restore",
       Effect.gen(function* () {
-        const { file, kept } = yield* withoutEngine(database)(Restore.restore(backup, database))
+        const { file, kept } = yield* Restore.restore({ backup, file: database }).pipe(
+          withoutEngine(database),
+          Effect.mapError((error) =>
+            error._tag === "RestoreError" && error.reason === "NotWhole"
+              ? new Error(`${error.message}: ${command("seawall backup", backup)}`)
+              : error,
+          ),
+        )
         const rows = [["restored", file], ["from", backup], ...kept.map((name) => ["kept", name])]
         yield* Console.log(json ? JSON.stringify({ file, backup, kept }) : OneShot.table(rows))
         return ExitCode.ended

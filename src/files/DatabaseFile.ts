@@ -116,6 +116,23 @@ export const resolve = (given: string): DatabaseFile => {
   }
 }
 
+/**
+ * Each file once, under the first of its names: two names are one file when they are links to it. `repeated` are the other names,
+ * each with the one that stands for it.
+ */
+export const distinct = (names: Iterable<string>) => {
+  const known = new Map<string, string>()
+  const repeated: Array<{ readonly file: string; readonly as: string }> = []
+  for (const file of new Set(names)) {
+    const { found, path } = resolve(file)
+    const id = found?.identity ?? path
+    const as = known.get(id)
+    if (as === undefined) known.set(id, file)
+    else repeated.push({ file, as })
+  }
+  return { files: [...known.values()], repeated }
+}
+
 /** A WAL begins with a header of 32 bytes; what is longer holds frames. https://www.sqlite.org/fileformat.html#walformat */
 export const walHeaderBytes = 32
 

@@ -73,3 +73,14 @@ describe("ending the process", () => {
     expect(codes).toEqual([0, 1, 3, 65, 78, 137])
   })
 })
+
+describe("the exit code about several databases", () => {
+  it("is the worst: damage over a failure over a warning over none, whatever their order", () => {
+    expect(ExitCode.worst([])).toBe(0)
+    expect(ExitCode.worst([0, 2, 0])).toBe(2)
+    expect(ExitCode.worst([1, 2, 0])).toBe(1)
+    expect(ExitCode.worst([2, 1])).toBe(1)
+    expect(ExitCode.worst([1, 65, 2])).toBe(65)
+    expect(ExitCode.worst([2, 78])).toBe(1)
+  })
+})

@@ -8,7 +8,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { Report, Subject } from "../../src/operator/Finding.ts"
+import { Report, Subject } from "../../src/doctor/Finding.ts"
 import { main, run, start } from "../support/Seawall.ts"
 
 /** Each starts a Node of its own, several times over. */
@@ -127,7 +127,7 @@ describe.concurrent("seawall doctor", { timeout }, () => {
       ["none.db", "none.db does not exist"],
       ["none/none.db", "none/none.db does not exist"],
       ["text.db", "text.db is not a SQLite database"],
-      ["folder.db", "folder.db is no regular file"],
+      ["folder.db", "folder.db is a folder without a SQLite database in it"],
       ["app.db", "app.db could not be read; check that this user may read it"],
     ] as const
     for (const [file, text] of cases) {

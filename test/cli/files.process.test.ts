@@ -265,7 +265,11 @@ describe("seawall restore", () => {
   it.each([
     ["a backup that is not there", ["nope.db", "test.db"], "is not there"],
     ["the database itself", ["test.db", "test.db"], "is the backup itself"],
-    ["a file with a log beside it", ["live.db", "test.db"], "has a log or a journal beside it"],
+    [
+      "a file with a WAL beside it",
+      ["live.db", "test.db"],
+      "has a WAL or a journal beside it, so it is no backup but a database; make a backup of it, and restore that: seawall backup live.db",
+    ],
     ["a folder that is not there", ["backup.db", "no/test.db"], "the folder of"],
   ])("refuses %s", async (_, args, message) => {
     for (const name of ["test.db", "backup.db", "live.db"]) create(name, 1)

@@ -7,7 +7,7 @@ import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
-import { StatusJson } from "../../src/operator/Status.ts"
+import { StatusJson } from "../../src/status/DatabaseStatus.ts"
 import { main, run, start } from "../support/Seawall.ts"
 
 const decode = Schema.decodeSync(StatusJson)
@@ -104,7 +104,7 @@ describe.concurrent("seawall status", () => {
     ["none.db", "does not exist; check the path"],
     ["none/none.db", "does not exist; check the path"],
     ["text.db", "is not a SQLite database"],
-    ["folder", "is no regular file"],
+    ["folder", "is a folder without a SQLite database in it"],
     ["secret.db", "check that this user may read it"],
   ] as const)("says in one line why it cannot read %s, and creates nothing", async ([file, words], { at }) => {
     fs.writeFileSync(path.join(at.folder, "text.db"), "no database".repeat(20))

@@ -19,6 +19,14 @@ export type BackupKind = SessionBackup | "manual"
 const pattern = /^(.*)\.(bak|post|manual)\.(\d{8}T\d{9}Z)$/
 const partial = /^((.*)\.(bak|post|manual)\.\d{8}T\d{9}Z\.partial)(?:-journal|-wal|-shm)?$/
 
+const copy = /\.(?:bak|post|manual|replaced|restoring)\.\d{8}T\d{9}Z(?:\.partial)?$/
+
+/** Whether a file of this name is a copy that a backup or a restore made, or is about to make. */
+export const isCopy = (name: string): boolean => copy.test(name)
+
+/** The name of the database that a backup of this name is of. */
+export const databaseOf = (name: string): Option.Option<string> => Option.fromNullishOr(pattern.exec(name)?.[1])
+
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
 

@@ -1,12 +1,12 @@
 /**
- * Puts a backup in the place of a database. The backup is checked first; a database that somebody has open is left alone;
+ * Puts a backup in the place of a database. The backup is checked first; a database that another process has open is left alone;
  * what was there is kept beside it under another name, and nothing is ever overwritten.
  *
  * The copy is written aside and synced before the first file moves; if the last step fails, everything is put back, unless
- * somebody has taken a name meanwhile. The database's log, index and journal move with it: none of them is the backup's.
+ * another process has taken a name meanwhile. The database's WAL, index and journal move with it: none of them is the backup's.
  * Does not look into the database that it replaces, which may be damaged.
  */
-import type * as NodeServices from "@effect/platform-node/NodeServices"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Option, Path, Schema } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { stampOf } from "./BackupFiles.ts"
@@ -36,7 +36,7 @@ export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreErr
       case "NoBackup":
         return `${this.detail} is not there, or is empty; name a backup`
       case "NotWhole":
-        return `${this.detail} has a log or a journal beside it, so it is no backup but a database; make a backup of it first (seawall backup)`
+        return `${this.detail} has a WAL or a journal beside it, so it is no backup but a database; make a backup of it, and restore that`
       case "SameFile":
         return `${this.file} is the backup itself`
       case "InUse":
@@ -46,7 +46,7 @@ export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreErr
       case "Failed":
         return `${this.file} was not restored: ${this.detail}. ${unchanged}`
       case "NameTaken":
-        return `${this.file} was not restored: somebody made a file of that name meanwhile, which is left alone; what was there before is ${this.detail}`
+        return `${this.file} was not restored: another process made a file of that name meanwhile, which is left alone; what was there before is ${this.detail}`
       case "NotPutBack":
         return `${this.file} was not restored, and could not be put back; rename it yourself: ${this.detail}`
     }
@@ -59,11 +59,15 @@ export interface Restored {
   readonly kept: ReadonlyArray<string>
 }
 
-/** Returns once the backup is, on disk, the database. */
-export const restore = Effect.fn("Restore.restore")(function* (
-  backup: string,
-  file: string,
-): Effect.fn.Return<Restored, RestoreError | Integrity.IntegrityError, NodeServices.NodeServices> {
+export interface RestoreOptions {
+  /** It is read, and stays where it is. */
+  readonly backup: string
+  /** The database that it takes the place of; may be missing. */
+  readonly file: string
+}
+
+/** On the disk that is provided. @internal */
+export const restoreOn = Effect.fn("Restore.restore")(function* ({ backup, file }: RestoreOptions) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const refuse = (reason: RestoreError["reason"], detail = "") => new RestoreError({ file, reason, detail })
@@ -76,7 +80,7 @@ export const restore = Effect.fn("Restore.restore")(function* (
     )
   const copied = DatabaseFile.resolve(backup)
   const replaced = DatabaseFile.resolve(file)
-  /** What a symbolic link leads to: its log stands beside that. */
+  /** What a symbolic link leads to: its WAL stands beside that. */
   const target = Option.isSome(yield* Effect.option(fs.readLink(file))) ? replaced.path : file
   const notInUse = Effect.gen(function* () {
     if (yield* OpenFiles.isOpen(target)) return yield* refuse("InUse", "this process")
@@ -101,14 +105,14 @@ export const restore = Effect.fn("Restore.restore")(function* (
   const [occupied] = yield* left
   if (occupied !== undefined) return yield* refuse("Failed", `there is a file ${occupied}`)
 
-  /** The database first, so that nobody opens it without what stands beside it. */
+  /** The database first, so that no process opens it without what stands beside it. */
   const moveAway = Effect.flatMap(thereOf(target), (suffixes) =>
     Effect.as(
       Effect.forEach(suffixes, (suffix) => fs.rename(target + suffix, keptAs + suffix), { discard: true }),
       suffixes,
     ),
   )
-  /** The database last, and nothing onto a name that is taken meanwhile: its log would be read into another database. */
+  /** The database last, and nothing onto a name that is taken meanwhile: its WAL would be read into another database. */
   const putBack = Effect.gen(function* () {
     const moved = yield* thereOf(keptAs)
     const taken = yield* Effect.filter(moved, (suffix) => exists(target + suffix))
@@ -123,7 +127,7 @@ export const restore = Effect.fn("Restore.restore")(function* (
     const moved = yield* Effect.uninterruptible(
       Effect.tap(moveAway, () => giveName(aside, target)).pipe(Effect.onError(() => Effect.ignore(putBack))),
     )
-    return { file, kept: moved.map((suffix) => keptAs + suffix) }
+    return { file, kept: moved.map((suffix) => keptAs + suffix) } satisfies Restored
   }).pipe(
     Effect.catch((error) =>
       Effect.flatMap(left, (names) => {
@@ -139,3 +143,10 @@ export const restore = Effect.fn("Restore.restore")(function* (
     Effect.ensuring(Effect.ignore(fs.remove(aside))),
   )
 })
+
+/**
+ * Returns once the backup is, on disk, the database. It does not ask for the lease of an engine: take it around this where one
+ * may start meanwhile (`Lease.layerFile`).
+ */
+export const restore = (options: RestoreOptions): Effect.Effect<Restored, RestoreError | Integrity.IntegrityError> =>
+  Effect.provide(restoreOn(options), NodeServices.layer)

@@ -51,6 +51,8 @@ const versionOf = (number: number) =>
     ? Option.none()
     : Option.some(`${Math.floor(number / 1_000_000)}.${Math.floor(number / 1000) % 1000}.${number % 1000}`)
 
+const hasMagic = (bytes: Uint8Array) => String.fromCharCode(...bytes.subarray(0, magic.length)) === magic
+
 /** The rules by which SQLite itself says "file is not a database". */
 const parse = (bytes: Uint8Array, fileSize: number): DatabaseHeader | undefined => {
   const view = new DataView(bytes.buffer)
@@ -58,7 +60,7 @@ const parse = (bytes: Uint8Array, fileSize: number): DatabaseHeader | undefined 
   const pageSize = stored === 1 ? 65_536 : stored
   const readVersion = view.getUint8(19)
   const isHeader =
-    String.fromCharCode(...bytes.subarray(0, magic.length)) === magic &&
+    hasMagic(bytes) &&
     pageSize >= 512 &&
     (pageSize & (pageSize - 1)) === 0 &&
     readVersion <= 2 &&
@@ -100,3 +102,16 @@ export const read = Effect.fn("DatabaseHeader.read")(
     Effect.fail(new DatabaseHeaderError({ file: cause.file, reason: cause.reason, cause })),
   ),
 )
+
+/** Whether a regular file begins as a SQLite database does, whatever follows; also yes when it cannot be read. */
+export const mayBegin = (file: string) =>
+  Effect.gen(function* () {
+    const opened = yield* FileBytes.open(file)
+    if (Option.isNone(opened)) return false
+    const bytes = new Uint8Array(magic.length)
+    yield* opened.value.readInto(bytes)
+    return hasMagic(bytes)
+  }).pipe(
+    Effect.scoped,
+    Effect.catchTag("FileBytesError", ({ reason }) => Effect.succeed(reason === "Unreadable")),
+  )

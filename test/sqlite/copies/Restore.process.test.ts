@@ -25,7 +25,7 @@ const prepared = Effect.gen(function* () {
 const withDisk = (change: (disk: FileSystem.FileSystem) => Partial<FileSystem.FileSystem>) =>
   Effect.fnUntraced(function* (backup: string, file: string) {
     const real = yield* FileSystem.FileSystem
-    return yield* Effect.provideService(Restore.restore(backup, file), FileSystem.FileSystem, {
+    return yield* Effect.provideService(Restore.restoreOn({ backup, file }), FileSystem.FileSystem, {
       ...real,
       ...change(real),
     })

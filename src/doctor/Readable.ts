@@ -1,17 +1,17 @@
 /**
- * Where a database can be read with SQLite so that nothing beside it changes: the file itself, or, when it has a log that
- * nobody has open and that has no index, a copy in a temporary folder, because SQLite would create an index.
+ * Where a database can be read with SQLite so that nothing beside it changes: the file itself, or, when it has a WAL that
+ * no process has open and that has no index, a copy in a temporary folder, because SQLite would create an index.
  */
 import { Effect, FileSystem, Option, Path, type Scope } from "effect"
 import { statfs } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import type { Situation } from "../sqlite/outside/Address.ts"
 import { NotExamined } from "./Examination.ts"
-import { type Facts, isAtRest, isOpen } from "./Facts.ts"
+import { type Facts, isAtRest, isOpen, walSize } from "../facts/Facts.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { namesOf } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
-import { size } from "./Wording.ts"
+import { size } from "../facts/Wording.ts"
 
 export interface Readable {
   readonly file: string
@@ -24,14 +24,14 @@ const copy = Effect.fnUntraced(function* (facts: Facts) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const failed = (message: string) => new NotExamined({ message, remedy: command("seawall checkpoint", facts.file) })
-  const bytes = facts.bytes + Option.getOrElse(facts.logBytes, () => 0)
+  const bytes = facts.bytes + walSize(facts)
   const { bavail, bsize } = yield* Effect.tryPromise({
     try: () => statfs(tmpdir()),
     catch: (cause) => failed(String(cause)),
   })
   // The copy must not be what fills the disk.
   if (bavail * bsize < 2 * bytes) {
-    return yield* failed(`the log has no index, and for a copy to read (${size(bytes)}) ${tmpdir()} is too small`)
+    return yield* failed(`the WAL has no index, and for a copy to read (${size(bytes)}) ${tmpdir()} is too small`)
   }
   const file = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "seawall-doctor-" }), "copy.db")
   yield* fs.copyFile(facts.target.path, file)
@@ -62,7 +62,7 @@ export const make = Effect.fnUntraced(function* (facts: Facts) {
       remedy: `${command("sqlite3", facts.file)} 'SELECT count(*) FROM sqlite_schema'`,
     })
   }
-  if (Option.getOrElse(facts.logBytes, () => 0) === 0) return readable("AtRest")
+  if (walSize(facts) === 0) return readable("AtRest")
   if (!isAtRest(facts)) return readable("Open")
-  return facts.hasIndex ? readable("LogLeft") : yield* copy(facts)
+  return Option.isSome(facts.indexBytes) ? readable("LogLeft") : yield* copy(facts)
 })

@@ -4,8 +4,8 @@ import { Effect, Layer, Option } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as StatusTable from "../../src/cli/StatusTable.ts"
-import { look } from "../../src/operator/Look.ts"
-import { following, type OpenedBy, Status } from "../../src/operator/Status.ts"
+import * as DatabaseStatus from "../../src/status/DatabaseStatus.ts"
+import { following, type OpenedBy, Status } from "../../src/status/DatabaseStatus.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { StateManager } from "../../src/state/StateManager.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
@@ -25,7 +25,7 @@ const folderOf = (file: string) => {
 /** The look, when it has changed nothing. */
 const looked = Effect.fnUntraced(function* (file: string) {
   const before = folderOf(file)
-  const status = yield* look(file)
+  const status = yield* DatabaseStatus.read(file)
   expect(folderOf(file)).toEqual(before)
   return status
 })
@@ -183,7 +183,8 @@ describe("a look at a database that nobody has open", () => {
       const folder = yield* temporaryFolder
       fs.writeFileSync(`${folder}/empty.db`, "")
       fs.writeFileSync(`${folder}/text.db`, "no database".repeat(20))
-      const messageOf = (name: string) => Effect.map(Effect.flip(look(`${folder}/${name}`)), ({ message }) => message)
+      const messageOf = (name: string) =>
+        Effect.map(Effect.flip(DatabaseStatus.read(`${folder}/${name}`)), ({ message }) => message)
       expect(found(yield* looked(`${folder}/empty.db`))).toMatchObject({ database_bytes: 0, engine_state: "absent" })
       expect(yield* messageOf("text.db")).toContain("is not a SQLite database")
       expect(yield* messageOf("none.db")).toContain("does not exist")
@@ -207,7 +208,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
         "BEGIN IMMEDIATE",
         "UPDATE engine_state SET value = 'not committed'",
       ])
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       expect(found(status)).toMatchObject({
         log_read_from: "index",
         log_frames: 1,
@@ -236,7 +237,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
       const owner = yield* foreignConnection(file, start)
       const reader = yield* foreignReader(file)
       yield* foreignConnection(file, ["PRAGMA wal_autocheckpoint=0", insert, "PRAGMA wal_checkpoint(PASSIVE)"])
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       const { log_frames: frames, checkpointed_frames: copied } = found(status)
       expect(copied).toBeLessThan(Number(frames))
       expect(found(status)).toMatchObject({ backlog_frames: Number(frames) - Number(copied), engine_state: "absent" })
@@ -250,12 +251,12 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
     Effect.gen(function* () {
       const rollback = yield* temporaryFile
       yield* foreignConnection(rollback, ["CREATE TABLE t (a)", "BEGIN", "SELECT * FROM t"])
-      expect(found(yield* look(rollback))["engine_state_reason"]).toContain("not in WAL mode")
+      expect(found(yield* DatabaseStatus.read(rollback))["engine_state_reason"]).toContain("not in WAL mode")
       const own = yield* temporaryFile
       const exclusively = ["PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "CREATE TABLE t (a)"]
       yield* foreignConnection(own, exclusively)
       const names = fs.readdirSync(own.slice(0, own.lastIndexOf("/")))
-      expect(found(yield* look(own))["engine_state_reason"]).toContain("for itself")
+      expect(found(yield* DatabaseStatus.read(own))["engine_state_reason"]).toContain("for itself")
       expect(fs.readdirSync(own.slice(0, own.lastIndexOf("/")))).toEqual(names)
     }).pipe(Effect.scoped),
   )
@@ -264,7 +265,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
     Effect.gen(function* () {
       const { file, sql } = yield* Database
       yield* sql`CREATE TABLE t (a)`
-      const error = yield* Effect.flip(look(file))
+      const error = yield* Effect.flip(DatabaseStatus.read(file))
       expect(error._tag).toBe("OpenHereError")
       expect(error.message).toContain("from another process")
     }).pipe(
@@ -279,10 +280,13 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
       const file = yield* temporaryFile
       execute(file, "CREATE TABLE t (a)") // not in WAL mode: no index tells who is connected
       fs.symlinkSync(file, `${file}.link`)
-      const inside = Effect.all([Effect.flip(look(file)), Effect.flip(look(`${file}.link`))])
+      const inside = Effect.all([
+        Effect.flip(DatabaseStatus.read(file)),
+        Effect.flip(DatabaseStatus.read(`${file}.link`)),
+      ])
       const errors = yield* Effect.provide(inside, Database.layer({ file, readOnly: true }), { local: true })
       expect(errors.map(({ _tag }) => _tag)).toEqual(["OpenHereError", "OpenHereError"])
-      expect(found(yield* look(file))).toMatchObject({ journal_mode: "rollback" })
+      expect(found(yield* DatabaseStatus.read(file))).toMatchObject({ journal_mode: "rollback" })
     }).pipe(Effect.provide(LogCapture.layer)),
   )
 })
@@ -301,7 +305,7 @@ describe("looks one after the other", () => {
     Effect.gen(function* () {
       const file = yield* temporaryFile
       execute(file, "CREATE TABLE t (a)")
-      const empty = yield* look(file)
+      const empty = yield* DatabaseStatus.read(file)
       const at = (looked_at: string, locks: OpenedBy["locks"]) =>
         new Status({ ...empty, looked_at, opened_by: Option.some([{ ...opener, locks }]) })
       const since = (status: Status) => Option.getOrThrow(status.opened_by)[0]?.reading_since
@@ -321,7 +325,7 @@ describe("looks one after the other", () => {
       const file = yield* temporaryFile
       execute(file, "CREATE TABLE t (a)")
       const status = new Status({
-        ...(yield* look(file)),
+        ...(yield* DatabaseStatus.read(file)),
         opened_by: Option.some([{ ...opener, command: "\u001B[2Jevil\u009B\n" }]),
         engine_state: "read",
         engine_status: Option.some("HALTED\u0007\nfile  other.db"),

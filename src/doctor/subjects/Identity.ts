@@ -1,10 +1,10 @@
 /** Whether this name, this file and what stands beside it belong together, for every process that uses one of them. */
 import { Effect, Option } from "effect"
-import { nameOf, type Process } from "../processes/Processes.ts"
-import { command } from "../sqlite/ShellCommand.ts"
-import type { Examination, Seen } from "./Examination.ts"
-import type { Facts } from "./Facts.ts"
-import { count } from "./Wording.ts"
+import type { Facts } from "../../facts/Facts.ts"
+import { count } from "../../facts/Wording.ts"
+import { nameOf, type Process } from "../../processes/Processes.ts"
+import { command } from "../../sqlite/ShellCommand.ts"
+import { make, type Seen } from "../Examination.ts"
 
 const what: Readonly<Record<Process["has"], string>> = {
   this: "has it open",
@@ -49,6 +49,8 @@ export const judge = ({ file, isMountPoint, links, strangers, target }: Facts): 
   return { seen, findings: [...others, ...names, ...mount] }
 }
 
-const identity: Examination<never> = { subject: "identity", examine: (facts) => Effect.succeed(judge(facts)) }
-
-export const examinations = [identity]
+export const identity = make({
+  subject: "identity",
+  description: "whether name, file and WAL belong together, for every process that uses one of them",
+  examine: (facts) => Effect.succeed(judge(facts)),
+})

@@ -2,13 +2,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as fs from "node:fs"
-import { Subject } from "../../src/operator/Finding.ts"
+import { Subject } from "../../src/doctor/Finding.ts"
 import { Database } from "../../src/sqlite/Database.ts"
 import { LogCapture } from "../../src/testing/LogCapture.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
 import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
 import { owner } from "../support/Owner.ts"
-import { about, database, examine, examineUntouched, found, seen } from "./examined.ts"
+import { about, database, examine, examineUntouched, found, seen } from "../support/examined.ts"
 
 /** The bytes of a page that `quick_check` looks at. */
 const damage = (file: string) => {

@@ -1,19 +1,19 @@
 /**
- * Whether the log of a database is damaged, judged by what its bytes and its index say, and what to do about it.
+ * Whether the WAL of a database is damaged, judged by what its bytes and its index say, and what to do about it.
  *
- * A log that ends torn is not damaged by that: a transaction that was rolled back, or a kill, leaves frames of the same
- * salts. Proof is an index that knows frames which the log does not have. https://www.sqlite.org/fileformat2.html#walformat
+ * A WAL that ends torn is not damaged by that: a transaction that was rolled back, or a kill, leaves frames of the same
+ * salts. Proof is an index that knows frames which the WAL does not have. https://www.sqlite.org/fileformat2.html#walformat
  */
 import { Option, Result } from "effect"
 import { empty, type LogFile } from "../sqlite/outside/LogFile.ts"
 import type { LogIndex } from "../sqlite/outside/LogIndex.ts"
-import { type Facts, isAtRest, isOpen, validIndex } from "./Facts.ts"
-import { type Evidence, type Finding } from "./Finding.ts"
+import { type Facts, isAtRest, isOpen, valid } from "../facts/Facts.ts"
+import type { Evidence, Found } from "./Examination.ts"
 import { command, quoted } from "../sqlite/ShellCommand.ts"
-import { count } from "./Wording.ts"
+import { count } from "../facts/Wording.ts"
 
-type Damage = Pick<Finding, "severity" | "message" | "evidence"> & {
-  /** The database file alone holds more than what is left of the log, which would overwrite it with older pages. */
+type Damage = Pick<Found, "severity" | "message" | "evidence"> & {
+  /** The database file alone holds more than what is left of the WAL, which would overwrite it with older pages. */
   readonly isStale: boolean
 }
 
@@ -23,7 +23,7 @@ const isSame = (one: Salts, other: Salts) => one[0] === other[0] && one[1] === o
 
 const hex = (salts: Salts) => salts.map((salt) => `0x${salt.toString(16).padStart(8, "0")}`)
 
-/** Commit marks with this log's salts, from the first frame on that does not count. */
+/** Commit marks with this WAL's salts, from the first frame on that does not count. */
 const dropped = ({ end, following }: LogFile) => following.commits + (end.isCommit ? 1 : 0)
 
 const figures = (log: LogFile): Evidence => ({
@@ -39,14 +39,13 @@ const figures = (log: LogFile): Evidence => ({
 })
 
 /**
- * What its connections committed, and the log does not have. Holds beside a live writer too: what is committed stays until
+ * What its connections committed, and the WAL does not have. Holds beside a live writer too: what is committed stays until
  * a reset, which changes the salts.
  */
 const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
-  const later = Option.filter(Option.flatten(Result.getSuccess(facts.laterIndex)), ({ state }) => state === "Valid")
   return Option.gen(function* () {
-    const index = yield* validIndex(facts)
-    const { mxFrame, salts } = yield* later
+    const index = yield* valid(facts.index)
+    const { mxFrame, salts } = yield* valid(facts.laterIndex)
     if (!isSame(salts, index.salts) || mxFrame < index.mxFrame) return yield* Option.none()
     if (Option.exists(log.header, (header) => !isSame(salts, header.salts))) return yield* Option.none()
     const isGone = Option.isNone(log.header) && index.mxFrame <= index.nBackfill
@@ -54,43 +53,43 @@ const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
     const where = log.bytes === 0 ? "is gone" : `is damaged at frame ${log.end.frame} (byte ${log.end.offset})`
     return {
       severity: "critical",
-      message: `the log ${where}: of ${count(index.mxFrame, "committed frame")} a recovery keeps ${log.recoverableFrames}`,
+      message: `the WAL ${where}: of ${count(index.mxFrame, "committed frame")} a recovery keeps ${log.recoverableFrames}`,
       evidence: { ...figures(log), committed_frames: index.mxFrame, checkpointed_frames: index.nBackfill },
       isStale: index.nBackfill > log.recoverableFrames,
     } satisfies Damage
   })
 }
 
-/** Whether the index is of this log: then what the log does not have is not news to it. */
+/** Whether the index is of this WAL: then what the WAL does not have is not news to it. */
 const isKnownTo = (index: Option.Option<LogIndex>, { header }: LogFile) =>
   Option.exists(index, ({ salts }) => Option.exists(header, (log) => isSame(log.salts, salts)))
 
-/** The log's own word, where no index says more. */
+/** The WAL's own word, where no index says more. */
 const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
   const { end, following } = log
   const evidence = figures(log)
   const critical = (message: string) => Option.some<Damage>({ severity: "critical", message, evidence, isStale: false })
-  if (end.reason === "OtherVersion") return critical("the log has a format that SQLite does not open")
+  if (end.reason === "OtherVersion") return critical("the WAL has a format that SQLite does not open")
   if (isOpen(facts)) return Option.none() // it moves
   if (facts.bytes === 0 && log.commits > 0) {
-    const message = "the database file is empty, and SQLite deletes the log beside it when it is opened"
+    const message = "the database file is empty, and SQLite deletes the WAL beside it when it is opened"
     return Option.some<Damage>({ severity: "critical", message, evidence, isStale: true })
   }
   if (end.reason === "BadHeader" && log.bytes > smallestLog) {
-    return critical("the header of the log is damaged: SQLite ignores all of it")
+    return critical("the header of the WAL is damaged: SQLite ignores all of it")
   }
   const at = `frame ${end.frame} (byte ${end.offset})`
-  if (following.commits > 0 && isKnownTo(validIndex(facts), log)) {
+  if (following.commits > 0 && isKnownTo(valid(facts.index), log)) {
     return Option.some<Damage>({
       severity: "warning",
-      message: `from ${at} on, where the log ends, are ${count(dropped(log), "commit")} that an earlier recovery dropped`,
+      message: `from ${at} on, where the WAL ends, are ${count(dropped(log), "commit")} that an earlier recovery dropped`,
       evidence,
       isStale: false,
     })
   }
   if (following.commits > 0) {
     return critical(
-      `the log is torn at ${at}: a recovery keeps ${count(log.commits, "commit")} and drops the ${dropped(log)} from there on`,
+      `the WAL is torn at ${at}: a recovery keeps ${count(log.commits, "commit")} and drops the ${dropped(log)} from there on`,
     )
   }
   if (!end.isCommit) return Option.none()
@@ -106,12 +105,12 @@ const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
 const smallestLog = 32 + 24 + 512
 
 export const find = (facts: Facts): Option.Option<Damage> => {
-  const log = Option.getOrElse(Option.flatten(Result.getSuccess(facts.log)), () => empty)
-  if (Result.isFailure(facts.log)) return Option.none()
+  const log = Option.getOrElse(Option.flatten(Result.getSuccess(facts.wal)), () => empty)
+  if (Result.isFailure(facts.wal)) return Option.none()
   return Option.orElse(lost(facts, log), () => torn(facts, log))
 }
 
-/** What takes over what is left of the log. A damaged one is kept beside it first. */
+/** What takes over what is left of the WAL. A damaged one is kept beside it first. */
 export const remedy = (facts: Facts): string => {
   const checkpoint = command("seawall checkpoint", facts.file)
   const damage = Option.filter(find(facts), ({ severity }) => severity === "critical")
@@ -119,7 +118,7 @@ export const remedy = (facts: Facts): string => {
   const { wal } = facts.target
   const isGone = damage.value.evidence["log_bytes"] === 0
   if (!isAtRest(facts)) {
-    // Who has a log open that is gone from the folder still takes it over when it closes.
+    // Who has a WAL open that is gone from the folder still takes it over when it closes.
     const pids = Option.match(facts.processes, { onNone: () => [], onSome: (them) => them.map(({ pid }) => pid) })
     return isGone && pids.length > 0 ? `kill ${pids.join(" ")}` : command("seawall backup", facts.file)
   }

@@ -5,11 +5,15 @@ import { Effect, Option } from "effect"
 import { ChildProcess } from "effect/process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
-import * as Examination from "../../src/operator/Examination.ts"
-import { judgeVersion } from "../../src/operator/LogExaminations.ts"
-import type { Facts } from "../../src/operator/Facts.ts"
-import * as ProcessExaminations from "../../src/operator/ProcessExaminations.ts"
-import { judgeNetwork, judgeSpace } from "../../src/operator/SystemExaminations.ts"
+import * as Examination from "../../src/doctor/Examination.ts"
+import { autocheckpoint, isGuard } from "../../src/doctor/subjects/Autocheckpoint.ts"
+import { judge as judgeSpace } from "../../src/doctor/subjects/DiskSpace.ts"
+import { judge as judgeNetwork } from "../../src/doctor/subjects/NetworkFileSystem.ts"
+import { openElsewhere } from "../../src/doctor/subjects/OpenElsewhere.ts"
+import { pinnedWal } from "../../src/doctor/subjects/PinnedWal.ts"
+import { judge as judgeVersion } from "../../src/doctor/subjects/SqliteVersion.ts"
+import type { Facts } from "../../src/facts/Facts.ts"
+import { wal } from "../../src/doctor/subjects/Wal.ts"
 import * as DatabaseFile from "../../src/files/DatabaseFile.ts"
 import { type Process, using } from "../../src/processes/Processes.ts"
 import { walResetBug } from "../../src/sqlite/SqliteVersion.ts"
@@ -17,7 +21,7 @@ import { stampOf } from "../../src/sqlite/copies/BackupFiles.ts"
 import { copyOf, leftBehind } from "../support/LeftFiles.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { owner } from "../support/Owner.ts"
-import { about, database, examine, examineUntouched, found, gather, seen } from "./examined.ts"
+import { about, database, examine, examineUntouched, found, gather, seen } from "../support/examined.ts"
 
 const writer: Process = {
   pid: 1,
@@ -94,12 +98,9 @@ describe("autocheckpoint", () => {
       expect(about(yield* examine(file), "autocheckpoint")).toBeUndefined()
       yield* owner(file, { before: "", name: ["/usr/lib/seawall/main.js", "run"] })
       const facts = yield* gather(file)
-      const reading = Option.map(facts.processes, (them) =>
-        them.map((one) => ({ ...one, mayWrite: ProcessExaminations.isGuard(one) })),
-      )
-      const [, , autocheckpoint] = ProcessExaminations.examinations
+      const reading = Option.map(facts.processes, (them) => them.map((one) => ({ ...one, mayWrite: isGuard(one) })))
       const run = (processes: Facts["processes"]) =>
-        Examination.run({ ...facts, processes }, autocheckpoint!).pipe(Effect.provide(NodeServices.layer))
+        Examination.run({ ...facts, processes }, autocheckpoint).pipe(Effect.provide(NodeServices.layer))
       expect((yield* run(facts.processes)).findings).toHaveLength(1)
       expect((yield* run(reading)).findings).toEqual([])
     }),
@@ -122,15 +123,15 @@ describe("autocheckpoint", () => {
   )
 
   it("is looked for beside the command, installed or from its sources", () => {
-    const isGuard = (line: string) => ProcessExaminations.isGuard({ pid: 1, words: line.split(" ") })
-    expect(isGuard("node src/main.ts run --db a.db")).toBe(true)
-    expect(isGuard("/usr/bin/node /usr/bin/seawall guard a.db")).toBe(true)
-    expect(isGuard("node /opt/seawall/dist/main.js guard a.db")).toBe(true)
-    expect(isGuard("node src/main.ts doctor a.db")).toBe(false)
-    expect(isGuard("python3 run guard")).toBe(false)
+    const isOne = (line: string) => isGuard({ pid: 1, words: line.split(" ") })
+    expect(isOne("node src/main.ts run --db a.db")).toBe(true)
+    expect(isOne("/usr/bin/node /usr/bin/seawall guard a.db")).toBe(true)
+    expect(isOne("node /opt/seawall/dist/main.js guard a.db")).toBe(true)
+    expect(isOne("node src/main.ts doctor a.db")).toBe(false)
+    expect(isOne("python3 run guard")).toBe(false)
     // An engine has a guard, whatever its program is called.
-    expect(ProcessExaminations.isGuard({ pid: 1, words: ["node", "logger.js"] }, Option.some(1))).toBe(true)
-    expect(ProcessExaminations.isGuard({ pid: 2, words: ["node", "logger.js"] }, Option.some(1))).toBe(false)
+    expect(isGuard({ pid: 1, words: ["node", "logger.js"] }, Option.some(1))).toBe(true)
+    expect(isGuard({ pid: 2, words: ["node", "logger.js"] }, Option.some(1))).toBe(false)
   })
 })
 
@@ -192,7 +193,7 @@ describe("the system", () => {
 
   it.live("warns of a disk that has no room for a copy, or less than 5 % left", () =>
     Effect.gen(function* () {
-      const facts = { ...(yield* gather(yield* database())), bytes: 900, logBytes: Option.some(100) }
+      const facts = { ...(yield* gather(yield* database())), bytes: 900, walBytes: Option.some(100) }
       const warns = (freeBytes: number, totalBytes: number) =>
         judgeSpace(facts, { freeBytes, totalBytes }).findings.length === 1
       expect([warns(1000, 10_000), warns(999, 10_000)]).toEqual([false, true])
@@ -323,7 +324,7 @@ describe("an examination that cannot be made", () => {
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10)")
       const facts = { ...(yield* gather(file)), processes: Option.none() }
-      for (const examination of ProcessExaminations.examinations) {
+      for (const examination of [openElsewhere, pinnedWal, autocheckpoint]) {
         const { examined, findings } = yield* Examination.run(facts, examination)
         expect(examined).toEqual([])
         expect(findings).toMatchObject([{ severity: "notice", subject: examination.subject }])
@@ -335,10 +336,10 @@ describe("an examination that cannot be made", () => {
   it.live("does not keep the others from being made, even when it dies", () =>
     Effect.gen(function* () {
       const facts = yield* gather(yield* database())
-      const dying = { subject: "log", examine: () => Effect.die(new Error("no such thing")) } as const
+      const dying = Examination.make({ ...wal, examine: () => Effect.die(new Error("no such thing")) })
       const { findings } = yield* Examination.run(facts, dying)
       expect(findings).toMatchObject([{ severity: "notice", message: "not examined: no such thing" }])
-    }),
+    }).pipe(Effect.provide(NodeServices.layer)),
   )
 
   it.live("names the file that could not be read", () =>

@@ -1,13 +1,20 @@
 /**
- * Whether an engine runs on a database, as its lease says it: what tells a session that runs from one that crashed. For `Look` and
- * `Doctor`; says nothing about the other programs that have the database open.
+ * Whether an engine runs on a database, as its lease says it: what tells a session that runs from one that crashed. Says nothing
+ * about the other programs that have the database open.
  */
 import { Effect, Option } from "effect"
+import * as os from "node:os"
 import { described, Lease, type LeaseHolder, type Occupancy } from "../engine/Lease.ts"
 
-/** What an effect answers, and whether an engine ran while it did: one that starts or ends meanwhile did. */
-export const around = Effect.fnUntraced(function* <A, E, R>(file: string, self: Effect.Effect<A, E, R>) {
-  const before = yield* Lease.holderOf(file)
+/**
+ * What an effect answers, and whether an engine ran while it did: one that starts or ends meanwhile did. `before` is what the
+ * lease said right before.
+ */
+export const around = Effect.fnUntraced(function* <A, E, R>(
+  file: string,
+  before: Occupancy,
+  self: Effect.Effect<A, E, R>,
+) {
   const answer = yield* self
   const lease = before._tag === "Held" ? before : yield* Lease.holderOf(file)
   return { answer, lease }
@@ -28,12 +35,9 @@ export const engineOf = (lease: Occupancy): Option.Option<string> =>
     ? Option.some(Option.match(holderOf(lease), { onNone: () => "an engine that starts", onSome: described }))
     : Option.none()
 
-/** What a `Status` says of it. */
-export const fieldsOf = (lease: Occupancy) => ({
-  engine_lease:
-    lease._tag === "Unknown"
-      ? Option.none()
-      : Option.some(isHeld(lease) ? ("held" as const) : isLeft(lease) ? ("left" as const) : ("free" as const)),
-  engine_lease_reason: lease._tag === "Unknown" ? Option.some(lease.why) : Option.none(),
-  engine_holder: holderOf(lease),
-})
+/** The engine that runs, where it has a pid of this machine. */
+export const enginePid = (lease: Occupancy): Option.Option<number> =>
+  Option.map(
+    Option.filter(holderOf(lease), ({ host }) => host === os.hostname()),
+    ({ pid }) => pid,
+  )

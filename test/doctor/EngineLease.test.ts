@@ -5,8 +5,8 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import { DatabaseSync } from "node:sqlite"
 import * as StatusTable from "../../src/cli/StatusTable.ts"
-import { look } from "../../src/operator/Look.ts"
-import { about, bytesOf, database, examine, seen } from "./examined.ts"
+import * as DatabaseStatus from "../../src/status/DatabaseStatus.ts"
+import { about, bytesOf, database, examine, seen } from "../support/examined.ts"
 
 /** An engine that ran, and has not said that it ended. */
 const running = database(`
@@ -35,7 +35,7 @@ describe("an engine that has the lease", () => {
     Effect.gen(function* () {
       const file = yield* running
       yield* leased(file, 7, "web-1")
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       expect(status).toMatchObject({
         engine_lease: Option.some("held"),
         engine_holder: Option.some({ pid: 7, command: "node x.js", since: "2026-11-03T00:00:00.000Z", host: "web-1" }),
@@ -65,10 +65,10 @@ describe("an engine that has the lease", () => {
       halted.exec("UPDATE engine_state SET value = 'HALTED'")
       halted.close()
       const lease = yield* leased(file, 7, os.hostname())
-      const halting = engineLine(StatusTable.render(yield* look(file)))
+      const halting = engineLine(StatusTable.render(yield* DatabaseStatus.read(file)))
       expect(halting).toMatch(/^engine +HALTED; an engine runs on it: node x\.js \(pid 7\), since /)
       lease.exec("DROP VIEW lease; COMMIT; BEGIN IMMEDIATE")
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       expect(status).toMatchObject({ engine_lease: Option.some("held"), engine_holder: Option.none() })
       expect(engineLine(StatusTable.render(status))).toMatch(/HALTED; an engine runs on it: an engine that starts$/)
     }).pipe(Effect.scoped),
@@ -82,7 +82,7 @@ describe("an engine whose lease is free", () => {
       const lease = yield* leased(file, 7, os.hostname())
       lease.exec("ROLLBACK")
       const before = bytesOf(file)
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       expect(status).toMatchObject({ engine_lease: Option.some("left"), session_state: Option.some("not_closed") })
       expect(engineLine(StatusTable.render(status))).toMatch(
         /RUNNING, but no engine runs: it crashed, and the next start /,
@@ -97,7 +97,7 @@ describe("an engine whose lease is free", () => {
   it.live("is not known to run when it takes no lease", () =>
     Effect.gen(function* () {
       const file = yield* running
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       expect(status).toMatchObject({ engine_lease: Option.some("free"), session_state: Option.some("not_closed") })
       expect(engineLine(StatusTable.render(status))).toMatch(
         /RUNNING, but no process is seen to have the database open$/,
@@ -109,7 +109,7 @@ describe("an engine whose lease is free", () => {
     Effect.gen(function* () {
       const file = yield* running
       fs.mkdirSync(`${file}-lease`)
-      const status = yield* look(file)
+      const status = yield* DatabaseStatus.read(file)
       expect(status).toMatchObject({
         engine_lease: Option.none(),
         engine_lease_reason: Option.some(`${file}-lease is not a regular file; move it away (it was left as it is)`),

@@ -5,14 +5,19 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as path from "node:path"
-import * as Doctor from "../../src/operator/Doctor.ts"
-import type { Report, Subject } from "../../src/operator/Finding.ts"
-import * as Facts from "../../src/operator/Facts.ts"
+import * as Doctor from "../../src/doctor/Doctor.ts"
+import type { Report, Subject } from "../../src/doctor/Finding.ts"
+import * as Readable from "../../src/doctor/Readable.ts"
+import * as Facts from "../../src/facts/Facts.ts"
 import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
 
-export const examine = (file: string) => Doctor.examine(file).pipe(Effect.provide(NodeServices.layer))
+export const examine = Doctor.examine
 
-export const gather = (file: string) => Facts.gather(file).pipe(Effect.provide(NodeServices.layer))
+/** The facts as the doctor has them; no backups. */
+export const gather = Effect.fnUntraced(function* (file: string) {
+  const facts = yield* Facts.gather(file, { wal: "always" })
+  return { ...facts, backups: [], readable: Readable.make(facts) }
+}, Effect.provide(NodeServices.layer))
 
 /** A database at rest in WAL mode, with an empty table `t` beside what the statements make. */
 export const database = Effect.fnUntraced(function* (statements = "", journalMode = "WAL") {

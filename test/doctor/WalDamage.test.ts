@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import { copyOf, leftBehind } from "../support/LeftFiles.ts"
 import { owner } from "../support/Owner.ts"
-import { about, database, examine, examineUntouched, flip, found, seen } from "./examined.ts"
+import { about, database, examine, examineUntouched, flip, found, seen } from "../support/examined.ts"
 
 const header = 32
 const frame = 24 + 4096
@@ -72,7 +72,7 @@ describe("a damaged log", () => {
       const report = yield* examineUntouched(file)
       expect(about(report, "log")).toMatchObject({
         severity: "critical",
-        message: `the log is damaged at frame 3 (byte ${header + 2 * frame}): of 5 committed frames a recovery keeps 2`,
+        message: `the WAL is damaged at frame 3 (byte ${header + 2 * frame}): of 5 committed frames a recovery keeps 2`,
         evidence: { commits: 2, torn_at_frame: 3, commits_dropped: 3, committed_frames: 5, checkpointed_frames: 0 },
         remedy: `cp ${wal} ${wal}.damaged && seawall checkpoint ${file}`,
       })

@@ -1,0 +1,33 @@
+/**
+ * What commands share that answer about several databases: each is answered, whatever becomes of another one, a few at the
+ * same time and in their order. However many there are, only the answers that are being made are in memory.
+ */
+import { Effect, type Result, Stream } from "effect"
+
+interface Each<A, E, R, R2> {
+  readonly files: ReadonlyArray<string>
+  /** How many are asked about at the same time. */
+  readonly concurrency: number
+  readonly ask: (file: string) => Effect.Effect<A, E, R>
+  readonly tell: (answer: Result.Result<A, E | Error>, file: string) => Effect.Effect<void, never, R2>
+}
+
+const failure = (file: string) => (defect: unknown) =>
+  Effect.fail(new Error(`${file} was not examined: ${defect instanceof Error ? defect.message : String(defect)}`))
+
+/** A defect is the failure of that database alone. */
+export const each = <A, E, R, R2>({ ask, concurrency, files, tell }: Each<A, E, R, R2>) => {
+  const answer = (file: string) =>
+    ask(file).pipe(
+      Effect.catchDefect(failure(file)),
+      Effect.result,
+      Effect.map((result) => ({ result, file })),
+    )
+  return Stream.fromIterable(files).pipe(
+    Stream.mapEffect(answer, { concurrency }),
+    Stream.runForEach(({ result, file }) => tell(result, file)),
+  )
+}
+
+/** For the help of such commands. */
+export const help = `DB is a database, or a folder: the SQLite databases directly in it, by name, without what stands beside them and without the copies that Seawall made. A database that is named twice is answered once. Of several, each is answered, whatever becomes of another one.`

@@ -1,0 +1,51 @@
+/** The space that is left on the disk of the database. */
+import { Effect, Path } from "effect"
+import { statfs } from "node:fs/promises"
+import { type Facts, walSize } from "../../facts/Facts.ts"
+import { size } from "../../facts/Wording.ts"
+import { command } from "../../sqlite/ShellCommand.ts"
+import { make, NotExamined, type Seen } from "../Examination.ts"
+
+interface Space {
+  readonly freeBytes: number
+  readonly totalBytes: number
+}
+
+/** File systems become slow, and the reserve of the administrator begins, at about this part. */
+const smallestPart = 0.05
+
+/**
+ * Enough is room for one more copy of the database and its WAL, which a backup, a restore, a VACUUM or a WAL behind a
+ * reader takes, and never less than 5 % of the disk. @internal
+ */
+export const judge = (facts: Facts, { freeBytes, totalBytes }: Space): Seen => {
+  const copy = facts.bytes + walSize(facts)
+  const enough = Math.ceil(Math.max(totalBytes * smallestPart, copy))
+  const seen = `${size(freeBytes)} of ${size(totalBytes)} free, ${size(enough)} is enough`
+  if (freeBytes >= enough) return { seen, findings: [] }
+  return {
+    seen,
+    findings: [
+      {
+        severity: "warning",
+        message: `the disk is nearly full: ${size(freeBytes)} free, and ${size(enough)} would be enough`,
+        evidence: { free_bytes: freeBytes, total_bytes: totalBytes, enough_bytes: enough, copy_bytes: copy },
+        remedy: `free ${size(enough - freeBytes)} on the disk of ${facts.target.path}`,
+      },
+    ],
+  }
+}
+
+export const diskSpace = make({
+  subject: "disk-space",
+  description: "the disk space that is left",
+  examine: Effect.fnUntraced(function* (facts) {
+    const path = yield* Path.Path
+    const folder = path.dirname(facts.target.path)
+    const { bavail, blocks, bsize } = yield* Effect.tryPromise({
+      try: () => statfs(folder),
+      catch: (cause) => new NotExamined({ message: String(cause), remedy: command("df -h", folder) }),
+    })
+    return judge(facts, { freeBytes: bavail * bsize, totalBytes: blocks * bsize })
+  }),
+})

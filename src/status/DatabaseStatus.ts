@@ -1,0 +1,252 @@
+/**
+ * What can be known of a SQLite database from outside, without being felt: takes no lock that a writer or a checkpointer could
+ * feel, waits for none, and creates, changes and leaves nothing.
+ *
+ * In this order, because POSIX drops all of a process's locks on a file when any descriptor for it is closed: the facts, which
+ * are bytes and processes, and at the very end, when anything is to be read by SQLite, one connection for milliseconds.
+ * Refuses in a process that has the database open itself; of a connection that Seawall did not open it knows on Linux
+ * alone, in WAL mode.
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import { DateTime, Effect, Option, Schema } from "effect"
+import { LeaseHolder } from "../engine/Lease.ts"
+import * as EngineLease from "../facts/EngineLease.ts"
+import * as Facts from "../facts/Facts.ts"
+import { WalLock } from "../processes/LockTable.ts"
+import type { Process } from "../processes/Processes.ts"
+import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
+import { LogEndReason } from "../sqlite/outside/LogFile.ts"
+import * as LogIndex from "../sqlite/outside/LogIndex.ts"
+import * as StoredEngine from "./StoredEngine.ts"
+
+const Nullable = Schema.OptionFromNullOr
+
+/** Bytes, frames, pages. */
+const Count = Schema.Int
+
+const Time = Schema.String
+
+/** A process that has the database open. */
+export const OpenedBy = Schema.Struct({
+  pid: Schema.Int,
+  /** As it was started, at most 200 characters. */
+  command: Schema.String,
+  /** Of the WAL; `read0` to `read4` are the slots of readers. */
+  locks: Schema.Array(WalLock),
+  /** What it has open: this database, the same by another name with another WAL, a deleted file (or WAL) or another one of its name, or what cannot be told. */
+  has: Schema.Literals(["this", "elsewhere", "deleted", "unknown", "another"]),
+  /** It may have opened the database later. */
+  process_started_at: Nullable(Time),
+  /** Since when each look has found it in the same read slot. Null for one look alone. */
+  reading_since: Nullable(Time),
+})
+export type OpenedBy = typeof OpenedBy.Type
+
+/** What `read` answers: none where the JSON has null. Sizes are in bytes and frames, times in ISO 8601 (UTC). */
+export class Status extends Schema.Class<Status>("seawall/status/Status")({
+  file: Schema.String,
+  looked_at: Time,
+  database_bytes: Count,
+  /** By a checkpoint, in WAL mode: a commit changes only the WAL. */
+  database_changed_at: Nullable(Time),
+  page_bytes: Nullable(Count),
+  journal_mode: Nullable(Schema.Literals(["wal", "rollback"])),
+  /** The file's size: it does not shrink when its frames are checkpointed. */
+  log_bytes: Count,
+  index_bytes: Count,
+  /** Where the frames come from: the index of those that have it open, or a WAL that was left and would be recovered. */
+  log_read_from: Nullable(Schema.Literals(["index", "log"])),
+  log_frames: Nullable(Count),
+  checkpointed_frames: Nullable(Count),
+  /** Not yet checkpointed. */
+  backlog_frames: Nullable(Count),
+  /** How often the WAL was started again at its beginning. */
+  checkpoint_sequence: Nullable(Count),
+  /** Transactions in a WAL that was left, which the next to open it keeps. */
+  log_commits: Nullable(Count),
+  /** Why a WAL that was left ends where it does. */
+  log_end: Nullable(LogEndReason),
+  /** Null where no process can be seen. Empty: no process is seen to use it; one in another container may be invisible. */
+  opened_by: Nullable(Schema.Array(OpenedBy)),
+  /** `absent`: no engine keeps its memory here. */
+  engine_state: Schema.Literals(["read", "absent", "not_read"]),
+  /** Why it was not read. */
+  engine_state_reason: Nullable(Schema.String),
+  /**
+   * `held`: an engine runs. `left`: none does, and the last one crashed. `free`: none does, or one that takes no lease. Null when it
+   * cannot be told, which `engine_lease_reason` explains.
+   */
+  engine_lease: Nullable(Schema.Literals(["held", "left", "free"])),
+  engine_lease_reason: Nullable(Schema.String),
+  /** The engine that runs; null also while it has not said who it is. */
+  engine_holder: Nullable(LeaseHolder),
+  engine_status: Nullable(Schema.String),
+  halt_reason: Nullable(Schema.String),
+  halt_detail: Nullable(Schema.String),
+  session_id: Nullable(Schema.Int),
+  parent_session_id: Nullable(Schema.Int),
+  session_started_at: Nullable(Time),
+  session_ended_at: Nullable(Time),
+  /** `not_closed`: it has no end, and its engine crashed, or no process is seen to have the database open. */
+  session_state: Nullable(Schema.Literals(["open", "closed", "not_closed"])),
+  session_halt_reason: Nullable(Schema.String),
+  session_starting_value_rlusd: Nullable(Schema.Finite),
+  session_ending_value_rlusd: Nullable(Schema.Finite),
+}) {}
+
+/** As one line, as `seawall status --json` prints it. */
+export const StatusJson = Schema.fromJsonString(Status)
+
+const isReadSlot = (lock: WalLock) => lock.startsWith("read")
+
+export const isReading = ({ locks }: Pick<OpenedBy, "locks">) => locks.some(isReadSlot)
+
+/** The later of two looks, with since when the looks have found each reader in its slot. */
+export const following = (before: Option.Option<Pick<Status, "opened_by">>, now: Status): Status => {
+  const earlier = Option.flatMap(before, ({ opened_by }) => opened_by)
+  const since = (opener: OpenedBy) => {
+    if (!isReading(opener)) return Option.none()
+    const known = Option.getOrElse(earlier, () => []).find(
+      ({ locks, pid, reading_since }) =>
+        pid === opener.pid &&
+        Option.isSome(reading_since) &&
+        locks.some((lock) => isReadSlot(lock) && opener.locks.includes(lock)),
+    )
+    return known === undefined ? Option.some(now.looked_at) : known.reading_since
+  }
+  const opened_by = Option.map(now.opened_by, (openers) =>
+    openers.map((opener) => ({ ...opener, reading_since: since(opener) })),
+  )
+  return new Status({ ...now, opened_by })
+}
+
+/** No database, one that cannot be read, or one that is open here. Nothing was changed. */
+export type DatabaseStatusError = Facts.FactsError | FileBytesError
+
+type Wal = Pick<
+  Status,
+  | "log_read_from"
+  | "log_frames"
+  | "checkpointed_frames"
+  | "backlog_frames"
+  | "checkpoint_sequence"
+  | "log_commits"
+  | "log_end"
+>
+
+const unknownWal: Wal = {
+  log_read_from: Option.none(),
+  log_frames: Option.none(),
+  checkpointed_frames: Option.none(),
+  backlog_frames: Option.none(),
+  checkpoint_sequence: Option.none(),
+  log_commits: Option.none(),
+  log_end: Option.none(),
+}
+
+const emptyWal: Wal = { ...unknownWal, log_frames: Option.some(0), backlog_frames: Option.some(0) }
+
+const walInUse = Effect.fnUntraced(function* ({ laterIndex, walHeader }: Facts.Facts) {
+  yield* Effect.fromResult(laterIndex)
+  const index = Facts.valid(laterIndex)
+  if (Option.isNone(index)) return unknownWal
+  const { mxFrame, nBackfill, salts } = index.value
+  const header = yield* Effect.fromResult(walHeader)
+  const own = Option.filter(header, (it) => it.salts[0] === salts[0] && it.salts[1] === salts[1])
+  return {
+    ...unknownWal,
+    log_read_from: Option.some("index"),
+    log_frames: Option.some(mxFrame),
+    checkpointed_frames: Option.some(Math.min(nBackfill, mxFrame)),
+    backlog_frames: Option.some(LogIndex.framesNotCheckpointed({ mxFrame, nBackfill })),
+    checkpoint_sequence: Option.map(own, ({ checkpointSequence }) => checkpointSequence),
+  } satisfies Wal
+})
+
+/** Its next user keeps the frames up to the last commit, and has all of them to copy, whatever was copied before. */
+const walLeft = Effect.fnUntraced(function* (facts: Facts.Facts) {
+  const wal = yield* Effect.fromResult(facts.wal)
+  if (Option.isNone(wal)) return unknownWal
+  const { commits, end, header, recoverableFrames } = wal.value
+  return {
+    log_read_from: Option.some("log"),
+    log_frames: Option.some(recoverableFrames),
+    checkpointed_frames: Option.none(),
+    backlog_frames: Option.some(recoverableFrames),
+    checkpoint_sequence: Option.map(header, ({ checkpointSequence }) => checkpointSequence),
+    log_commits: Option.some(commits),
+    log_end: Option.some(end.reason),
+  } satisfies Wal
+})
+
+const walOf = (facts: Facts.Facts): Effect.Effect<Wal, FileBytesError> => {
+  if (Facts.isUsed(facts)) return walInUse(facts)
+  if (Facts.walSize(facts) > 0) return walLeft(facts)
+  return Effect.succeed(Option.exists(facts.header, (it) => it.journalMode === "wal") ? emptyWal : unknownWal)
+}
+
+const engineFields = (engine: StoredEngine.StoredEngine, mayRun: boolean) => {
+  const found = engine.state === "read" ? Option.some(engine.stored) : Option.none()
+  const session = Option.flatMap(found, ({ lastSession }) => lastSession)
+  const withoutEnd = mayRun ? ("open" as const) : ("not_closed" as const)
+  return {
+    engine_state: engine.state,
+    engine_state_reason: engine.state === "not_read" ? Option.some(engine.reason) : Option.none(),
+    engine_status: Option.flatMap(found, ({ engineStatus }) => engineStatus),
+    halt_reason: Option.flatMap(found, ({ haltReason }) => haltReason),
+    halt_detail: Option.flatMap(found, ({ haltDetail }) => haltDetail),
+    session_id: Option.map(session, ({ sessionId }) => sessionId),
+    parent_session_id: Option.flatMap(session, ({ parentSessionId }) => parentSessionId),
+    session_started_at: Option.map(session, ({ startedAt }) => startedAt),
+    session_ended_at: Option.flatMap(session, ({ endedAt }) => endedAt),
+    session_state: Option.map(session, ({ endedAt }) => (Option.isSome(endedAt) ? ("closed" as const) : withoutEnd)),
+    session_halt_reason: Option.flatMap(session, ({ haltReason }) => haltReason),
+    session_starting_value_rlusd: Option.flatMap(session, ({ startingValueRlusd }) => startingValueRlusd),
+    session_ending_value_rlusd: Option.flatMap(session, ({ endingValueRlusd }) => endingValueRlusd),
+  }
+}
+
+const iso = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis))
+
+const openedBy = ({ command, has, locks, pid, runningSince }: Process): OpenedBy => ({
+  pid,
+  command,
+  locks,
+  has,
+  process_started_at: Option.map(runningSince, iso),
+  reading_since: Option.none(),
+})
+
+/** Needs the right to read the database and its sidecars, nothing else. What is not known is none in the answer. */
+export const read: (file: string) => Effect.Effect<Status, DatabaseStatusError> = Effect.fn("DatabaseStatus.read")(
+  function* (file: string) {
+    const lookedAt = yield* DateTime.now
+    const facts = yield* Facts.gather(file, { wal: "whenLeft" })
+    const wal = yield* walOf(facts)
+    // From here on nothing may read the files as bytes before the connection is closed again.
+    const { answer: engine, lease } = yield* EngineLease.around(file, facts.lease, StoredEngine.read(facts))
+    const mayUse = Facts.isUsed(facts) || Option.isNone(facts.processes)
+    const mayRun = EngineLease.isHeld(lease) || (!EngineLease.isLeft(lease) && mayUse)
+    return new Status({
+      file,
+      looked_at: DateTime.formatIso(lookedAt),
+      database_bytes: facts.bytes,
+      database_changed_at: Option.map(facts.changedAt, iso),
+      page_bytes: Option.map(facts.header, ({ pageSize }) => pageSize),
+      journal_mode: Option.map(facts.header, ({ journalMode }) => journalMode),
+      log_bytes: Facts.walSize(facts),
+      index_bytes: Option.getOrElse(facts.indexBytes, () => 0),
+      ...wal,
+      opened_by: Option.map(facts.everyProcess, (them) => them.map(openedBy)),
+      engine_lease:
+        lease._tag === "Unknown"
+          ? Option.none()
+          : Option.some(EngineLease.isHeld(lease) ? "held" : EngineLease.isLeft(lease) ? "left" : "free"),
+      engine_lease_reason: lease._tag === "Unknown" ? Option.some(lease.why) : Option.none(),
+      engine_holder: EngineLease.holderOf(lease),
+      ...engineFields(engine, mayRun),
+    })
+  },
+  Effect.provide([NodeFileSystem.layer, NodePath.layer]),
+)
