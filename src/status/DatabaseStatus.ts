@@ -100,6 +100,7 @@ export const StatusJson = Schema.fromJsonString(Status)
 
 const isReadSlot = (lock: WalLock) => lock.startsWith("read")
 
+/** Whether it holds a read slot, so that the WAL cannot start again at its beginning. */
 export const isReading = ({ locks }: Pick<OpenedBy, "locks">) => locks.some(isReadSlot)
 
 /** The later of two looks, with since when the looks have found each reader in its slot. */

@@ -16,7 +16,6 @@ export const rooms: Readonly<Record<string, string>> = {
   cli: "Command",
   doctor: "Command",
   facts: "Command",
-  operator: "Command",
   status: "Command",
 }
 

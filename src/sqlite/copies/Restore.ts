@@ -53,12 +53,14 @@ export class RestoreError extends Schema.TaggedError<RestoreError>()("RestoreErr
   }
 }
 
+/** What became of the files. */
 export interface Restored {
   readonly file: string
   /** Where the files that were there are now. */
   readonly kept: ReadonlyArray<string>
 }
 
+/** What is restored, and where. */
 export interface RestoreOptions {
   /** It is read, and stays where it is. */
   readonly backup: string
@@ -66,7 +68,7 @@ export interface RestoreOptions {
   readonly file: string
 }
 
-/** On the disk that is provided. @internal */
+/** The same on the file system that is provided. */
 export const restoreOn = Effect.fn("Restore.restore")(function* ({ backup, file }: RestoreOptions) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
