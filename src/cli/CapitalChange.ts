@@ -8,14 +8,14 @@
 import { Console, Effect, Layer, Option, Result } from "effect"
 import { Flag } from "effect/cli"
 import { SqlClient } from "effect/sql"
-import { Database } from "../sqlite/Database.ts"
+import * as Database from "../sqlite/Database.ts"
 import { ensureNotOpen } from "../sqlite/outside/AtRest.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { type Capital, type CapitalChange, type CapitalPlan, read } from "../state/Capital.ts"
 import { CapitalError } from "../state/CapitalEvent.ts"
 import { stateError, type StateError } from "../state/StateError.ts"
 import { startingValueKey } from "../state/StateKeys.ts"
-import { StateManager } from "../state/StateManager.ts"
+import * as StateManager from "../state/StateManager.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 import { withoutEngine } from "./WithoutEngine.ts"
@@ -54,7 +54,9 @@ interface CapitalCommand {
   /** What it would do; also what refuses it before any file is touched. */
   readonly plan: Result.Result<CapitalPlan, CapitalError>
   /** What does it. */
-  readonly change: (state: StateManager["Service"]) => Effect.Effect<CapitalChange, StateError | CapitalError>
+  readonly change: (
+    state: StateManager.StateManager["Service"],
+  ) => Effect.Effect<CapitalChange, StateError | CapitalError>
 }
 
 const shown = ({ file, plan }: CapitalCommand) =>
@@ -68,11 +70,14 @@ const shown = ({ file, plan }: CapitalCommand) =>
 const made = Effect.fnUntraced(
   function* ({ change, file }: CapitalCommand) {
     // There is nothing that could go on while the disk syncs.
-    const chain = Layer.provide(StateManager.layer(), Database.layer({ file, create: false, durability: "full" }))
+    const chain = Layer.provide(
+      StateManager.layer(),
+      Database.layer({ filename: file, create: false, durability: "full" }),
+    )
     yield* ensureNotOpen(file)
     return yield* Effect.provide(
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* ensureNotOpen(file)
         return yield* change(state)
       }),

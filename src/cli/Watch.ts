@@ -36,12 +36,12 @@ interface WatchInput {
 /** Starts the dashboard on top of what runs in this scope, unless there is to be none. */
 export const start = (
   { dashboardHost, dashboardName, dashboardPort }: WatchInput,
-  watched: Pick<Dashboard.DashboardOfOptions, "databases" | "engine">,
+  watched: Pick<Dashboard.DashboardDatabasesOptions, "databases" | "engine">,
 ) =>
   dashboardPort === 0
     ? Layer.build(Layer.empty)
     : Layer.build(
-        Dashboard.Dashboard.layerOf({
+        Dashboard.layerDatabases({
           ...watched,
           host: dashboardHost,
           port: dashboardPort,

@@ -4,14 +4,14 @@
  */
 import { Effect } from "effect"
 import * as path from "node:path"
-import { Lease, type LeaseError } from "../engine/Lease.ts"
+import * as Lease from "../engine/Lease.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 
 /** In a folder that does not exist there is no engine, and the command itself says what is wrong: nothing is created for that. */
 export const withoutEngine =
   (file: string) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseError, R> =>
-    Effect.suspend((): Effect.Effect<A, E | LeaseError, R> => {
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Lease.LeaseError, R> =>
+    Effect.suspend((): Effect.Effect<A, E | Lease.LeaseError, R> => {
       const folder = path.dirname(DatabaseFile.resolve(file).path)
       return DatabaseFile.look(folder) === undefined ? self : Effect.provide(self, Lease.layerFile({ file }))
     })

@@ -3,7 +3,7 @@ import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command } from "effect/cli"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
-import { Backup } from "../sqlite/copies/Backup.ts"
+import * as Backup from "../sqlite/copies/Backup.ts"
 import { nameOf } from "../sqlite/copies/BackupFiles.ts"
 import { locate } from "../sqlite/DatabasePath.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
@@ -42,7 +42,7 @@ export const backup = Command.make(
         yield* ensureSameFile(DatabaseFile.resolve(file))
         const name = yield* nameFor(file, given)
         const made = yield* Effect.provide(
-          Effect.flatMap(Backup, ({ runTo }) => runTo(name)),
+          Effect.flatMap(Backup.Backup, ({ runTo }) => runTo(name)),
           Backup.layer({ file }),
         )
         const bytes = Number((yield* fs.stat(made)).size)

@@ -4,10 +4,11 @@ import { Command, Flag } from "effect/cli"
 import { clean, nameOf } from "../processes/Processes.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
-import { Database } from "../sqlite/Database.ts"
-import { UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
+import * as Database from "../sqlite/Database.ts"
+import { verdict } from "../sqlite/SqliteVersion.ts"
+import { UnsafeSqliteError } from "../sqlite/UnsafeSqliteError.ts"
 import type { Checkpoint } from "../wal/Checkpoint.ts"
-import { Checkpointer } from "../wal/Checkpointer.ts"
+import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as LastWriter from "./LastWriter.ts"
 import * as OneShot from "./OneShot.ts"
@@ -21,8 +22,8 @@ const mode = Flag.Literals("mode", ["passive", "truncate"]).pipe(
 
 /** TRUNCATE takes the writer lock, so it comes only when there is nothing left to copy under it. */
 const once = Effect.fnUntraced(function* (wanted: "passive" | "truncate") {
-  const database = yield* Database
-  const { run } = yield* Checkpointer
+  const database = yield* Database.Database
+  const { run } = yield* Checkpointer.Checkpointer
   if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
   const passive = yield* run("PASSIVE")
   return wanted === "truncate" && passive.outcome === "Complete" ? yield* run("TRUNCATE") : passive
@@ -54,7 +55,7 @@ export const checkpoint = Command.make(
   { database: OneShot.database, mode, json: OneShot.json },
   ({ database: file, json, mode: wanted }) => {
     const layers = Checkpointer.layerInline().pipe(
-      Layer.provideMerge(Database.layer({ file, create: false, requireWal: true, durability: "normal" })),
+      Layer.provideMerge(Database.layer({ filename: file, create: false, requireWal: true, durability: "normal" })),
     )
     return OneShot.run(
       "checkpoint",

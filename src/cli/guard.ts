@@ -8,7 +8,7 @@
  */
 import { Duration, Effect, Layer, Scope } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { Dashboard } from "../dashboard/Dashboard.ts"
+import * as Dashboard from "../dashboard/Dashboard.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
@@ -55,7 +55,7 @@ type Input = Command.Command.Config.Infer<typeof flags>
 
 const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrames }: Input) =>
   GuardedDatabase.layer({
-    file,
+    filename: file,
     create: false,
     requireWal: true,
     durability: "normal",
@@ -77,7 +77,7 @@ const distinct = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
 /** Opens a database and guards it; succeeds with what the dashboard watches. */
 const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: Scope.Scope) {
   const context = yield* Layer.buildWithScope(chain(file, input), all)
-  return yield* Effect.provideContext(Dashboard.watched, context)
+  return yield* Effect.provideContext(Dashboard.watchedDatabase, context)
 })
 
 const guardAll = Effect.fnUntraced(function* (input: Input) {

@@ -7,16 +7,16 @@
 import { Clock, Effect, FileSystem, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
-import { Dashboard } from "../dashboard/Dashboard.ts"
+import * as Dashboard from "../dashboard/Dashboard.ts"
 import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
-import { Engine } from "../engine/Engine.ts"
+import * as Engine from "../engine/Engine.ts"
 import { ConfigError } from "../engine/EngineConfig.ts"
 import * as Session from "../engine/Session.ts"
-import { Feed, FeedError } from "../paper/Feed.ts"
+import * as Feed from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
-import { Checkpointer } from "../wal/Checkpointer.ts"
-import { WalGuard } from "../wal/WalGuard.ts"
+import * as Checkpointer from "../wal/Checkpointer.ts"
+import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as StatusLine from "./StatusLine.ts"
 import * as UntilHalt from "./UntilHalt.ts"
@@ -124,7 +124,7 @@ const feedLayer = Effect.fnUntraced(function* (input: Input, config: PaperConfig
     return Feed.layerNdjson("standard input", stdio.stdin)
   }
   const fs = yield* FileSystem.FileSystem
-  const broken = (cause: unknown) => new FeedError({ feed, cause })
+  const broken = (cause: unknown) => new Feed.FeedError({ feed, cause })
   yield* Effect.mapError(fs.access(feed, { readable: true }), broken)
   const { type } = yield* Effect.mapError(fs.stat(feed), broken)
   if (type === "Directory") return yield* broken(new Error("it is a folder; name a file"))
@@ -138,9 +138,9 @@ const elapsed = (millis: number) => {
 }
 
 const showStatus = Effect.gen(function* () {
-  const engine = yield* Engine
-  const guard = yield* WalGuard
-  const checkpointer = yield* Checkpointer
+  const engine = yield* Engine.Engine
+  const guard = yield* WalGuard.WalGuard
+  const checkpointer = yield* Checkpointer.Checkpointer
   const statusLine = yield* StatusLine.StatusLine
   const start = yield* Clock.currentTimeMillis
   yield* statusLine.show(
@@ -161,7 +161,7 @@ const showStatus = Effect.gen(function* () {
 
 const watch = Effect.fnUntraced(function* (input: Input) {
   const engine = yield* WatchedEngine.inReach
-  return yield* Watch.start(input, { databases: [yield* Dashboard.watched], engine })
+  return yield* Watch.start(input, { databases: [yield* Dashboard.watchedDatabase], engine })
 })
 
 /** Builds the chain, and shows how it goes. */

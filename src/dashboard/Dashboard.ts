@@ -10,16 +10,17 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
 import { Sse } from "effect/encoding"
 import packageJson from "../../package.json" with { type: "json" }
-import type { Engine } from "../engine/Engine.ts"
+import type * as Engine from "../engine/Engine.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import type { Database } from "../sqlite/Database.ts"
+import type * as Database from "../sqlite/Database.ts"
+import type { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { mostFinished, slowMillis } from "../wal/Observed.ts"
-import type { WalGuard } from "../wal/WalGuard.ts"
+import type * as WalGuard from "../wal/WalGuard.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
 import * as Listeners from "./Listeners.ts"
-import { LiveLog, mostLines } from "./LiveLog.ts"
+import * as LiveLog from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, Snapshot } from "./Snapshot.ts"
@@ -43,7 +44,7 @@ export interface DashboardOptions {
 }
 
 /** The same, and what is shown there. */
-export interface DashboardOfOptions extends DashboardOptions {
+export interface DashboardDatabasesOptions extends DashboardOptions {
   /** Their names must be unique. */
   readonly databases: ReadonlyArray<WatchedDatabase.Watched>
   /** Asked every second, and by requests in between: from memory. Default none, where no engine runs. */
@@ -57,41 +58,52 @@ export class Dashboard extends Context.Service<
     /** Where it is; none when it could not be served. */
     readonly url: Option.Option<string>
   }
->()("seawall/dashboard/Dashboard") {
-  /** Shows the database in context, for the life of the layer. Put it above the guard. Never fails: see `url`. */
-  static readonly layer = (
-    options: DashboardOptions = {},
-  ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database> =>
-    Layer.effect(
-      Dashboard,
-      Effect.flatMap(Dashboard.watched, (database) => ofSeawall(make({ ...options, databases: [database] }))),
-    )
+>()("seawall/dashboard/Dashboard") {}
 
-  /** The same with options from the configuration: `layerConfig({ port: Config.Port("DASHBOARD_PORT") })`. */
-  static readonly layerConfig = (
-    options: Config.Wrap<DashboardOptions>,
-  ): Layer.Layer<Dashboard, Config.ConfigError, LiveLog | WalGuard | Database> =>
-    Layer.unwrap(Effect.map(Config.unwrap(options), Dashboard.layer))
+/** Shows the database in context, for the life of the layer. Put it above the guard. Never fails: see `url`. */
+export const layer = (
+  options: DashboardOptions = {},
+): Layer.Layer<Dashboard, never, LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl> =>
+  Layer.effect(
+    Dashboard,
+    Effect.flatMap(watchedDatabase, (database) => ofSeawall(make({ ...options, databases: [database] }))),
+  )
 
-  /** Shows the database and the engine in context, with the figures of its program: put it above `Session.layer`. */
-  static readonly layerEngine = (
-    options: DashboardOptions = {},
-  ): Layer.Layer<Dashboard, never, LiveLog | WalGuard | Database | Engine> =>
-    Layer.effect(
-      Dashboard,
-      Effect.gen(function* () {
-        const engine = yield* WatchedEngine.inReach
-        return yield* ofSeawall(make({ ...options, databases: [yield* Dashboard.watched], engine }))
-      }),
-    )
+/** The same with options from the configuration: `layerConfig({ port: Config.Port("DASHBOARD_PORT") })`. */
+export const layerConfig = (
+  options: Config.Wrap<DashboardOptions>,
+): Layer.Layer<
+  Dashboard,
+  Config.ConfigError,
+  LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl
+> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
-  /** Shows several databases, or none, and an engine. Put it above everything it watches. */
-  static readonly layerOf = (options: DashboardOfOptions): Layer.Layer<Dashboard, never, LiveLog> =>
-    Layer.effect(Dashboard, ofSeawall(make(options)))
+/** Shows the database and the engine in context, with the figures of its program: put it above `Session.layer`. */
+export const layerEngine = (
+  options: DashboardOptions = {},
+): Layer.Layer<
+  Dashboard,
+  never,
+  LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl | Engine.Engine
+> =>
+  Layer.effect(
+    Dashboard,
+    Effect.gen(function* () {
+      const engine = yield* WatchedEngine.inReach
+      return yield* ofSeawall(make({ ...options, databases: [yield* watchedDatabase], engine }))
+    }),
+  )
 
-  /** The database in context, by the name that its `Database` has: one of several for `layerOf`. */
-  static readonly watched: Effect.Effect<WatchedDatabase.Watched, never, WalGuard | Database> = WatchedDatabase.inReach
-}
+/** Shows several databases, or none, and an engine. Put it above everything it watches. */
+export const layerDatabases = (options: DashboardDatabasesOptions): Layer.Layer<Dashboard, never, LiveLog.LiveLog> =>
+  Layer.effect(Dashboard, ofSeawall(make(options)))
+
+/** The database in context, by the name that its `Database` has: one of several for `layerDatabases`. */
+export const watchedDatabase: Effect.Effect<
+  WatchedDatabase.Watched,
+  never,
+  WalGuard.WalGuard | Database.Database | DatabaseControl
+> = WatchedDatabase.inReach
 
 const tickInterval = Duration.seconds(1)
 
@@ -103,11 +115,11 @@ const startTime = Metric.gauge("seawall_start_time_seconds", {
   description: "When the dashboard was started, in seconds since 1970",
 })
 
-const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
+const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   const { host = defaultHost, names = [], port = defaultPort } = options
   const { version } = packageJson
   const engine = Option.fromUndefinedOr(options.engine)
-  const liveLog = yield* LiveLog
+  const liveLog = yield* LiveLog.LiveLog
   const databases = options.databases.map(WatchedDatabase.make)
   const history = History.make(databases.length)
   const listeners = Listeners.make()
@@ -121,7 +133,7 @@ const make = Effect.fnUntraced(function* (options: DashboardOfOptions) {
     slow_checkpoint_ms: slowMillis,
     samples: history.length,
     checkpoints: mostFinished,
-    log_lines: mostLines,
+    log_lines: LiveLog.mostLines,
     tick_ms: Duration.toMillis(tickInterval),
   }
 

@@ -41,15 +41,15 @@ export class LiveLog extends Context.Service<
     /** The lines after this number that are still there, oldest first. */
     readonly after: (number: number) => ReadonlyArray<LogLine>
   }
->()("seawall/dashboard/LiveLog") {
-  /** Listens beside the loggers in force below this layer, which go on as before. */
-  static readonly layer = Layer.unwrap(
-    Effect.sync(() => {
-      const { logger, service } = make()
-      return Layer.merge(Logger.layer([logger], { mergeWithExisting: true }), Layer.succeed(LiveLog, service))
-    }),
-  )
-}
+>()("seawall/dashboard/LiveLog") {}
+
+/** Listens beside the loggers in force below this layer, which go on as before. */
+export const layer = Layer.unwrap(
+  Effect.sync(() => {
+    const { logger, service } = make()
+    return Layer.merge(Logger.layer([logger], { mergeWithExisting: true }), Layer.succeed(LiveLog, service))
+  }),
+)
 
 const cut = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1)}…` : text)
 

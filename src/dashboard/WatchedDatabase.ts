@@ -4,18 +4,19 @@
  */
 import { Clock, Duration, Effect, Metric, Option } from "effect"
 import { shortCommand } from "../processes/Processes.ts"
-import { Database } from "../sqlite/Database.ts"
+import * as Database from "../sqlite/Database.ts"
+import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
 import { type FinishedCheckpoint, latencyOfAll, type Observed } from "../wal/Observed.ts"
-import { WalGuard } from "../wal/WalGuard.ts"
+import * as WalGuard from "../wal/WalGuard.ts"
 import type { CheckpointPoint, DatabaseStatus } from "./Snapshot.ts"
 
 /** A database that is watched. */
 export interface Watched {
   /** What the operator calls it: the path as it was given. */
   readonly name: string
-  readonly guard: WalGuard["Service"]
+  readonly guard: WalGuard.WalGuard["Service"]
   /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
   readonly replaced?: Effect.Effect<boolean>
   /** What tells its metrics from those of others in the same process; default its name as `database`, as the guard has it. */
@@ -23,9 +24,15 @@ export interface Watched {
 }
 
 export const inReach = Effect.gen(function* () {
-  const guard = yield* WalGuard
-  const { file, isReplaced } = yield* Database
-  return { name: file, guard, replaced: Effect.sync(isReplaced), attributes: { database: file } } satisfies Watched
+  const guard = yield* WalGuard.WalGuard
+  const { filename } = yield* Database.Database
+  const { isReplaced } = yield* DatabaseControl
+  return {
+    name: filename,
+    guard,
+    replaced: Effect.sync(isReplaced),
+    attributes: { database: filename },
+  } satisfies Watched
 })
 
 /** Gauges of its own for each database: one with other attributes at each update computes its key each time. */

@@ -10,13 +10,13 @@ import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Re
 import { SqlClient } from "effect/sql"
 import { holderNames } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import { Database } from "../sqlite/Database.ts"
+import * as Database from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
-import { nativeReason } from "../sqlite/NativeError.ts"
+import { reasonOf } from "../sqlite/NativeError.ts"
 import { Writer } from "../sqlite/Writer.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
-import { StateManager } from "../state/StateManager.ts"
-import { explicitReason, Halt, type HaltRequest } from "./Halt.ts"
+import * as StateManager from "../state/StateManager.ts"
+import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 
 /** A detail is read by eyes. */
@@ -31,17 +31,17 @@ const firstMessage = (exit: Exit.Exit<unknown, unknown>): string => {
 }
 
 /** What is stored beside the reason: the detail of the request, else the first cause of the failure. */
-export const detailOf = (requested: Option.Option<HaltRequest>, exit: Exit.Exit<unknown, unknown>): string =>
+export const detailOf = (requested: Option.Option<Halt.HaltRequest>, exit: Exit.Exit<unknown, unknown>): string =>
   Option.match(requested, { onNone: () => firstMessage(exit), onSome: ({ detail }) => detail })
 
 /** How often a closing step asks a busy database again. */
 const retryInterval = "100 millis"
 
-const isBusy = (error: unknown) => ["Busy", "Locked"].includes(nativeReason(error))
+const isBusy = (error: unknown) => ["Busy", "Locked"].includes(reasonOf(error))
 
 /** The processes that keep a writer out; all that hold a lock when none of them does. */
 const holders = Effect.gen(function* () {
-  const database = yield* Effect.serviceOption(Database)
+  const database = yield* Effect.serviceOption(Database.Database)
   if (Option.isNone(database)) return "unknown"
   const all = Option.getOrElse(yield* database.value.lockHolders, () => [])
   const writing = all.filter(({ lock }) => lock === "write" || lock === "recover")
@@ -100,16 +100,16 @@ const stepName = "halt.reason"
 
 /** Stores reason, detail and HALTED in one transaction, unless a reason was stored before. */
 const storing = <E, R>(
-  memory: Effect.Effect<StateManager["Service"], E, R>,
+  memory: Effect.Effect<StateManager.StateManager["Service"], E, R>,
   failed: (cause: Cause.Cause<unknown>) => Effect.Effect<void, unknown>,
 ) =>
   Layer.effectDiscard(
     Effect.addFinalizer((exit) =>
       Effect.gen(function* () {
-        const halt = yield* Halt
+        const halt = yield* Halt.Halt
         if (Option.isSome(yield* halt.settled)) return
         const requested = yield* halt.requested
-        const explicit = explicitReason(requested, exit, "startup_failure")
+        const explicit = Halt.explicitReason(requested, exit, "startup_failure")
         if (Option.isSome(explicit)) yield* halt.settle(explicit.value)
         const patient = (yield* patience)(stepName)
         const store = Effect.gen(function* () {
@@ -131,12 +131,12 @@ const storing = <E, R>(
   )
 
 /** What fails above it is stored before the guard closes. A function: each database has its own. */
-export const above = () => storing(StateManager, Effect.failCause)
+export const above = () => storing(StateManager.StateManager, Effect.failCause)
 
 /** Writes of one caller, when the `Writer` may have been closed: each is its own transaction, and durable when it returns. */
 const direct = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const { durable } = yield* Database
+  const { durable } = yield* Database.Database
   return Writer.of({
     execute: <A extends object>(text: string, params: ReadonlyArray<unknown> = []) =>
       Effect.tap(sql.unsafe<A>(text, params), durable),
@@ -149,7 +149,7 @@ const direct = Effect.gen(function* () {
 const ownMemory = Effect.gen(function* () {
   const writer = yield* direct
   const context = yield* Layer.build(Layer.provide(StateManager.layer(), Layer.succeed(Writer, writer)))
-  return Context.get(context, StateManager)
+  return Context.get(context, StateManager.StateManager)
 })
 
 /** What fails between it and `above` is stored with a `StateManager` of its own. A function: each database has its own. */

@@ -11,12 +11,12 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
 import { finite } from "../state/Finite.ts"
-import { StateManager } from "../state/StateManager.ts"
+import * as StateManager from "../state/StateManager.ts"
 import type { StateError } from "../state/StateError.ts"
 import * as Ending from "./Ending.ts"
-import { EngineProgram } from "./EngineProgram.ts"
+import * as EngineProgram from "./EngineProgram.ts"
 import * as EngineStatus from "./EngineStatus.ts"
-import { explicitReason, Halt } from "./Halt.ts"
+import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 import * as Main from "./Main.ts"
 
@@ -43,34 +43,35 @@ export class Engine extends Context.Service<
     /** What a dashboard or a health check of one's own shows, from memory: to be asked as often as one likes. */
     readonly status: Effect.Effect<EngineStatus.EngineStatus>
   }
->()("seawall/engine/Engine") {
-  /**
-   * Runs for the life of the layer. Fails when the session cannot be opened or RUNNING not be stored; a tick that fails
-   * later is a request to halt with `unhandled_exception`.
-   */
-  static readonly layer = (
-    options: EngineOptions,
-  ): Layer.Layer<Engine, StateError, StateManager | EngineProgram | Halt> => Layer.effect(Engine, make(options))
+>()("seawall/engine/Engine") {}
 
-  /**
-   * The main program of an engine, in one line: builds the session, waits until it is asked to halt, by a signal too, closes it
-   * in order within one budget, and ends the process with the exit code of its halt reason (`Main.runMain`).
-   */
-  static readonly runMain = Main.runMain
-}
+/**
+ * Runs for the life of the layer. Fails when the session cannot be opened or RUNNING not be stored; a tick that fails
+ * later is a request to halt with `unhandled_exception`.
+ */
+export const layer = (
+  options: EngineOptions,
+): Layer.Layer<Engine, StateError, StateManager.StateManager | EngineProgram.EngineProgram | Halt.Halt> =>
+  Layer.effect(Engine, make(options))
+
+/**
+ * The main program of an engine, in one line: builds the session, waits until it is asked to halt, by a signal too, closes it
+ * in order within one budget, and ends the process with the exit code of its halt reason (`Main.runMain`).
+ */
+export const runMain = Main.runMain
 
 const tickCount = Metric.counter("seawall_engine_ticks_total", { description: "Ticks that ended", incremental: true })
 
 /** Figures that the row of a session cannot have are none. */
-const worthOf = ({ worth = Effect.succeedNone }: EngineProgram["Service"]) =>
+const worthOf = ({ worth = Effect.succeedNone }: EngineProgram.EngineProgram["Service"]) =>
   Effect.tap(worth, (known) =>
     Effect.forEach(Option.toArray(known), ({ ending, starting }) => finite({ starting, ending })),
   )
 
 const make = Effect.fnUntraced(function* (options: EngineOptions) {
-  const state = yield* StateManager
-  const program = yield* EngineProgram
-  const halt = yield* Halt
+  const state = yield* StateManager.StateManager
+  const program = yield* EngineProgram.EngineProgram
+  const halt = yield* Halt.Halt
   const shutdown = yield* Shutdown.Shutdown
   const reasons = program.haltReasons ?? HaltReason.lifeCycle
   yield* halt.setReasons(reasons)
@@ -112,7 +113,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
       Effect.gen(function* () {
         const requested = yield* halt.requested
         const isRunning = yield* Ref.get(running)
-        const explicit = explicitReason(requested, exit, isRunning ? "unhandled_exception" : "startup_failure")
+        const explicit = Halt.explicitReason(requested, exit, isRunning ? "unhandled_exception" : "startup_failure")
         yield* Shutdown.step(
           "halt.reason",
           Effect.gen(function* () {

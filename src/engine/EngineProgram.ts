@@ -2,7 +2,7 @@
  * What an engine does: the seam between the life cycle and the work. One service, provided above `StateManager`.
  */
 import { Context, type Effect, Option } from "effect"
-import type { Worth } from "../state/StateManager.ts"
+import type * as StateManager from "../state/StateManager.ts"
 import type { HaltReason, HaltReasons, Halting } from "./HaltReason.ts"
 
 /** One figure of the running program; the dashboard shows it. */
@@ -22,10 +22,10 @@ export interface Figure {
 export type TickResult = Option.Option<Halting>
 
 /** The answer of a tick after which the next one comes. */
-export const goOn: TickResult = Option.none()
+export const noHalt: TickResult = Option.none()
 
 /** The answer of a tick that is the last one, with a reason of the life cycle. `HaltReason.define` has it for a program's own. */
-export const haltWith = (reason: HaltReason, detail: string): TickResult => Option.some({ reason, detail })
+export const halt = (reason: HaltReason, detail: string): TickResult => Option.some({ reason, detail })
 
 /** The work of an engine; whoever uses Seawall writes it. */
 export class EngineProgram extends Context.Service<
@@ -37,7 +37,7 @@ export class EngineProgram extends Context.Service<
      */
     readonly tick: (sessionId: number) => Effect.Effect<TickResult, unknown>
     /** What the session was worth at its start and is now, if that is known yet: asked at the end, for its row. Default unknown. */
-    readonly worth?: Effect.Effect<Option.Option<Worth>>
+    readonly worth?: Effect.Effect<Option.Option<StateManager.Worth>>
     /** What somebody who watches the program wants to see, from memory: it is asked every second. */
     readonly figures?: Effect.Effect<ReadonlyArray<Figure>>
     /** What stands above them, as in "Paper balances"; default "Program". */

@@ -1,7 +1,7 @@
 /** How a session goes, from memory: for a dashboard, or a health check of one's own. */
 import { Effect, Option } from "effect"
-import type { EngineProgram, Figure } from "./EngineProgram.ts"
-import type { Halt } from "./Halt.ts"
+import type * as EngineProgram from "./EngineProgram.ts"
+import type * as Halt from "./Halt.ts"
 
 /** How a session goes. */
 export interface EngineStatus {
@@ -16,14 +16,14 @@ export interface EngineStatus {
   readonly lastHaltReason: Option.Option<string>
   /** What stands above the figures. */
   readonly title: string
-  readonly figures: ReadonlyArray<Figure>
+  readonly figures: ReadonlyArray<EngineProgram.Figure>
 }
 
 /** What it is made of. */
 export interface EngineFacts extends Pick<EngineStatus, "sessionId" | "lastHaltReason"> {
   readonly ticks: Effect.Effect<number>
-  readonly halt: Halt["Service"]
-  readonly program: EngineProgram["Service"]
+  readonly halt: Halt.Halt["Service"]
+  readonly program: EngineProgram.EngineProgram["Service"]
 }
 
 export const of = ({ halt, lastHaltReason, program, sessionId, ticks }: EngineFacts): Effect.Effect<EngineStatus> =>

@@ -34,27 +34,27 @@ export class Halt extends Context.Service<
     /** Makes those of the program known, to what stands below it. The engine does. */
     readonly setReasons: (reasons: HaltReasons) => Effect.Effect<void>
   }
->()("seawall/engine/Halt") {
-  /** For one run of an engine; below it, so that what closes can read it. */
-  static readonly layer = Layer.effect(
-    Halt,
-    Effect.gen(function* () {
-      const first = yield* Deferred.make<HaltRequest>()
-      const settled = yield* Ref.make(Option.none<string>())
-      const reasons = yield* Ref.make(lifeCycle)
-      const requested = Effect.flatMap(Deferred.poll(first), Effect.transposeOption)
-      return {
-        request: (request: HaltRequest) => Effect.asVoid(Deferred.succeed(first, request)),
-        requested,
-        awaitRequest: Deferred.await(first),
-        settle: (reason: string) => Ref.update(settled, (before) => Option.orElseSome(before, () => reason)),
-        settled: Ref.get(settled),
-        reasons: Ref.get(reasons),
-        setReasons: (known: HaltReasons) => Ref.set(reasons, known),
-      }
-    }),
-  )
-}
+>()("seawall/engine/Halt") {}
+
+/** For one run of an engine; below it, so that what closes can read it. */
+export const layer = Layer.effect(
+  Halt,
+  Effect.gen(function* () {
+    const first = yield* Deferred.make<HaltRequest>()
+    const settled = yield* Ref.make(Option.none<string>())
+    const reasons = yield* Ref.make(lifeCycle)
+    const requested = Effect.flatMap(Deferred.poll(first), Effect.transposeOption)
+    return {
+      request: (request: HaltRequest) => Effect.asVoid(Deferred.succeed(first, request)),
+      requested,
+      awaitRequest: Deferred.await(first),
+      settle: (reason: string) => Ref.update(settled, (before) => Option.orElseSome(before, () => reason)),
+      settled: Ref.get(settled),
+      reasons: Ref.get(reasons),
+      setReasons: (known: HaltReasons) => Ref.set(reasons, known),
+    }
+  }),
+)
 
 /**
  * What only the way of ending tells: the reason of the request, else `failure` when the scope closes with a failure, else

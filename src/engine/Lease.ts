@@ -14,7 +14,7 @@ import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { clean, shortCommand } from "../processes/Processes.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { DatabaseOpenError, fromNative, systemReason } from "../sqlite/DatabaseOpenError.ts"
-import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
+import { messageOf, reasonOf } from "../sqlite/NativeError.ts"
 import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
 import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
 
@@ -61,27 +61,27 @@ export type Occupancy = Data.TaggedEnum<{
 export const Occupancy = Data.taggedEnum<Occupancy>()
 
 /** The lease that this program has. */
-export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder }>()("seawall/engine/Lease") {
-  /** Takes the lease of a database file, which may not exist yet, for the life of the layer; creates missing folders. */
-  static readonly layerFile = ({ file }: { readonly file: string }): Layer.Layer<Lease, LeaseError> =>
-    Layer.effect(Lease, make(file).pipe(Effect.withTracerEnabled(false), about(file))).pipe(
-      Layer.provide([NodeFileSystem.layer, NodePath.layer]),
-    )
+export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder }>()("seawall/engine/Lease") {}
 
-  /** Whether an engine runs on a database file now. Creates nothing and does not wait; never fails. */
-  static readonly holderOf = (file: string): Effect.Effect<Occupancy> =>
-    probe(DatabaseFile.resolve(file)).pipe(
-      Effect.map((wasLeft) => Occupancy.Free({ wasLeft })),
-      Effect.catch((error) =>
-        Effect.succeed(
-          error instanceof Held
-            ? Occupancy.Held({ holder: error.holder })
-            : Occupancy.Unknown({ why: whyUnknown(file, error) }),
-        ),
+/** Takes the lease of a database file, which may not exist yet, for the life of the layer; creates missing folders. */
+export const layerFile = ({ file }: { readonly file: string }): Layer.Layer<Lease, LeaseError> =>
+  Layer.effect(Lease, make(file).pipe(Effect.withTracerEnabled(false), about(file))).pipe(
+    Layer.provide([NodeFileSystem.layer, NodePath.layer]),
+  )
+
+/** Whether an engine runs on a database file now. Creates nothing and does not wait; never fails. */
+export const holderOf = (file: string): Effect.Effect<Occupancy> =>
+  probe(DatabaseFile.resolve(file)).pipe(
+    Effect.map((wasLeft) => Occupancy.Free({ wasLeft })),
+    Effect.catch((error) =>
+      Effect.succeed(
+        error instanceof Held
+          ? Occupancy.Held({ holder: error.holder })
+          : Occupancy.Unknown({ why: whyUnknown(file, error) }),
       ),
-      Effect.withTracerEnabled(false),
-    )
-}
+    ),
+    Effect.withTracerEnabled(false),
+  )
 
 /** A sentence that says what to do, about the file that the lease is kept in. */
 const why = (file: string, error: unknown): string => {
@@ -96,8 +96,8 @@ const why = (file: string, error: unknown): string => {
 
 /** A lock is asked for without a write, but SQLite gives none on what this user may not write. */
 const whyUnknown = (file: string, error: unknown): string =>
-  ["ReadOnly", "CannotOpen", "NoPermission"].includes(nativeReason(error))
-    ? `${DatabaseFile.resolve(file).path}${suffix} cannot be locked by this user (${nativeMessage(error)}); ask as the user of the engine`
+  ["ReadOnly", "CannotOpen", "NoPermission"].includes(reasonOf(error))
+    ? `${DatabaseFile.resolve(file).path}${suffix} cannot be locked by this user (${messageOf(error)}); ask as the user of the engine`
     : why(file, error)
 
 const failed = (file: string) => (error: unknown) =>

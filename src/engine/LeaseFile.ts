@@ -18,7 +18,7 @@ import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import { nativeReason } from "../sqlite/NativeError.ts"
+import { reasonOf } from "../sqlite/NativeError.ts"
 
 /** Who has a lease. */
 export const LeaseHolder = Schema.Struct({
@@ -171,7 +171,7 @@ const acquire = Effect.fnUntraced(function* (database: DatabaseFile.DatabaseFile
     yield* Scope.close(connection, Exit.void)
     yield* Effect.catchIf(
       exit,
-      (error) => nativeReason(error) === "Busy",
+      (error) => reasonOf(error) === "Busy",
       () => Effect.flatMap(read(lease), (holder) => new Held({ holder })),
     )
   }
@@ -221,7 +221,7 @@ export const probe = Effect.fnUntraced(function* (database: DatabaseFile.Databas
     }),
   ).pipe(
     Effect.catchIf(
-      (error) => nativeReason(error) === "Busy",
+      (error) => reasonOf(error) === "Busy",
       () => Effect.flatMap(read(lease), (holder) => new Held({ holder })),
     ),
     // The engine ended in order while this looked.

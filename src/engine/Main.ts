@@ -11,7 +11,7 @@ import { type Cause, Deferred, Duration, Effect, Layer, Option, References, Runt
 import { constVoid } from "effect/Function"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
-import { Halt } from "./Halt.ts"
+import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 import * as Signals from "./Signals.ts"
 
@@ -45,7 +45,7 @@ const startBound = "5 seconds"
 export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Effect.Effect<unknown> = Effect.void) =>
   Effect.flatMap(References.CurrentLogAnnotations, (own) =>
     Effect.gen(function* () {
-      const halt = yield* Halt
+      const halt = yield* Halt.Halt
       const shutdown = yield* Shutdown.Shutdown
       const byReason = Effect.gen(function* () {
         return Option.match(yield* halt.settled, {
@@ -114,7 +114,7 @@ export const runEffect = <A, E>(main: Effect.Effect<A, E>): void => run(Effect.a
 /** What runs, and how long its end may take. */
 export interface MainOptions<A, E> {
   /** Such as `Session.layer`, with whatever stands on top of it. */
-  readonly session: Layer.Layer<A, E, Halt>
+  readonly session: Layer.Layer<A, E, Halt.Halt>
   /** For all closing steps together; default 10 s, `Shutdown.defaultBudget`. */
   readonly budget?: Duration.Input
 }

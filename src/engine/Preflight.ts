@@ -6,9 +6,9 @@
  */
 import { Effect, Layer, Option, Runtime, Schema } from "effect"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
-import { StateManager } from "../state/StateManager.ts"
+import * as StateManager from "../state/StateManager.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
-import { Halt } from "./Halt.ts"
+import * as Halt from "./Halt.ts"
 
 /** Settings that do not make sense together. Exit code 78 (EX_CONFIG). */
 export class PreflightError extends Schema.TaggedError<PreflightError>()("PreflightError", {
@@ -23,7 +23,7 @@ export class PreflightError extends Schema.TaggedError<PreflightError>()("Prefli
 /** Sessions are numbered from 1, and none is ever removed. */
 const unknownParent = Effect.fnUntraced(function* (parentSessionId: Option.Option<number>) {
   if (Option.isNone(parentSessionId)) return []
-  const newest = Option.match(yield* StateManager.use((state) => state.lastSession), {
+  const newest = Option.match(yield* StateManager.StateManager.use((state) => state.lastSession), {
     onNone: () => 0,
     onSome: ({ sessionId }) => sessionId,
   })
@@ -49,8 +49,8 @@ export const layer = <Config extends EngineConfig>({
 }: PreflightOptions<Config>) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
-      const state = yield* StateManager
-      const halt = yield* Halt
+      const state = yield* StateManager.StateManager
+      const halt = yield* Halt.Halt
       if (Option.isNone(parentSessionId)) yield* state.clear(haltReasonKey, haltDetailKey)
 
       const unknown = yield* unknownParent(parentSessionId)

@@ -10,22 +10,21 @@
  * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
-import { Cause, Duration, Effect, Layer, Option } from "effect"
+import { ByteSize, Cause, Duration, Effect, Layer, Option } from "effect"
 import * as Backup from "../sqlite/copies/Backup.ts"
-import { Database } from "../sqlite/Database.ts"
+import * as Database from "../sqlite/Database.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import * as Integrity from "../sqlite/copies/Integrity.ts"
-import { StateManager } from "../state/StateManager.ts"
-import { checkpointer } from "../wal/GuardedDatabase.ts"
-import { LatencyWindow } from "../wal/LatencyWindow.ts"
-import { WalGuard } from "../wal/WalGuard.ts"
+import * as StateManager from "../state/StateManager.ts"
+import * as Checkpointer from "../wal/Checkpointer.ts"
+import * as WalGuard from "../wal/WalGuard.ts"
 import * as Ending from "./Ending.ts"
-import { Engine } from "./Engine.ts"
+import * as Engine from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
-import type { EngineProgram } from "./EngineProgram.ts"
-import { Halt } from "./Halt.ts"
+import type * as EngineProgram from "./EngineProgram.ts"
+import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
-import { Lease } from "./Lease.ts"
+import * as Lease from "./Lease.ts"
 import * as Preflight from "./Preflight.ts"
 
 /** What runs, with which configuration, and after which session. */
@@ -42,17 +41,17 @@ export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
    */
   readonly speed?: number
   /** What the engine does, on top of its memory. Its `E` fails the start. */
-  readonly program: Layer.Layer<EngineProgram, E, StateManager>
+  readonly program: Layer.Layer<EngineProgram.EngineProgram, E, StateManager.StateManager>
 }
 
 /** A database that cannot keep its word ends the session. */
 const haltWhenDurabilityIsLost = Layer.effectDiscard(
   Effect.gen(function* () {
-    const { durabilityLost, file } = yield* Database
-    const halt = yield* Halt
+    const { durabilityLost, filename } = yield* Database.Database
+    const halt = yield* Halt.Halt
     yield* Effect.flatMap(durabilityLost, (error) =>
       Effect.andThen(
-        about(file)(Effect.logError("durability lost", Cause.fail(error))),
+        about(filename)(Effect.logError("durability lost", Cause.fail(error))),
         halt.request({ reason: Option.some("unhandled_exception"), detail: error.message }),
       ),
     ).pipe(Effect.forkScoped)
@@ -60,7 +59,7 @@ const haltWhenDurabilityIsLost = Layer.effectDiscard(
 )
 
 /** Whether the session ended as it was meant to, by the reason that was written. */
-const endedCleanly = (halt: Halt["Service"]) =>
+const endedCleanly = (halt: Halt.Halt["Service"]) =>
   Effect.gen(function* () {
     return Option.exists(yield* halt.settled, HaltReason.isCleanOf(yield* halt.reasons))
   })
@@ -68,8 +67,8 @@ const endedCleanly = (halt: Halt["Service"]) =>
 const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
   keep === 0
     ? Layer.empty
-    : Layer.unwrap(Effect.map(Halt, (halt) => Backup.aroundSession(endedCleanly(halt)))).pipe(
-        Layer.provide(Backup.Backup.layer({ file, keep })),
+    : Layer.unwrap(Effect.map(Halt.Halt, (halt) => Backup.aroundSession(endedCleanly(halt)))).pipe(
+        Layer.provide(Backup.layer({ file, keep })),
       )
 
 /**
@@ -100,16 +99,15 @@ export const layer = <E, Config extends EngineConfig>({
     Layer.provideMerge(haltWhenDurabilityIsLost),
     Layer.provideMerge(Preflight.layer({ ...preflight, config, parentSessionId })),
     Layer.provideMerge(StateManager.layer()),
-    Layer.provideMerge(LatencyWindow.layer()),
-    Layer.provideMerge(checkpointer(engine.wal_checkpoint_thread ? "thread" : "inline")),
+    Layer.provideMerge(Checkpointer.layer({ checkpoints: engine.wal_checkpoint_thread ? "thread" : "inline" })),
     Layer.provideMerge(backups(engine)),
     Layer.provideMerge(Ending.below()),
     Layer.provideMerge(
       Database.layer({
-        file: engine.database,
+        filename: engine.database,
         durability: engine.durability,
         busyTimeout: Duration.seconds(engine.busy_timeout_seconds),
-        cacheSizeKib: engine.cache_size_kib,
+        cacheSize: ByteSize.kibibytes(engine.cache_size_kib),
         allowNetworkFileSystem: engine.allow_network_file_system,
       }),
     ),

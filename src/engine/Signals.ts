@@ -7,7 +7,7 @@
  */
 import { Effect, Layer, Option } from "effect"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import { Halt } from "./Halt.ts"
+import * as Halt from "./Halt.ts"
 import type { HaltReason } from "./HaltReason.ts"
 
 const tokens = {
@@ -27,7 +27,7 @@ const signals = Object.keys(tokens) as ReadonlyArray<Signal>
  */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
-    const halt = yield* Halt
+    const halt = yield* Halt.Halt
     const shutdown = yield* Shutdown.Shutdown
     const run = Effect.runForkWith(yield* Effect.context())
     let heard = false

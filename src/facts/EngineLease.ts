@@ -4,7 +4,7 @@
  */
 import { Effect, Option } from "effect"
 import * as os from "node:os"
-import { described, Lease, type LeaseHolder, type Occupancy } from "../engine/Lease.ts"
+import * as Lease from "../engine/Lease.ts"
 
 /**
  * What an effect answers, and whether an engine ran while it did: one that starts or ends meanwhile did. `before` is what the
@@ -12,7 +12,7 @@ import { described, Lease, type LeaseHolder, type Occupancy } from "../engine/Le
  */
 export const around = Effect.fnUntraced(function* <A, E, R>(
   file: string,
-  before: Occupancy,
+  before: Lease.Occupancy,
   self: Effect.Effect<A, E, R>,
 ) {
   const answer = yield* self
@@ -21,22 +21,22 @@ export const around = Effect.fnUntraced(function* <A, E, R>(
 })
 
 /** Whether an engine has the lease. */
-export const isHeld = (lease: Occupancy): boolean => lease._tag === "Held"
+export const isHeld = (lease: Lease.Occupancy): boolean => lease._tag === "Held"
 
 /** What had the lease last did not end: it was killed, or lost its power. */
-export const isLeft = (lease: Occupancy): boolean => lease._tag === "Free" && lease.wasLeft
+export const isLeft = (lease: Lease.Occupancy): boolean => lease._tag === "Free" && lease.wasLeft
 
-export const holderOf = (lease: Occupancy): Option.Option<LeaseHolder> =>
+export const holderOf = (lease: Lease.Occupancy): Option.Option<Lease.LeaseHolder> =>
   lease._tag === "Held" ? lease.holder : Option.none()
 
 /** The engine that runs, for a sentence; none when none is known to run. */
-export const engineOf = (lease: Occupancy): Option.Option<string> =>
+export const engineOf = (lease: Lease.Occupancy): Option.Option<string> =>
   isHeld(lease)
-    ? Option.some(Option.match(holderOf(lease), { onNone: () => "an engine that starts", onSome: described }))
+    ? Option.some(Option.match(holderOf(lease), { onNone: () => "an engine that starts", onSome: Lease.described }))
     : Option.none()
 
 /** The engine that runs, where it has a pid of this machine. */
-export const enginePid = (lease: Occupancy): Option.Option<number> =>
+export const enginePid = (lease: Lease.Occupancy): Option.Option<number> =>
   Option.map(
     Option.filter(holderOf(lease), ({ host }) => host === os.hostname()),
     ({ pid }) => pid,

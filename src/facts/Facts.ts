@@ -6,7 +6,7 @@
  * Seawall did not open it knows on Linux alone, in WAL mode. Whoever then reads with SQLite does so after this.
  */
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
-import { Lease, type Occupancy } from "../engine/Lease.ts"
+import * as Lease from "../engine/Lease.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
 import { ensureSameFile, type OtherFileError } from "../processes/OtherFile.ts"
@@ -56,7 +56,7 @@ export interface Facts {
   /** All of them, in the order of the system. */
   readonly everyProcess: Option.Option<ReadonlyArray<Processes.Process>>
   /** Whether an engine runs on it, maybe in a container whose processes cannot be seen. */
-  readonly lease: Occupancy
+  readonly lease: Lease.Occupancy
   /** How many names the file has. */
   readonly links: number
   /** Whether the file itself is mounted there. */

@@ -46,15 +46,15 @@ export class Feed extends Context.Service<
     /** How many lines were refused so far. */
     readonly badLines: Effect.Effect<number>
   }
->()("seawall/paper/Feed") {
-  /** A market that never ends and is the same for the same seed. `price` is where it starts. */
-  static readonly layerRandomWalk = (options: { readonly seed: number; readonly price: number }) =>
-    Layer.effect(Feed, randomWalk(options))
+>()("seawall/paper/Feed") {}
 
-  /** Bytes of NDJSON; `name` is what messages call it. */
-  static readonly layerNdjson = <E>(name: string, bytes: Stream.Stream<Uint8Array, E>) =>
-    Layer.effect(Feed, ndjson(name, bytes))
-}
+/** A market that never ends and is the same for the same seed. `price` is where it starts. */
+export const layerRandomWalk = (options: { readonly seed: number; readonly price: number }) =>
+  Layer.effect(Feed, randomWalk(options))
+
+/** Bytes of NDJSON; `name` is what messages call it. */
+export const layerNdjson = <E>(name: string, bytes: Stream.Stream<Uint8Array, E>) =>
+  Layer.effect(Feed, ndjson(name, bytes))
 
 /** Standard deviation of one step: at 10 bps about every fourth tick crosses a quote that is 10 bps away. */
 const volatility = 0.001

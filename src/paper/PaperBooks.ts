@@ -10,7 +10,7 @@ import { finite, finiteText } from "../state/Finite.ts"
 import type { Migrations } from "../state/Migrations.ts"
 import type { OwnTable } from "../state/OwnTables.ts"
 import { stateError, type StateError } from "../state/StateError.ts"
-import { StateManager } from "../state/StateManager.ts"
+import * as StateManager from "../state/StateManager.ts"
 import { index, table } from "../state/Tables.ts"
 
 /** What we did. */
@@ -47,10 +47,11 @@ export class PaperBooks extends Context.Service<
     /** Stores snapshot, fills and state of one tick, in one transaction: all of it or nothing. */
     readonly recordTick: (tick: PaperTick) => Effect.Effect<void, StateError>
   }
->()("seawall/paper/PaperBooks") {
-  /** Fails when its tables cannot be brought up to date. A function: each database has its own. */
-  static readonly layer = (): Layer.Layer<PaperBooks, StateError, StateManager> => Layer.effect(PaperBooks, make)
-}
+>()("seawall/paper/PaperBooks") {}
+
+/** Fails when its tables cannot be brought up to date. A function: each database has its own. */
+export const layer = (): Layer.Layer<PaperBooks, StateError, StateManager.StateManager> =>
+  Layer.effect(PaperBooks, make)
 
 /** Its tables, each with what the oldest release had of it (`OwnTables`). */
 export const paperTables = {
@@ -104,7 +105,7 @@ const finiteTick = Effect.fnUntraced(function* ({ ask, bid, fills, rlusd, state,
 const NewTick = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
 const make = Effect.gen(function* () {
-  const state = yield* StateManager
+  const state = yield* StateManager.StateManager
   yield* state.migrate("paper", migrations, paperTables)
 
   return PaperBooks.of({

@@ -6,12 +6,12 @@
  * The end of the feed halts with `replay_exhausted`.
  */
 import { Effect, Layer, Option, Ref } from "effect"
-import { EngineProgram, type Figure } from "../engine/EngineProgram.ts"
+import * as EngineProgram from "../engine/EngineProgram.ts"
 import { startingValueKey } from "../state/StateKeys.ts"
-import { StateManager, type Worth } from "../state/StateManager.ts"
-import { Feed } from "./Feed.ts"
+import * as StateManager from "../state/StateManager.ts"
+import * as Feed from "./Feed.ts"
 import * as MarketMaker from "./MarketMaker.ts"
-import { PaperBooks } from "./PaperBooks.ts"
+import * as PaperBooks from "./PaperBooks.ts"
 import type { PaperConfig } from "./PaperConfig.ts"
 import { paperHaltReasons } from "./PaperHaltReasons.ts"
 
@@ -30,12 +30,12 @@ const keys = {
 } as const
 
 export const layer = (options: PaperOptions) =>
-  Layer.effect(EngineProgram, make(options)).pipe(Layer.provide(PaperBooks.layer()))
+  Layer.effect(EngineProgram.EngineProgram, make(options)).pipe(Layer.provide(PaperBooks.layer()))
 
 const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOptions) {
-  const state = yield* StateManager
-  const books = yield* PaperBooks
-  const feed = yield* Feed
+  const state = yield* StateManager.StateManager
+  const books = yield* PaperBooks.PaperBooks
+  const feed = yield* Feed.Feed
 
   /** A stored number of the session that is recovered; the default when there is none, or it is unreadable. */
   const recovered = Effect.fnUntraced(function* (key: string, otherwise: number) {
@@ -53,7 +53,7 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
   )
   const unknown = Number.NaN
   const startingValue = yield* recovered(keys.startingValue, unknown)
-  const worth = yield* Ref.make(Option.none<Worth>())
+  const worth = yield* Ref.make(Option.none<StateManager.Worth>())
 
   const tick = Effect.fn("PaperProgram.tick")(function* (sessionId: number) {
     const next = yield* feed.next
@@ -107,7 +107,7 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
 
   const figures = Effect.gen(function* () {
     const { holdings } = yield* Ref.get(maker)
-    const worthNow = Option.map(yield* Ref.get(worth), ({ ending, starting }): ReadonlyArray<Figure> => [
+    const worthNow = Option.map(yield* Ref.get(worth), ({ ending, starting }): ReadonlyArray<EngineProgram.Figure> => [
       { name: "value", label: "Value", value: ending, unit: "RLUSD" },
       { name: "pnl", label: "PnL", value: MarketMaker.round(ending - starting), unit: "RLUSD", isGain: true },
     ])

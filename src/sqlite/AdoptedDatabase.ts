@@ -1,20 +1,16 @@
 /**
- * The `Database` of a connection that somebody else opened: what a guard needs, over the `SqlClient` that a program has
- * already, such as that of `SqliteClient.layer`. It opens and closes nothing but one descriptor for syncing the log.
- *
- * It cannot see commits, so a guard looks for them; none of them is exposed when the connection was at FULL as it was adopted. And it has no write gate, so it suits a checkpointer on the same
- * connection (`Checkpointer.layerInline()`). What the connection itself does wrong is not mended: see `SafeClient`.
+ * What a guard needs, over a `SqlClient` that a program has already (`Database.layerClient`). It opens and closes nothing but one
+ * descriptor for syncing the WAL.
  * https://www.sqlite.org/wal.html
  */
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Context, Effect, Exit, FileSystem, Layer, Option } from "effect"
-import { SqlClient } from "effect/sql"
+import { Effect, Exit, FileSystem, Option } from "effect"
+import type { SqlClient } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
 import * as Processes from "../processes/Processes.ts"
 import * as Autocheckpoint from "./Autocheckpoint.ts"
-import { Database } from "./Database.ts"
-import { about, DatabaseName } from "./DatabaseName.ts"
+import type { DatabaseControlService } from "./DatabaseControl.ts"
+import { about } from "./DatabaseName.ts"
 import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
 import { DurabilityError } from "./Durability.ts"
 import * as Exposure from "./Exposure.ts"
@@ -28,7 +24,7 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
     Effect.withTracerEnabled(false),
   )
 
-const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string) {
+const adopt = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string) {
   const fs = yield* FileSystem.FileSystem
   const mode = yield* one(sql, "PRAGMA journal_mode")
   if (mode !== "wal") {
@@ -57,52 +53,46 @@ const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string
   )
   const everyCommitSyncs = Number(level) >= 2
   const noted = Exposure.make()
-  const exposure: Exposure.Exposure = {
+  const exposure: Exposure.ExposureTracker = {
     ...noted,
-    // Whoever looks for commits sees that there was one, not its level.
+    // A look for commits sees that there was one, not its level.
     committed: (clock, synced) => noted.committed(clock, synced || everyCommitSyncs),
     isExposed: () => true, // commits are noted only when they are seen, so a sync never relies on there being none
   }
   const logSync = yield* Effect.mapError(LogSync.make(target, identity, exposure), (cause) => fromNative(file, cause))
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
-  return Database.of({
+  const database = {
     sql,
-    file,
+    filename: file,
     version: String(yield* one(sql, "SELECT sqlite_version()")),
-    durability: everyCommitSyncs ? "full" : "normal",
+    durability: everyCommitSyncs ? ("full" as const) : ("normal" as const),
     durable: Effect.andThen(stillSyncs, logSync.durable),
     durabilityLost: logSync.failed,
     replaced: logSync.replaced,
-    lookForReplacement: about(file)(logSync.lookForReplacement),
-    isReplaced: () => logSync.refusal()?.reason === "Replaced",
-    walStamp: logSync.stamp,
-    opened: { path: target.path, identity, ...logSync.opened },
-    resume: Effect.succeedNone,
-    holder: Effect.succeedNone,
-    gate: () => Effect.succeed({ _tag: "NotClosed" }),
-    quiesce: Effect.void,
     exposure,
-    seesCommits: false,
-    autocheckpoint: Autocheckpoint.set(sql),
-    walBytes: Effect.sync(() => DatabaseFile.look(target.wal)?.bytes ?? 0),
-    syncFile: FileSync.sync(file),
     others: withFiles(Processes.using(target)),
     lockHolders: withFiles(Processes.lockHolders(target)),
-  })
+  }
+  const control: DatabaseControlService = {
+    opened: { path: target.path, identity, ...logSync.opened },
+    exposure,
+    seesCommits: false,
+    walStamp: logSync.stamp,
+    walBytes: Effect.sync(() => DatabaseFile.look(target.wal)?.bytes ?? 0),
+    lookForReplacement: about(file)(logSync.lookForReplacement),
+    isReplaced: () => logSync.refusal()?.reason === "Replaced",
+    holder: Effect.succeedNone,
+    gate: () => Effect.succeed({ _tag: "NotClosed" }),
+    autocheckpoint: Autocheckpoint.set(sql),
+    syncFile: FileSync.sync(file),
+    resume: Effect.succeedNone,
+    quiesce: Effect.void,
+  }
+  return { database, control }
 })
 
 /** The file must be known before anything is said about it. */
-const named = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
+export const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   const file = String((yield* one(sql, "SELECT file FROM pragma_database_list WHERE name = 'main'")) ?? "")
-  return Context.make(Database, yield* make(sql, file).pipe(Effect.withTracerEnabled(false), about(file))).pipe(
-    Context.add(DatabaseName, file),
-  )
+  return yield* adopt(sql, file).pipe(Effect.withTracerEnabled(false), about(file))
 })
-
-/**
- * Takes the `SqlClient` in reach, whose database must be a file in WAL mode. A function, because Effect builds one layer
- * value only once, and each client needs a `Database` of its own.
- */
-export const layer = (): Layer.Layer<Database, DatabaseOpenError, SqlClient.SqlClient> =>
-  Layer.effectContext(named).pipe(Layer.provide(NodeFileSystem.layer))

@@ -2,7 +2,7 @@
  * Why a database could not be opened: one error, a closed set of reasons, and for each a sentence that says what to do.
  */
 import { Option, Predicate, Schema } from "effect"
-import { nativeCode, nativeMessage, nativeReason, type NativeReason } from "./NativeError.ts"
+import { codeOf, messageOf, reasonOf, type NativeReason } from "./NativeError.ts"
 
 /**
  * - `FolderMissing`, `FileMissing`: nothing was to be created (`create`, `readOnly`).
@@ -147,9 +147,9 @@ const byNativeReason: Readonly<Record<NativeReason, OpenReason>> = {
 
 /** Any failure or defect of the driver while it opens, as the typed error. @internal */
 export const fromNative = (file: string, cause: unknown): DatabaseOpenError => {
-  const reason = Option.match(nativeCode(cause), {
+  const reason = Option.match(codeOf(cause), {
     onNone: () => systemReason(cause),
-    onSome: (code) => (noSharedMemory.has(code) ? "WalRefused" : byNativeReason[nativeReason(cause)]),
+    onSome: (code) => (noSharedMemory.has(code) ? "WalRefused" : byNativeReason[reasonOf(cause)]),
   })
-  return new DatabaseOpenError({ file, reason, detail: nativeMessage(cause), cause })
+  return new DatabaseOpenError({ file, reason, detail: messageOf(cause), cause })
 }

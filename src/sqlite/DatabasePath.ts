@@ -12,8 +12,8 @@ import { ensureSameFile } from "../processes/OtherFile.ts"
 export interface PathOptions {
   readonly file: string
   readonly readOnly?: boolean
-  readonly create?: boolean
-  readonly allowNetworkFileSystem?: boolean
+  readonly create?: boolean | undefined
+  readonly allowNetworkFileSystem?: boolean | undefined
   /** Whether a file with several names is refused, as by what copies or checkpoints it; else it is a WARNING. */
   readonly oneName?: boolean
 }

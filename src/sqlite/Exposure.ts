@@ -12,15 +12,19 @@ import { constVoid } from "effect/Function"
 export interface Exposure {
   /** Seconds since the oldest commit that is not on disk; 0 when there is none. */
   readonly seconds: Effect.Effect<number>
-  /** A statement that may have committed has returned. Called by the connection for each one, hence not an effect. @internal */
+}
+
+/** The same, as it is kept: what tells it of commits and of syncs. */
+export interface ExposureTracker extends Exposure {
+  /** A statement that may have committed has returned. Called by the connection for each one, hence not an effect. */
   readonly committed: (clock: Clock.Clock, synced: boolean) => void
-  /** How often `committed` was called. @internal */
+  /** How often `committed` was called. */
   readonly commits: () => number
-  /** Waits, without a timer, until there was a commit after this many. For one waiter at a time. @internal */
+  /** Waits, without a timer, until there was a commit after this many. For one waiter at a time. */
   readonly commitAfter: (commits: number) => Effect.Effect<void>
-  /** Whether there is a commit that no sync has covered. @internal */
+  /** Whether there is a commit that no sync has covered. */
   readonly isExposed: () => boolean
-  /** Call before a sync starts; run the result once that sync has succeeded. Syncs may overlap. @internal */
+  /** Call before a sync starts; run the result once that sync has succeeded. Syncs may overlap. */
   readonly syncing: Effect.Effect<Effect.Effect<void>>
 }
 
@@ -33,8 +37,7 @@ interface Mark {
 /** Syncs that fail leave their marks; beyond these, the last one stands for all that come, with its age. */
 const mostMarks = 64
 
-/** @internal */
-export const make = (): Exposure => {
+export const make = (): ExposureTracker => {
   let commits = 0
   let wake = constVoid
   let marks: ReadonlyArray<Mark> = []

@@ -11,7 +11,7 @@
 import { type Cause, Clock, Effect, type Fiber, Scheduler } from "effect"
 import { SqlError, type SqlConnection } from "effect/sql"
 import type { DurabilityError } from "./Durability.ts"
-import { nativeMessage } from "./NativeError.ts"
+import { messageOf } from "./NativeError.ts"
 import { kindOf, mayCommit } from "./StatementKind.ts"
 import { refusalOf, type Settings, toSqlError, Trusted, type Use } from "./StatementRefused.ts"
 import { type Awaited, innermost, type Transaction } from "./Waiting.ts"
@@ -34,7 +34,7 @@ const loanKey = Symbol("seawall/sqlite/Loan")
 export const loanOf = (connection: Connection): Loan | undefined =>
   (connection as { readonly [loanKey]?: Loan })[loanKey]
 
-const isNoTransaction = (error: unknown) => nativeMessage(error).includes("no transaction is active")
+const isNoTransaction = (error: unknown) => messageOf(error).includes("no transaction is active")
 
 const failure = (cause: unknown, message: string) =>
   new SqlError.SqlError({ reason: new SqlError.UnknownError({ cause, message, operation: "execute" }) })
@@ -128,7 +128,7 @@ export class Loan implements Transaction {
     return Effect.matchEffect(this.say("BEGIN"), {
       onFailure: () => Effect.succeed(true),
       onSuccess: () => {
-        this.lost = SqlError.isSqlError(error) ? error : failure(error, nativeMessage(error))
+        this.lost = SqlError.isSqlError(error) ? error : failure(error, messageOf(error))
         return Effect.as(this.rollback(), false)
       },
     })

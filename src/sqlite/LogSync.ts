@@ -15,7 +15,7 @@ import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Batching from "./Batching.ts"
 import { DurabilityError } from "./Durability.ts"
-import type { Exposure } from "./Exposure.ts"
+import type { ExposureTracker } from "./Exposure.ts"
 import * as Pulse from "./Pulse.ts"
 
 /** The system call; another one stands in for it where a disk must fail, or be slow, on demand. */
@@ -84,7 +84,7 @@ type Waiter = Deferred.Deferred<void, DurabilityError>
 export const make = Effect.fnUntraced(function* (
   { given: file, path, shm, wal: log }: DatabaseFile.DatabaseFile,
   identity: DatabaseFile.Identity,
-  exposure: Exposure,
+  exposure: ExposureTracker,
 ): Effect.fn.Return<LogSync, DurabilityError, Scope.Scope> {
   const fdatasync = yield* Fdatasync
   const descriptor = yield* Effect.try({

@@ -60,18 +60,18 @@ const find = (error: unknown, depth: number): Option.Option<Native> => {
 const native = (error: unknown) => find(error, 6)
 
 /** The extended result code (https://www.sqlite.org/rescode.html#extrc), if SQLite was the origin. */
-export const nativeCode = (error: unknown): Option.Option<number> => Option.map(native(error), ({ code }) => code)
+export const codeOf = (error: unknown): Option.Option<number> => Option.map(native(error), ({ code }) => code)
 
 /** SQLite's own words, or those of the error itself. */
-export const nativeMessage = (error: unknown): string =>
+export const messageOf = (error: unknown): string =>
   Option.match(native(error), {
     onNone: () => (error instanceof Error ? error.message : String(error)),
     onSome: ({ text }) => text,
   })
 
 /** Why SQLite failed, read from an error or from what it wraps; `Unknown` when it was not SQLite that failed. */
-export const nativeReason = (error: unknown): NativeReason =>
-  Option.match(nativeCode(error), {
+export const reasonOf = (error: unknown): NativeReason =>
+  Option.match(codeOf(error), {
     onNone: () => "Unknown",
     onSome: (code) => byPrimaryCode[code & 0xff] ?? "Unknown",
   })

@@ -9,7 +9,7 @@
  * of which one has it, that is a warning; where at most one is seen, a notice.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Effect, Option, Schema } from "effect"
+import { Effect, Option } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Processes from "../processes/Processes.ts"
 
@@ -27,11 +27,11 @@ export const howToGet = {
   shell: `sqlite3 --version tells; https://www.sqlite.org/download.html`,
 } as const
 
-const advice = `use SQLite ${safeVersions} (${Object.entries(howToGet)
+export const advice = `use SQLite ${safeVersions} (${Object.entries(howToGet)
   .map(([language, how]) => `${language}: ${how}`)
   .join("; ")}); ${walResetBug}`
 
-const bugOf = (version: string) =>
+export const bugOf = (version: string) =>
   `SQLite ${version} has the WAL-reset bug: two connections that write and checkpoint in the same instant can, rarely, corrupt the database`
 
 /** `Withdrawn`: holds the fix, but was withdrawn by its makers for other reasons. */
@@ -106,13 +106,4 @@ export const say = Effect.fnUntraced(function* (version: string, file: string) {
 export const hasNoop = (version: string): boolean => {
   const [major = 0, minor = 0] = version.split(".").map(Number)
   return major > 3 || (major === 3 && minor >= 51)
-}
-
-/** A second connection was refused, because this SQLite could corrupt the database with it. One alone is safe. */
-export class UnsafeSqliteError extends Schema.TaggedError<UnsafeSqliteError>()("UnsafeSqliteError", {
-  version: Schema.String,
-}) {
-  override get message() {
-    return `${bugOf(this.version)}; checkpoint inline, or ${advice}`
-  }
 }

@@ -8,7 +8,7 @@ import { Cause, type Context, Data, Effect, Exit } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { didNotCompile } from "./Compiling.ts"
 import type { DurabilityError } from "./Durability.ts"
-import { type NativeReason, nativeReason } from "./NativeError.ts"
+import { type NativeReason, reasonOf } from "./NativeError.ts"
 import { Unsynced } from "./ConnectionPermit.ts"
 import type { SafeClient } from "./SafeClient.ts"
 import type { WriteTrace } from "./WriteTrace.ts"
@@ -202,4 +202,4 @@ const isOfTheFile: ReadonlySet<NativeReason> = new Set<NativeReason>([
 ])
 
 const ofTheFile = (exit: Answer): Answer | undefined =>
-  Exit.isFailure(exit) && isOfTheFile.has(nativeReason(Cause.squash(exit.cause))) ? exit : undefined
+  Exit.isFailure(exit) && isOfTheFile.has(reasonOf(Cause.squash(exit.cause))) ? exit : undefined

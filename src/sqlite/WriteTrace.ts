@@ -7,7 +7,6 @@
  * then costs one look at its fiber more.
  */
 import { type Clock, Context, Effect, Exit, type Fiber, Option, type Tracer } from "effect"
-import { attributesOf } from "./DatabaseName.ts"
 
 export interface WriteTraces {
   /** Runs what `self` makes of its trace in a span: of a statement with its text, of a transaction without. */
@@ -119,8 +118,8 @@ export class WriteTrace {
   }
 }
 
-export const make = (database: string, clock: Clock.Clock): WriteTraces => {
-  const attributes = attributesOf(database)
+/** All spans have these attributes. */
+export const make = (attributes: Readonly<Record<string, unknown>>, clock: Clock.Clock): WriteTraces => {
   return {
     traced: (tracer, text, self) => {
       const inside = (span: Tracer.Span) =>

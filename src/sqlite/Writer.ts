@@ -11,6 +11,7 @@
 import { Clock, Context, Effect, Exit, Fiber, Metric } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Batching from "./Batching.ts"
+import { attributesOf } from "./DatabaseName.ts"
 import type { LogSync } from "./LogSync.ts"
 import { copied, isPlain } from "./Parameters.ts"
 import { isInsideTransaction, type Row, type SafeClient } from "./SafeClient.ts"
@@ -74,13 +75,15 @@ export interface WriterOptions {
   readonly unsynced: boolean
   /** What its spans are about. */
   readonly file: string
+  /** What they have beside that. */
+  readonly spanAttributes?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
-export const make = Effect.fnUntraced(function* ({ client, file, logSync, unsynced }: WriterOptions) {
+export const make = Effect.fnUntraced(function* ({ client, file, logSync, spanAttributes, unsynced }: WriterOptions) {
   const { awaited, sql } = client
   const { batchSize, commitSeconds, queueDepth } = metrics()
-  const traces = WriteTrace.make(file, yield* Clock.Clock)
+  const traces = WriteTrace.make({ ...spanAttributes, ...attributesOf(file) }, yield* Clock.Clock)
 
   const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
     Effect.map(Effect.exit(logSync.durable), (exit) => {

@@ -2,7 +2,7 @@
 import { Effect, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { DurabilityError } from "../sqlite/Durability.ts"
-import { nativeMessage, NativeReason, nativeReason } from "../sqlite/NativeError.ts"
+import { messageOf, NativeReason, reasonOf } from "../sqlite/NativeError.ts"
 import { type WriteFailure, WriterError } from "../sqlite/WriterError.ts"
 import { CapitalError } from "./CapitalEvent.ts"
 
@@ -25,11 +25,11 @@ export class StateError extends Schema.TaggedError<StateError>()("StateError", {
 }) {
   override get message() {
     const toDo = advice[this.reason]
-    return `${this.operation} failed: ${nativeMessage(this.cause)}${toDo === undefined ? "" : `; ${toDo}`}`
+    return `${this.operation} failed: ${messageOf(this.cause)}${toDo === undefined ? "" : `; ${toDo}`}`
   }
 }
 
-const wrap = (operation: string, cause: unknown) => new StateError({ operation, reason: nativeReason(cause), cause })
+const wrap = (operation: string, cause: unknown) => new StateError({ operation, reason: reasonOf(cause), cause })
 
 /** Any failure below, a driver's or a row that does not decode, as the one error of this floor. */
 export const stateError =

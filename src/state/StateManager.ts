@@ -92,14 +92,14 @@ export class StateManager extends Context.Service<
      */
     readonly migrate: (program: string, steps: Migrations, tables?: Readonly<Record<string, OwnTable>>) => Result<void>
   }
->()("seawall/state/StateManager") {
-  /**
-   * On SQLite. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
-   * another program's, or a later release wrote it (`OwnTables`). Other tables stay. A function: each database has its own.
-   */
-  static readonly layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
-    Layer.effect(StateManager, make)
-}
+>()("seawall/state/StateManager") {}
+
+/**
+ * On SQLite. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
+ * another program's, or a later release wrote it (`OwnTables`). Other tables stay. A function: each database has its own.
+ */
+export const layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
+  Layer.effect(StateManager, make)
 
 const upsert =
   "INSERT INTO engine_state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"

@@ -6,14 +6,14 @@ import { Array as Arr, Effect, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Columns from "./Columns.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "./StateKeys.ts"
-import { SessionRow } from "./StateManager.ts"
+import * as StateManager from "./StateManager.ts"
 
 export interface StoredState {
   readonly engineStatus: Option.Option<string>
   readonly haltReason: Option.Option<string>
   readonly haltDetail: Option.Option<string>
   /** The session with the highest number. */
-  readonly lastSession: Option.Option<SessionRow>
+  readonly lastSession: Option.Option<StateManager.SessionRow>
 }
 
 const keys = [engineStatusKey, haltReasonKey, haltDetailKey] as const
@@ -51,7 +51,7 @@ const read = Effect.gen(function* () {
     engineStatus: valueOf(engineStatusKey),
     haltReason: valueOf(haltReasonKey),
     haltDetail: valueOf(haltDetailKey),
-    lastSession: Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(sessions)),
+    lastSession: Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(StateManager.SessionRow))(sessions)),
   })
 })
 

@@ -10,7 +10,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { DateTime, Effect, Option, Schema } from "effect"
-import { LeaseHolder } from "../engine/Lease.ts"
+import * as Lease from "../engine/Lease.ts"
 import * as EngineLease from "../facts/EngineLease.ts"
 import * as Facts from "../facts/Facts.ts"
 import { WalLock } from "../processes/LockTable.ts"
@@ -80,7 +80,7 @@ export class Status extends Schema.Class<Status>("seawall/status/Status")({
   engine_lease: Nullable(Schema.Literals(["held", "left", "free"])),
   engine_lease_reason: Nullable(Schema.String),
   /** The engine that runs; null also while it has not said who it is. */
-  engine_holder: Nullable(LeaseHolder),
+  engine_holder: Nullable(Lease.LeaseHolder),
   engine_status: Nullable(Schema.String),
   halt_reason: Nullable(Schema.String),
   halt_detail: Nullable(Schema.String),

@@ -7,7 +7,7 @@ import type { Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import { type Facts, isUsed, walSize } from "../facts/Facts.ts"
 import { DatabaseOpenError } from "../sqlite/DatabaseOpenError.ts"
-import { nativeMessage, nativeReason } from "../sqlite/NativeError.ts"
+import { messageOf, reasonOf } from "../sqlite/NativeError.ts"
 import { NotAtRestError } from "../sqlite/outside/AtRest.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import { stored, type StoredState } from "../state/StoredState.ts"
@@ -28,8 +28,8 @@ const whyNot = (error: unknown) => {
   }
   if (Schema.isSchemaError(error)) return "its tables are not those of an engine that Seawall knows"
   if (error instanceof DatabaseOpenError && error.reason === "Unknown" && error.detail !== "") return error.detail
-  if (nativeReason(error) === "Busy") return "another connection has the database for itself at this moment; look again"
-  return nativeMessage(error)
+  if (reasonOf(error) === "Busy") return "another connection has the database for itself at this moment; look again"
+  return messageOf(error)
 }
 
 const readThrough = <E>(connection: Layer.Layer<SqlClient.SqlClient, E>) =>
@@ -42,7 +42,7 @@ const readThrough = <E>(connection: Layer.Layer<SqlClient.SqlClient, E>) =>
     ),
     Effect.provide(connection),
     Effect.catchDefect(Effect.fail),
-    Effect.catch((error) => Effect.succeed(notRead(whyNot(error), nativeReason(error) === "ReadOnly"))),
+    Effect.catch((error) => Effect.succeed(notRead(whyNot(error), reasonOf(error) === "ReadOnly"))),
   )
 
 /** Beside a writer SQLite may meet the header of the index for as long as it takes to write one of its copies. */

@@ -15,28 +15,28 @@ export interface Entry {
 
 /** What was logged, oldest first; the array grows while it is looked at. */
 export class LogCapture extends Context.Service<LogCapture, { readonly entries: ReadonlyArray<Entry> }>()(
-  "test/LogCapture",
-) {
-  /** In place of all loggers in force; put it below what is to be heard. */
-  static readonly layer = Layer.unwrap(
-    Effect.sync(() => {
-      const entries: Array<Entry> = []
-      const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
-        entries.push({
-          level: logLevel,
-          event: (Array.isArray(message) ? message : [message]).map(String).join(" "),
-          fields: fiber.getRef(References.CurrentLogAnnotations),
-          cause: cause.reasons.length === 0 ? "" : Cause.pretty(cause),
-        })
+  "seawall/testing/LogCapture",
+) {}
+
+/** In place of all loggers in force; put it below what is to be heard. */
+export const layer = Layer.unwrap(
+  Effect.sync(() => {
+    const entries: Array<Entry> = []
+    const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
+      entries.push({
+        level: logLevel,
+        event: (Array.isArray(message) ? message : [message]).map(String).join(" "),
+        fields: fiber.getRef(References.CurrentLogAnnotations),
+        cause: cause.reasons.length === 0 ? "" : Cause.pretty(cause),
       })
-      return Layer.mergeAll(
-        Logger.layer([logger]),
-        Layer.succeed(References.MinimumLogLevel, "Debug"),
-        Layer.succeed(LogCapture, { entries }),
-      )
-    }),
-  )
-}
+    })
+    return Layer.mergeAll(
+      Logger.layer([logger]),
+      Layer.succeed(References.MinimumLogLevel, "Debug"),
+      Layer.succeed(LogCapture, { entries }),
+    )
+  }),
+)
 
 /** The entries whose event is exactly this, up to now. */
 export const logged = (event: string) =>

@@ -4,11 +4,11 @@
  */
 import { Effect, Option, Ref } from "effect"
 import type { SqlError } from "effect/sql"
-import type { Database } from "../sqlite/Database.ts"
+import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 
 type SetPages = (self: Effect.Effect<number, SqlError.SqlError>) => Effect.Effect<number, SqlError.SqlError>
 
-export const make = Effect.fnUntraced(function* ({ autocheckpoint }: Pick<Database["Service"], "autocheckpoint">) {
+export const make = Effect.fnUntraced(function* ({ autocheckpoint }: Pick<DatabaseControlService, "autocheckpoint">) {
   /** What it was, in pages; none while nobody holds the lease. */
   const found = yield* Ref.make(Option.none<number>())
   const isStandingIn = yield* Ref.make(false)

@@ -15,7 +15,8 @@ import { Worker } from "node:worker_threads"
 import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { aboutAll } from "../sqlite/DatabaseName.ts"
-import { type Checkpoint, CheckpointError, type CheckpointMode, notTried } from "./Checkpoint.ts"
+import { type Checkpoint, CheckpointError, type CheckpointMode } from "./Checkpoint.ts"
+import { notTried } from "./CheckpointRun.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
 
 /** 30 s: a checkpoint of a gigabyte takes two on a good disk; what is not answered by then hangs. */

@@ -8,7 +8,8 @@
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import { constVoid } from "effect/Function"
-import type { Database } from "../sqlite/Database.ts"
+import type { DatabaseService } from "../sqlite/Database.ts"
+import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 import { isSameStamp, type Stamp } from "../sqlite/LogSync.ts"
 import * as Pulse from "../sqlite/Pulse.ts"
 import type { WalFrames } from "./Checkpoint.ts"
@@ -33,7 +34,8 @@ const beatsAtRest = 10
 const beatsBetweenLooks = 600
 
 export interface ForeignWritersOptions {
-  readonly database: Database["Service"]
+  readonly database: DatabaseService
+  readonly control: DatabaseControlService
   readonly checkpoint: GuardedCheckpoint
   /** The bound of the WAL; 0 = none. */
   readonly maxFrames: number
@@ -85,18 +87,18 @@ const makeDue = Effect.fnUntraced(function* (stampNow: () => Stamp | undefined) 
 })
 
 /** The loop; it ends only by interruption. */
-export const watch = Effect.fnUntraced(function* ({ checkpoint, database, maxFrames }: ForeignWritersOptions) {
+export const watch = Effect.fnUntraced(function* ({ checkpoint, control, database, maxFrames }: ForeignWritersOptions) {
   const clock = yield* Clock.Clock
   const seen = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
   const longWal = yield* LongWal.make({ database, maxFrames })
-  const due = yield* makeDue(database.walStamp)
+  const due = yield* makeDue(control.walStamp)
 
   const look = Effect.gen(function* () {
     yield* due.wait
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return due.again()
     const { log } = yield* Ref.getAndSet(seen, frames.value)
-    if (frames.value.log > 0 && frames.value.log !== log) database.exposure.committed(clock, false)
+    if (frames.value.log > 0 && frames.value.log !== log) control.exposure.committed(clock, false)
     yield* longWal.saw(frames.value)
   })
   return yield* Effect.forever(Effect.catchCause(look, checkpoint.failed))

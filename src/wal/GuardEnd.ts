@@ -8,10 +8,11 @@
 import { Duration, Effect, identity, Option, Ref } from "effect"
 import { holderNames, isUsing, namesOf } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
-import type { Database } from "../sqlite/Database.ts"
+import type { DatabaseService } from "../sqlite/Database.ts"
+import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 import type { AutocheckpointLease } from "./AutocheckpointLease.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
-import { LatencyWindow, summarize } from "./LatencyWindow.ts"
+import * as LatencyWindow from "./LatencyWindow.ts"
 import { latencyOfAll } from "./Observed.ts"
 
 /** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. */
@@ -21,7 +22,8 @@ export const stopBound = Duration.seconds(5)
 export const contained = Shutdown.contained("wal_checkpoint shutdown")
 
 export interface GuardEndOptions {
-  readonly database: Database["Service"]
+  readonly database: DatabaseService
+  readonly control: DatabaseControlService
   readonly checkpoint: GuardedCheckpoint.GuardedCheckpoint
   readonly autocheckpoint: AutocheckpointLease
   readonly writers: "here" | "elsewhere"
@@ -33,8 +35,14 @@ export interface Ending {
   readonly forget: Effect.Effect<void>
 }
 
-export const make = Effect.fnUntraced(function* ({ autocheckpoint, checkpoint, database, writers }: GuardEndOptions) {
-  const window = yield* LatencyWindow
+export const make = Effect.fnUntraced(function* ({
+  autocheckpoint,
+  checkpoint,
+  control,
+  database,
+  writers,
+}: GuardEndOptions) {
+  const window = yield* LatencyWindow.LatencyWindow
   const { note } = yield* Shutdown.Shutdown
 
   const truncate = checkpoint.withTurn(checkpoint.run("TRUNCATE", "end")).pipe(
@@ -62,7 +70,7 @@ export const make = Effect.fnUntraced(function* ({ autocheckpoint, checkpoint, d
     })
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint aggregate"), {
       runs: "interval", // what the figures without a prefix cover; the page and the API have those of all runs
-      ...summarize(yield* Ref.get(window)),
+      ...LatencyWindow.summary(yield* Ref.get(window)),
       all_n: latency.n,
       ...("p50_ms" in latency
         ? { all_p50_ms: latency.p50_ms, all_p95_ms: latency.p95_ms, all_max_ms: latency.max_ms }
@@ -78,7 +86,7 @@ export const make = Effect.fnUntraced(function* ({ autocheckpoint, checkpoint, d
     })
     yield* note({ wal: "not emptied: that step failed" })
     yield* contained(aggregate)
-    yield* contained(database.quiesce)
+    yield* contained(control.quiesce)
     yield* contained(
       stopped === "done"
         ? Shutdown.step("wal_checkpoint truncate", writers === "here" ? truncate : truncateUnlessShared)

@@ -7,7 +7,7 @@
  */
 import { Clock, Duration, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { holderNames } from "../processes/Processes.ts"
-import { Database } from "../sqlite/Database.ts"
+import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import type { AutocheckpointLease } from "./AutocheckpointLease.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"
 import {
@@ -16,10 +16,10 @@ import {
   type CheckpointMode,
   type CheckpointOutcome,
   type WalFrames,
-  whole,
 } from "./Checkpoint.ts"
-import { Checkpointer } from "./Checkpointer.ts"
-import { append, LatencyWindow } from "./LatencyWindow.ts"
+import { whole } from "./CheckpointRun.ts"
+import * as Checkpointer from "./Checkpointer.ts"
+import * as LatencyWindow from "./LatencyWindow.ts"
 import { type FinishedCheckpoint, mostFinished, type Observed, slowMillis, type Why } from "./Observed.ts"
 import * as SaidOnce from "./SaidOnce.ts"
 
@@ -81,9 +81,9 @@ export const make = Effect.fnUntraced(function* (
   autocheckpoint: AutocheckpointLease,
   exposure: Effect.Effect<Option.Option<number>>,
 ) {
-  const database = yield* Database
-  const checkpointer = yield* Checkpointer
-  const window = yield* LatencyWindow
+  const control = yield* DatabaseControl
+  const checkpointer = yield* Checkpointer.Checkpointer
+  const window = yield* LatencyWindow.LatencyWindow
   const watch = yield* BlockedWatch.make(exposure)
   const turn = yield* Semaphore.make(1)
   const last = yield* Ref.make(Option.none<Checkpoint>())
@@ -134,7 +134,7 @@ export const make = Effect.fnUntraced(function* (
 
   /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
   const failed = Effect.fnUntraced(function* (error: unknown) {
-    if (Option.isSome(yield* database.lookForReplacement)) return // that was said already
+    if (Option.isSome(yield* control.lookForReplacement)) return // that was said already
     const count = yield* Ref.updateAndGet(failures, (n) => n + 1)
     if (Math.log2(count) % 1 === 0) {
       yield* Effect.annotateLogs(Effect.logError("wal_checkpoint failed", error), { failures: count })
@@ -146,14 +146,14 @@ export const make = Effect.fnUntraced(function* (
 
   /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
-    const replaced = yield* database.lookForReplacement
+    const replaced = yield* control.lookForReplacement
     if (Option.isSome(replaced)) {
       return yield* new CheckpointError({ mode, reason: "Replaced", cause: replaced.value })
     }
-    const covered = yield* database.exposure.syncing
+    const covered = yield* control.exposure.syncing
     const before = yield* Ref.getAndSet(looked, Option.none())
     const start = yield* Clock.monotonicTimeNanos
-    const isIdle = why === "interval" && !database.exposure.isExposed()
+    const isIdle = why === "interval" && !control.exposure.isExposed()
     const nothing = Option.filter(before, ({ checkpointed, log: length }) => isIdle && length === checkpointed)
     const done = yield* Effect.tapCause(
       Option.match(nothing, { onNone: () => checkpointer.run(mode), onSome: nothingToCopy }),
@@ -173,7 +173,7 @@ export const make = Effect.fnUntraced(function* (
     const exposed = yield* exposure
     if (Option.isSome(exposed)) yield* Metric.update(exposureSeconds, exposed.value)
     yield* log(done, why)
-    if (why === "interval") yield* Ref.update(window, append(done.elapsedMillis))
+    if (why === "interval") yield* Ref.update(window, LatencyWindow.append(done.elapsedMillis))
     if (why === "end") return done
     yield* done.outcome === "Complete" ? watch.finished : watch.blocked(done)
     yield* recovered
@@ -190,7 +190,7 @@ export const make = Effect.fnUntraced(function* (
     /** One with writers held back. None when the connection does not come free. Ends with it, even if it outlasts the gate. */
     runGated: Effect.fnUntraced(function* (mode: CheckpointMode, why: Why, hold?: Duration.Duration) {
       const ended = yield* Deferred.make<Checkpoint, CheckpointError>()
-      const end = yield* database.gate(Deferred.into(run(mode, why), ended), hold)
+      const end = yield* control.gate(Deferred.into(run(mode, why), ended), hold)
       return end._tag === "NotClosed" ? Option.none() : Option.some(yield* Deferred.await(ended))
     }),
     look,
@@ -209,7 +209,7 @@ export const make = Effect.fnUntraced(function* (
      * it for longer than that. Where it has not, many take turns, or the event loop was busy.
      */
     heldUp: Effect.fnUntraced(function* (bound: Duration.Duration) {
-      const holder = yield* database.holder
+      const holder = yield* control.holder
       if (Option.isNone(holder) || holder.value.seconds <= Duration.toSeconds(bound)) return
       yield* isHeldUp.say(
         Effect.annotateLogs(Effect.logWarning("wal_checkpoint held up"), {

@@ -13,10 +13,10 @@ export const windowSize = 512
 /** Latencies in milliseconds, oldest first, at most `windowSize` of them. */
 export class LatencyWindow extends Context.Service<LatencyWindow, Ref.Ref<ReadonlyArray<number>>>()(
   "seawall/wal/LatencyWindow",
-) {
-  /** A function, because Effect builds one layer value only once, and each guard needs a window of its own. */
-  static readonly layer = () => Layer.effect(LatencyWindow, Ref.make<ReadonlyArray<number>>([]))
-}
+) {}
+
+/** A function, because Effect builds one layer value only once, and each guard needs a window of its own. */
+export const layer = () => Layer.effect(LatencyWindow, Ref.make<ReadonlyArray<number>>([]))
 
 /** @internal */
 export const append =
@@ -30,7 +30,7 @@ export type LatencySummary =
   | { readonly n: number; readonly p50_ms: number; readonly p95_ms: number; readonly max_ms: number }
 
 /** What the aggregate line says of a window, in whatever order its samples are. */
-export const summarize = (window: ReadonlyArray<number>): LatencySummary => {
+export const summary = (window: ReadonlyArray<number>): LatencySummary => {
   if (window.length === 0) return { n: 0 }
   const sorted = window.toSorted(Order.Number)
   const at = (index: number) => sorted[Math.min(index, sorted.length - 1)] ?? 0

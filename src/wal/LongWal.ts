@@ -9,7 +9,7 @@
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import { namesOf } from "../processes/Processes.ts"
-import type { Database } from "../sqlite/Database.ts"
+import type { DatabaseService } from "../sqlite/Database.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import type { WalFrames } from "./Checkpoint.ts"
 import * as SaidOnce from "./SaidOnce.ts"
@@ -33,7 +33,7 @@ interface Long {
 }
 
 export interface LongWalOptions {
-  readonly database: Database["Service"]
+  readonly database: DatabaseService
   /** The bound of the WAL; 0 = none. */
   readonly maxFrames: number
 }
@@ -65,7 +65,7 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint left a long log"), {
       log_frames: frames.log,
       checkpointed_frames: frames.checkpointed,
-      advice: `all of it is in the database and nothing writes; the next write starts it anew, and this makes the file short now: ${command("seawall checkpoint --mode truncate", database.file)}`,
+      advice: `all of it is in the database and nothing writes; the next write starts it anew, and this makes the file short now: ${command("seawall checkpoint --mode truncate", database.filename)}`,
     })
   })
 

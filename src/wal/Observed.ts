@@ -5,7 +5,7 @@
 import type { Duration, Option } from "effect"
 import type { Incident } from "./BlockedWatch.ts"
 import type { CheckpointMode, CheckpointOutcome, WalFrames } from "./Checkpoint.ts"
-import { summarize } from "./LatencyWindow.ts"
+import * as LatencyWindow from "./LatencyWindow.ts"
 
 /** What asked for a checkpoint. */
 export type Why = "interval" | "size" | "end"
@@ -34,7 +34,7 @@ export const slowMillis = 200
  * `LatencyWindow` holds those by interval alone.
  */
 export const latencyOfAll = (finished: ReadonlyArray<FinishedCheckpoint>) => ({
-  ...summarize(finished.map(({ elapsedMillis }) => elapsedMillis)),
+  ...LatencyWindow.summary(finished.map(({ elapsedMillis }) => elapsedMillis)),
   slow: finished.filter(({ elapsedMillis }) => elapsedMillis > slowMillis).length,
 })
 

@@ -6,32 +6,36 @@
  * checkpoints run inline, on the connection of the program; so does the TRUNCATE of a program that ends before the thread has
  * started, when the WAL is short. Releases the thread before the main connection closes.
  */
-import { Effect, Layer, Option } from "effect"
-import { Database } from "../sqlite/Database.ts"
+import { Effect, Option } from "effect"
+import type { DatabaseService } from "../sqlite/Database.ts"
+import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { insideTransaction } from "../sqlite/SafeClient.ts"
-import { say, UnsafeSqliteError, verdict } from "../sqlite/SqliteVersion.ts"
-import { type Checkpoint, type CheckpointError, type CheckpointMode, notTried, whole } from "./Checkpoint.ts"
-import { Checkpointer, framesOf, runOn } from "./Checkpointer.ts"
+import { say, verdict } from "../sqlite/SqliteVersion.ts"
+import { UnsafeSqliteError } from "../sqlite/UnsafeSqliteError.ts"
+import type { Checkpoint, CheckpointError, CheckpointMode } from "./Checkpoint.ts"
+import { type CheckpointerService, notTried, whole } from "./CheckpointRun.ts"
+import { framesOf, runOn } from "./InlineCheckpointer.ts"
 import * as CheckpointSpan from "./CheckpointSpan.ts"
 import { CheckpointThread } from "./CheckpointThread.ts"
 
 /** Frames that a TRUNCATE copies inline within 10 to 16 ms; the thread would take about 400 ms to load its modules. */
 const mostInline = 1000
 
-const make = Effect.fnUntraced(function* (database: Database["Service"]) {
-  const named = about(database.file)
+/** Fails when this SQLite is not safe with a second connection. */
+export const make = Effect.fnUntraced(function* (database: DatabaseService, control: DatabaseControlService) {
+  const named = about(database.filename)
   if (verdict(database.version) === "Unsafe") return yield* new UnsafeSqliteError({ version: database.version })
-  yield* say(database.version, database.file)
+  yield* say(database.version, database.filename)
   const inline = runOn(database.sql)
   const frames = framesOf(database.sql, database.version)
   const isShort = Effect.map(
     frames,
     Option.exists(({ checkpointed, log }) => log - checkpointed <= mostInline),
   )
-  const thread = yield* (yield* CheckpointThread).attach(database.opened)
+  const thread = yield* (yield* CheckpointThread).attach(control.opened)
   const run = CheckpointSpan.traced(
-    database.file,
+    database.filename,
     Effect.fnUntraced(function* (mode: CheckpointMode): Effect.fn.Return<Checkpoint, CheckpointError> {
       if (yield* insideTransaction(database.sql)) return notTried(mode, "LockedInTransaction")
       if (mode === "TRUNCATE" && (yield* thread.isStarting) && (yield* isShort)) return yield* inline(mode)
@@ -39,22 +43,11 @@ const make = Effect.fnUntraced(function* (database: Database["Service"]) {
       return answer._tag === "Some" ? answer.value : yield* inline(mode)
     }),
   )
-  return Checkpointer.of({
+  return {
     run: (mode) => named(whole(run(mode), mode, database.lockHolders)),
     withTurn: thread.withTurn,
     frames: named(frames),
     lengthen: thread.lengthen,
     concurrent: thread.exists,
-  })
+  } satisfies CheckpointerService
 })
-
-/**
- * For the `Database` in reach; a function, because Effect builds one layer value only once, and each database needs a
- * checkpointer of its own. Refuses a SQLite whose log reset can corrupt a database that two connections use.
- * https://www.sqlite.org/wal.html#walresetbug
- */
-export const layer = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Database> =>
-  Layer.effect(
-    Checkpointer,
-    Effect.flatMap(Database, (database) => about(database.file)(make(database))),
-  )

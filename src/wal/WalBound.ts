@@ -9,9 +9,10 @@
  * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
  */
 import { Cause, Clock, Duration, Effect, Fiber, Option, Ref } from "effect"
-import type { Database } from "../sqlite/Database.ts"
+import type { DatabaseService } from "../sqlite/Database.ts"
+import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 import type { WalFrames } from "./Checkpoint.ts"
-import type { Checkpointer } from "./Checkpointer.ts"
+import type * as Checkpointer from "./Checkpointer.ts"
 import * as FlushCost from "./FlushCost.ts"
 import { type GuardedCheckpoint, lookBound } from "./GuardedCheckpoint.ts"
 import * as WalRoom from "./WalRoom.ts"
@@ -53,17 +54,24 @@ const lastBackoff = Duration.seconds(1)
 const backlogOf = ({ checkpointed, log }: WalFrames) => log - checkpointed
 
 export interface WalBoundOptions {
-  readonly database: Database["Service"]
-  readonly checkpointer: Checkpointer["Service"]
+  readonly database: DatabaseService
+  readonly control: DatabaseControlService
+  readonly checkpointer: Checkpointer.Checkpointer["Service"]
   readonly checkpoint: GuardedCheckpoint
   readonly maxFrames: number
 }
 
 /** The loop; it ends only by interruption, between two checkpoints: each of them is carried to its end, and none starts after it. */
-export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpointer, maxFrames }: WalBoundOptions) {
+export const loop = Effect.fnUntraced(function* ({
+  checkpoint,
+  checkpointer,
+  control,
+  database,
+  maxFrames,
+}: WalBoundOptions) {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
   const cost = FlushCost.make()
-  const room = WalRoom.make({ database, checkpointer, maxFrames })
+  const room = WalRoom.make({ database, control, checkpointer, maxFrames })
   let seen = 0
   let syncing: Fiber.Fiber<void> | undefined
 
@@ -85,7 +93,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   const syncDatabase = Effect.fnUntraced(function* (pages: number) {
     const start = yield* Clock.monotonicTimeNanos
     if (syncing === undefined || syncing.pollUnsafe() !== undefined) {
-      syncing = yield* Effect.catch(database.syncFile, (error) =>
+      syncing = yield* Effect.catch(control.syncFile, (error) =>
         Effect.logWarning("database sync failed", Cause.fail(error)),
       ).pipe(Effect.forkDetach({ startImmediately: true }))
     }
@@ -111,7 +119,7 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
   const braking = <A, E>(frames: WalFrames, self: Effect.Effect<A, E>) => {
     const wait = Duration.millis(brakeMillis * FlushCost.brake(frames.log, maxFrames))
     if (Duration.isZero(wait)) return self
-    const slowing = database
+    const slowing = control
       .gate(Effect.sleep(wait), wait)
       .pipe(Effect.andThen(Effect.sleep(brakeMillis)), Effect.forever)
     return Effect.raceFirst(self, slowing)
@@ -170,9 +178,9 @@ export const loop = Effect.fnUntraced(function* ({ database, checkpoint, checkpo
     )
 
   const turn = Effect.gen(function* () {
-    yield* database.exposure.commitAfter(seen)
+    yield* control.exposure.commitAfter(seen)
     yield* Effect.sleep(Option.getOrElse(yield* Ref.get(backoff), () => lookPause))
-    seen = database.exposure.commits()
+    seen = control.exposure.commits()
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return yield* heldUp(lookBound)
     if (room.isNeeded(frames.value.log) && (yield* checkpointer.concurrent))

@@ -21,15 +21,16 @@ import {
   Tracer,
 } from "effect"
 import type { SqlError } from "effect/sql"
-import { Database } from "../sqlite/Database.ts"
+import * as Database from "../sqlite/Database.ts"
+import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import * as AutocheckpointLease from "./AutocheckpointLease.ts"
 import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
-import { Checkpointer } from "./Checkpointer.ts"
+import * as Checkpointer from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
 import * as GuardEnd from "./GuardEnd.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
-import type { LatencyWindow } from "./LatencyWindow.ts"
+import * as LatencyWindow from "./LatencyWindow.ts"
 import type { Observed } from "./Observed.ts"
 import * as WalBound from "./WalBound.ts"
 
@@ -48,20 +49,20 @@ const mostOvergrown = 2
 /** When the log is checkpointed, and whom that may hold back; everything has a default. */
 export interface WalGuardOptions {
   /** Time from the end of one checkpoint to the start of the next; default 60 s, zero or less = off, no minimum. */
-  readonly interval?: Duration.Input
+  readonly interval?: Duration.Input | undefined
   /**
    * The length of the log, in frames, that the guard holds beside its interval; default 4000, 0 = off. With a
    * checkpointer on a thread writers wait for a few milliseconds at most; an inline one stops the event loop for about
    * 50 ms per 4000 frames. Nothing can hold it while a reader pins the log.
    */
-  readonly maxFrames?: number
+  readonly maxFrames?: number | undefined
   /**
    * Who writes. `here` (default): this program, through the `Database`. `elsewhere`: other processes, whom nothing here
    * can hold back: the log of one that leaves gaps is bounded, that of one that never pauses is not, and the guard says
    * so. At the end, TRUNCATE then runs only when no other process has the database open. Their commits may be synced, which
    * cannot be seen from outside, so no exposure is claimed.
    */
-  readonly writers?: "here" | "elsewhere"
+  readonly writers?: "here" | "elsewhere" | undefined
 }
 
 /** The guard of one database: its loop runs for the life of the layer, or until it is set to zero. */
@@ -77,22 +78,33 @@ export class WalGuard extends Context.Service<
     /** What the guard knows right now; asks nothing of SQLite. */
     readonly observed: Effect.Effect<Observed>
   }
->()("seawall/wal/WalGuard") {
-  /** Starts the loop with the layer. Fails only when SQLite refuses to turn its autocheckpoint off. */
-  static readonly layer = (
-    options: WalGuardOptions = {},
-  ): Layer.Layer<WalGuard, SqlError.SqlError, Database | Checkpointer | LatencyWindow> =>
-    Layer.effect(
-      WalGuard,
-      Effect.flatMap(Database, ({ file }) => about(file)(asRoot(make(options)))),
-    )
+>()("seawall/wal/WalGuard") {}
 
-  /** The same with options from the configuration: `layerConfig({ interval: Config.Duration("WAL_INTERVAL") })`. */
-  static readonly layerConfig = (
-    options: Config.Wrap<WalGuardOptions>,
-  ): Layer.Layer<WalGuard, SqlError.SqlError | Config.ConfigError, Database | Checkpointer | LatencyWindow> =>
-    Layer.unwrap(Effect.map(Config.unwrap(options), WalGuard.layer))
-}
+/** What a guard stands on. */
+type Required = Database.Database | DatabaseControl | Checkpointer.Checkpointer
+
+/**
+ * Starts the loop with the layer, with a latency window of its own. Fails only when SQLite refuses to turn its autocheckpoint off.
+ */
+export const layer = (
+  options: WalGuardOptions = {},
+): Layer.Layer<WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError, Required> =>
+  Layer.provideMerge(layerWith(options), LatencyWindow.layer())
+
+/** The same with the latency window in reach, for one that is shared, or kept. */
+export const layerWith = (
+  options: WalGuardOptions = {},
+): Layer.Layer<WalGuard, SqlError.SqlError, Required | LatencyWindow.LatencyWindow> =>
+  Layer.effect(
+    WalGuard,
+    Effect.flatMap(Database.Database, ({ filename }) => about(filename)(asRoot(make(options)))),
+  )
+
+/** `layer` with options from the configuration: `layerConfig({ interval: Config.Duration("WAL_INTERVAL") })`. */
+export const layerConfig = (
+  options: Config.Wrap<WalGuardOptions>,
+): Layer.Layer<WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError | Config.ConfigError, Required> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /** A checkpoint of the guard is a trace of its own: what started the guard has ended long before. */
 const asRoot = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -117,10 +129,11 @@ const atLeastZero = (input: Duration.Input) => {
 }
 
 const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
-  const database = yield* Database
-  const checkpointer = yield* Checkpointer
+  const database = yield* Database.Database
+  const control = yield* DatabaseControl
+  const checkpointer = yield* Checkpointer.Checkpointer
   const { maxFrames = WalBound.defaultMaxFrames, writers = "here" } = options
-  const autocheckpoint = yield* AutocheckpointLease.make(database)
+  const autocheckpoint = yield* AutocheckpointLease.make(control)
   const checkpoint = yield* GuardedCheckpoint.make(
     autocheckpoint,
     // At FULL every commit of a program is on disk, and from outside its level cannot be seen.
@@ -144,9 +157,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
    * after some intervals anyway. No commit pays for it, as one would at a `journal_size_limit`.
    */
   const cut = Effect.gen(function* () {
-    const commits = database.exposure.commits()
+    const commits = control.exposure.commits()
     const { commits: before, intervals } = yield* Ref.get(overgrown)
-    const isTooLong = writers === "here" && (yield* database.walBytes) > mostFileBytes
+    const isTooLong = writers === "here" && (yield* control.walBytes) > mostFileBytes
     yield* Ref.set(overgrown, { commits, intervals: isTooLong ? intervals + 1 : 0 })
     return isTooLong && (commits === before || intervals >= mostOvergrown) ? yield* gated("TRUNCATE") : Option.none()
   })
@@ -154,11 +167,11 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {
     const done = yield* gated("PASSIVE")
     if (Option.isNone(done) || done.value.outcome !== "Complete") return
-    yield* Effect.andThen(database.syncFile, resume)
+    yield* Effect.andThen(control.syncFile, resume)
     yield* Effect.logWarning("database takes writes again")
   })
   const tick = checkpoint.lookForOthers.pipe(
-    Effect.andThen(database.resume),
+    Effect.andThen(control.resume),
     Effect.flatMap(Option.match({ onNone: () => passive, onSome: recovering })),
     Effect.andThen(cut),
     Effect.catchCause(checkpoint.failed),
@@ -172,9 +185,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
       Effect.forkDetach({ startImmediately: true }),
     )
   const watchers = [
-    ...(maxFrames > 0 ? [WalBound.loop({ database, checkpointer, checkpoint, maxFrames })] : []),
-    ...(writers === "elsewhere" || !database.seesCommits
-      ? [ForeignWriters.watch({ database, checkpoint, maxFrames })]
+    ...(maxFrames > 0 ? [WalBound.loop({ database, control, checkpointer, checkpoint, maxFrames })] : []),
+    ...(writers === "elsewhere" || !control.seesCommits
+      ? [ForeignWriters.watch({ database, control, checkpoint, maxFrames })]
       : []),
   ]
   const startWatching = Effect.forEach(watchers, (loop) => Effect.forkDetach(loop, { startImmediately: true }))
@@ -226,7 +239,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
     })
   })
 
-  const end = yield* GuardEnd.make({ database, checkpoint, autocheckpoint, writers })
+  const end = yield* GuardEnd.make({ database, control, checkpoint, autocheckpoint, writers })
   yield* Effect.addFinalizer(() => {
     isClosed = true
     return Effect.flatMap(
@@ -241,7 +254,7 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
   yield* start
   // Nothing of what has the name now is checkpointed, truncated or counted.
   yield* Effect.forkScoped(Effect.andThen(database.replaced, lock.withPermit(setInterval(Duration.zero))))
-  const named = about(database.file)
+  const named = about(database.filename)
   return {
     start: named(lock.withPermit(start)),
     setInterval: (input: Duration.Input) => named(lock.withPermit(setInterval(input))),

@@ -4,9 +4,10 @@
  * until the file is as long as the WAL becomes before it starts anew.
  */
 import { Duration, Effect, Exit, Option } from "effect"
-import type { Database } from "../sqlite/Database.ts"
+import type { DatabaseService } from "../sqlite/Database.ts"
+import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 import { syncsOf } from "../sqlite/Durability.ts"
-import type { Checkpointer } from "./Checkpointer.ts"
+import type * as Checkpointer from "./Checkpointer.ts"
 
 /** 2 MB of pages of the default size: written in a millisecond. */
 const step = 512
@@ -18,12 +19,13 @@ const hold = Duration.millis(10)
 const mostFailures = 8
 
 export interface WalRoomOptions {
-  readonly database: Database["Service"]
-  readonly checkpointer: Checkpointer["Service"]
+  readonly database: DatabaseService
+  readonly control: DatabaseControlService
+  readonly checkpointer: Checkpointer.Checkpointer["Service"]
   readonly maxFrames: number
 }
 
-export const make = ({ checkpointer, database, maxFrames }: WalRoomOptions) => {
+export const make = ({ checkpointer, control, database, maxFrames }: WalRoomOptions) => {
   /** How many frames the file has room for, as far as is known; all that are wanted where it is not done. */
   let room = syncsOf[database.durability].byConnection ? 0 : maxFrames
   let failures = 0
@@ -36,7 +38,7 @@ export const make = ({ checkpointer, database, maxFrames }: WalRoomOptions) => {
     isNeeded: (frames: number) => frames > 0 && room < maxFrames && frames + step / 2 > room,
     /** One step; none while there is no thread for it. */
     make: Effect.fnUntraced(function* (frames: number) {
-      const end = yield* database.gate(checkpointer.lengthen(Math.min(maxFrames, Math.max(room, frames) + step)), hold)
+      const end = yield* control.gate(checkpointer.lengthen(Math.min(maxFrames, Math.max(room, frames) + step)), hold)
       if (end._tag === "NotClosed") room = maxFrames
       else if (end._tag === "Overdue" || Exit.isFailure(end.exit)) failed()
       else room = Option.getOrElse(end.exit.value, () => room)

@@ -18,10 +18,10 @@ import * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
 import { areThere, type OpenedFiles, walHeaderBytes } from "../files/DatabaseFile.ts"
-import { nativeReason } from "../sqlite/NativeError.ts"
+import { reasonOf } from "../sqlite/NativeError.ts"
 import { CheckpointError } from "./Checkpoint.ts"
-import { runOn } from "./Checkpointer.ts"
 import { CheckpointRpcs } from "./CheckpointRpcs.ts"
+import * as InlineCheckpointer from "./InlineCheckpointer.ts"
 
 /** A name may lead elsewhere by now: what this connection copied would then go into another database. */
 const stillThere = (files: OpenedFiles) =>
@@ -96,7 +96,7 @@ const connect = Effect.fnUntraced(function* (files: OpenedFiles) {
   yield* configure(sql)
   yield* stillThere(files)
   mayClose = true
-  return { run: runOn(sql), lengthen: lengthenOn(sql, files) }
+  return { run: InlineCheckpointer.runOn(sql), lengthen: lengthenOn(sql, files) }
 })
 
 /** The key of a connection, and what it leads to. */
@@ -115,7 +115,7 @@ const handlers = CheckpointRpcs.toLayer(
       Open: (files) => Effect.scoped(Effect.ignore(connection(files))),
       Run: Effect.fnUntraced(function* ({ files, mode }) {
         const failed = (cause: unknown) =>
-          new CheckpointError({ mode, reason: cause instanceof Replaced ? "Replaced" : nativeReason(cause), cause })
+          new CheckpointError({ mode, reason: cause instanceof Replaced ? "Replaced" : reasonOf(cause), cause })
         const { run } = yield* Effect.mapError(connection(files), failed)
         yield* Effect.mapError(stillThere(files), failed)
         return yield* run(mode)
@@ -128,7 +128,7 @@ const handlers = CheckpointRpcs.toLayer(
         },
         Effect.scoped,
         Effect.catchDefect(Effect.fail),
-        Effect.mapError((cause) => new CheckpointError({ mode: "PASSIVE", reason: nativeReason(cause), cause })),
+        Effect.mapError((cause) => new CheckpointError({ mode: "PASSIVE", reason: reasonOf(cause), cause })),
       ),
       Close: (files) => RcMap.invalidate(connections, keyOf(files)),
     }

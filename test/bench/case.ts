@@ -11,11 +11,10 @@ import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import { performance } from "node:perf_hooks"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { type Spread, spread, watchLoop } from "./figures.ts"
 
 export type Subject =
@@ -99,11 +98,12 @@ const plain = (it: Case, driver: Driver, autocheckpoint: number, checkpoint?: ()
 /** What the client costs without any checkpoint: the difference to the raw driver is not the guard's. */
 const unguarded = Effect.fnUntraced(function* (it: Case) {
   const scope = yield* Scope.make()
-  const context = yield* Database.layer({ file: it.file, durability: it.synchronous }).pipe(
+  const context = yield* Database.layer({ filename: it.file, durability: it.synchronous }).pipe(
     Layer.provideMerge(Logger.layer([])), // standard output is for the figures
     Layer.buildWithScope(scope),
   )
-  const { autocheckpoint, sql } = yield* Effect.provideContext(Database, context)
+  const { autocheckpoint } = yield* Effect.provideContext(DatabaseControl, context)
+  const { sql } = yield* Effect.provideContext(Database.Database, context)
   yield* autocheckpoint(0)
   return {
     commit: (row: number) => sql.unsafe(statement, [text, row]),
@@ -125,18 +125,22 @@ const seawall = Effect.fnUntraced(function* (it: Case, thread: boolean) {
         lines.push(`${event} ${JSON.stringify(annotations)} ${cause.reasons.length > 0 ? String(cause) : ""}`)
     }),
   ])
-  const database = Database.layer({ file: it.file, durability: it.synchronous })
+  const database = Database.layer({ filename: it.file, durability: it.synchronous })
   const below = thread
-    ? ThreadCheckpointer.layer().pipe(Layer.provideMerge(database))
+    ? Checkpointer.layerThread().pipe(Layer.provideMerge(database))
     : Checkpointer.layerInline().pipe(Layer.provideMerge(database))
   const scope = yield* Scope.make()
   const context = yield* WalGuard.layer({ interval: `${it.intervalSeconds} seconds` }).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
-    Layer.provideMerge(below as Layer.Layer<Database | Checkpointer | SqlClient.SqlClient, unknown>),
+    Layer.provideMerge(
+      below as Layer.Layer<
+        Database.Database | DatabaseControl | Checkpointer.Checkpointer | SqlClient.SqlClient,
+        unknown
+      >,
+    ),
     Layer.provideMerge(capture),
     Layer.buildWithScope(scope),
   )
-  const { sql } = yield* Effect.provideContext(Database, context)
+  const { sql } = yield* Effect.provideContext(Database.Database, context)
   return {
     commit: (row: number) => sql.unsafe(statement, [text, row]),
     close: Scope.close(scope, Exit.void),

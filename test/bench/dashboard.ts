@@ -11,9 +11,9 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { performance } from "node:perf_hooks"
 import { fileURLToPath } from "node:url"
-import { Dashboard } from "../../src/dashboard/Dashboard.ts"
-import { LiveLog } from "../../src/dashboard/LiveLog.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Dashboard from "../../src/dashboard/Dashboard.ts"
+import * as LiveLog from "../../src/dashboard/LiveLog.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { type Spread, spread, watchLoop } from "./figures.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
@@ -70,17 +70,17 @@ const measure = Effect.fnUntraced(function* ({ pages, rate, seconds }: Dashboard
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-dashboard-"))
   const scope = yield* Scope.make()
   const context = yield* GuardedDatabase.layer({
-    file: path.join(folder, "test.db"),
+    filename: path.join(folder, "test.db"),
     durability: "normal",
     interval: "1 second",
   }).pipe(Layer.provideMerge(LiveLog.layer), Layer.provideMerge(Logger.layer([])), Layer.buildWithScope(scope))
   const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
-  const { sql } = yield* inside(Database)
+  const { sql } = yield* inside(Database.Database)
   yield* sql.unsafe("CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)")
   const end = yield* Effect.gen(function* () {
     if (pages === undefined) return undefined
     const built = yield* inside(Layer.buildWithScope(Dashboard.layer({ port: 0 }), scope))
-    const { url } = yield* Effect.provideContext(Dashboard, built)
+    const { url } = yield* Effect.provideContext(Dashboard.Dashboard, built)
     return yield* Effect.promise(() => listenElsewhere(Option.getOrThrow(url), pages))
   })
   yield* Effect.sleep("1 second")

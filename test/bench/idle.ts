@@ -8,7 +8,7 @@ import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 const guards = 1000
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-idle-"))
 
-const guarded = (n: number) => GuardedDatabase.layer({ file: path.join(folder, `${n}.db`) })
+const guarded = (n: number) => GuardedDatabase.layer({ filename: path.join(folder, `${n}.db`) })
 
 const main = Effect.gen(function* () {
   globalThis.gc?.()

@@ -8,9 +8,9 @@ import { Reactivity } from "effect/reactivity"
 import * as fs from "node:fs"
 import { performance } from "node:perf_hooks"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
 import { median } from "./figures.ts"
 
 const file = process.argv[2] ?? ""
@@ -50,19 +50,21 @@ const floors: Readonly<Record<string, Effect.Effect<number, unknown>>> = {
     const connection = yield* client.reserve
     return yield* timed((key, value) => connection.execute(upsert, [key, value], undefined))
   }).pipe(Effect.scoped, Effect.provide(Reactivity.layer)),
-  "sql.unsafe": Database.use(({ sql }) => timed((key, value) => sql.unsafe(upsert, [key, value]))).pipe(
-    Effect.provide(Layer.provideMerge(Database.layer({ file, durability: "normal" }), Logger.layer([]))),
+  "sql.unsafe": Database.Database.use(({ sql }) => timed((key, value) => sql.unsafe(upsert, [key, value]))).pipe(
+    Effect.provide(Layer.provideMerge(Database.layer({ filename: file, durability: "normal" }), Logger.layer([]))),
   ),
-  "sql.withTransaction": Database.use(({ sql }) =>
+  "sql.withTransaction": Database.Database.use(({ sql }) =>
     timed((key, value) => sql.withTransaction(sql.unsafe(upsert, [key, value]))),
-  ).pipe(Effect.provide(Layer.provideMerge(Database.layer({ file, durability: "normal" }), Logger.layer([])))),
-  "Writer.execute": Writer.use((writer) => timed((key, value) => writer.execute(upsert, [key, value]))).pipe(
-    Effect.provide(Layer.provideMerge(Database.layer({ file, durability: "normal" }), Logger.layer([]))),
+  ).pipe(
+    Effect.provide(Layer.provideMerge(Database.layer({ filename: file, durability: "normal" }), Logger.layer([]))),
   ),
-  "StateManager.set": StateManager.use((state) => timed((key, value) => state.set(key, value))).pipe(
+  "Writer.execute": Writer.use((writer) => timed((key, value) => writer.execute(upsert, [key, value]))).pipe(
+    Effect.provide(Layer.provideMerge(Database.layer({ filename: file, durability: "normal" }), Logger.layer([]))),
+  ),
+  "StateManager.set": StateManager.StateManager.use((state) => timed((key, value) => state.set(key, value))).pipe(
     Effect.provide(
       StateManager.layer().pipe(
-        Layer.provideMerge(Database.layer({ file, durability: "normal" })),
+        Layer.provideMerge(Database.layer({ filename: file, durability: "normal" })),
         Layer.provideMerge(Logger.layer([])),
       ),
     ),

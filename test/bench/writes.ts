@@ -100,7 +100,7 @@ const byHand = (driver: Driver): Subjected => {
 
 const seawall = async (file: string, durability: Durability): Promise<Subjected> => {
   const scope = Scope.makeUnsafe()
-  const context = await GuardedDatabase.layer({ file, durability, interval: "1 second" }).pipe(
+  const context = await GuardedDatabase.layer({ filename: file, durability, interval: "1 second" }).pipe(
     Layer.provideMerge(Logger.layer([])),
     Layer.buildWithScope(scope),
     Effect.runPromise,

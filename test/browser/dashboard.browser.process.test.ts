@@ -13,8 +13,8 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import type { Browser, Page } from "playwright-core"
-import { Dashboard, type DashboardOfOptions } from "../../src/dashboard/Dashboard.ts"
-import { LiveLog } from "../../src/dashboard/LiveLog.ts"
+import * as Dashboard from "../../src/dashboard/Dashboard.ts"
+import * as LiveLog from "../../src/dashboard/LiveLog.ts"
 import { executablePath, freePort, launch, open } from "../support/Browser.ts"
 import { start } from "../support/Seawall.ts"
 import { blockedBy, scripted } from "../support/Watched.ts"
@@ -385,7 +385,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
 })
 
 /** A dashboard in this process, over databases and an engine that do what the test says. */
-const inProcess = async (...databases: DashboardOfOptions["databases"]) => {
+const inProcess = async (...databases: Dashboard.DashboardDatabasesOptions["databases"]) => {
   const scope = Scope.makeUnsafe()
   const engine = Effect.succeed({
     session_id: 1,
@@ -397,13 +397,13 @@ const inProcess = async (...databases: DashboardOfOptions["databases"]) => {
     figures: [{ name: "hostile", label: databases[0]!.name, value: 1, unit: databases[0]!.name, is_gain: false }],
   } as const)
   const context = await Effect.runPromise(
-    Dashboard.layerOf({ port: 0, databases, engine }).pipe(
+    Dashboard.layerDatabases({ port: 0, databases, engine }).pipe(
       Layer.provideMerge(LiveLog.layer),
       Layer.provideMerge(Logger.layer([])),
       Layer.buildWithScope(scope),
     ),
   )
-  const { url } = await Effect.runPromise(Effect.provideContext(Dashboard, context))
+  const { url } = await Effect.runPromise(Effect.provideContext(Dashboard.Dashboard, context))
   return {
     url: Option.getOrThrow(url),
     log: (event: string, fields: Readonly<Record<string, unknown>>, level: "Info" | "Warn" | "Error") =>

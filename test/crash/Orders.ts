@@ -8,10 +8,9 @@
 import { Clock, type Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
 import { nothing, plus, type Verdict } from "./database.ts"
 
@@ -53,14 +52,13 @@ const tryOrder = Effect.fnUntraced(function* (order: ReadonlyArray<Event>, visit
   }
   const scope = yield* Scope.make()
   const context = yield* WalGuard.layer({ interval: "2 seconds", maxFrames }).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Simulated.layer(behaviour)),
     Layer.provideMerge(Shutdown.layer(budget)),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),
   )
   return yield* Effect.gen(function* () {
-    const guard = yield* WalGuard
+    const guard = yield* WalGuard.WalGuard
     const log = yield* Simulated.SimulatedLog
     const writers: Array<Fiber.Fiber<unknown>> = []
     let interval = 2

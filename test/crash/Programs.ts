@@ -11,15 +11,14 @@ import { Cause, Context, Effect, Exit, Fiber, Layer, Logger } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import type { Durability } from "../../src/sqlite/Durability.ts"
-import { nativeReason } from "../../src/sqlite/NativeError.ts"
+import { reasonOf } from "../../src/sqlite/NativeError.ts"
 import { StatementRefused } from "../../src/sqlite/StatementRefused.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { randomOf } from "../support/random.ts"
 import { nothing, plus, type Verdict } from "./database.ts"
 import { inFolder } from "./Owned.ts"
@@ -176,7 +175,7 @@ const causeOf = (cause: Cause.Cause<unknown>): string => {
     ? "refused"
     : error instanceof Error && "reason" in error && error.reason === "TransactionControl"
       ? "refused"
-      : nativeReason(error)
+      : reasonOf(error)
 }
 
 const insert = "INSERT INTO t VALUES (?)"
@@ -265,15 +264,14 @@ const layerOf = (variant: Variant, file: string): Layer.Layer<SqlClient.SqlClien
   const quiet = Logger.layer([])
   if (variant === "adopted") {
     return WalGuard.layer({ interval: "20 millis" }).pipe(
-      Layer.provideMerge(LatencyWindow.layer()),
       Layer.provideMerge(Checkpointer.layerInline()),
-      Layer.provideMerge(AdoptedDatabase.layer()),
+      Layer.provideMerge(Database.layerClient()),
       Layer.provideMerge(SqliteClient.layer({ filename: file })),
       Layer.provideMerge(quiet),
     )
   }
   const [checkpoints, durability] = variant.split(" ") as ["thread" | "inline", Durability]
-  return GuardedDatabase.layer({ file, checkpoints, durability, interval: "20 millis", maxFrames: 200 }).pipe(
+  return GuardedDatabase.layer({ filename: file, checkpoints, durability, interval: "20 millis", maxFrames: 200 }).pipe(
     Layer.provideMerge(quiet),
   )
 }

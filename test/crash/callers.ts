@@ -7,7 +7,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Deferred, Effect, Layer, Logger } from "effect"
 import { Durability } from "../../src/sqlite/Durability.ts"
-import { nativeReason } from "../../src/sqlite/NativeError.ts"
+import { reasonOf } from "../../src/sqlite/NativeError.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { say } from "./say.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
@@ -25,7 +25,7 @@ const program = Effect.gen(function* () {
     yield* writer.execute("INSERT INTO t (n, text) VALUES (?, ?)", [n, "x".repeat(100)]).pipe(
       Effect.matchEffect({
         onFailure: (error) =>
-          say(`fail ${n} ${error._tag} ${error._tag === "SqlError" ? nativeReason(error) : error.reason}`),
+          say(`fail ${n} ${error._tag} ${error._tag === "SqlError" ? reasonOf(error) : error.reason}`),
         onSuccess: () => say(`ack ${n}`),
       }),
     )
@@ -40,7 +40,7 @@ const program = Effect.gen(function* () {
 })
 
 const layers = GuardedDatabase.layer({
-  file,
+  filename: file,
   durability: Durability.literals.find((it) => it === durability) ?? "durable",
   afterFailedSync: afterFailedSync === "resume" ? "resume" : "refuse",
   interval: "50 millis",

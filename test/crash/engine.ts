@@ -11,12 +11,11 @@ import { SqlClient } from "effect/sql"
 import { createHash } from "node:crypto"
 import { parseArgs } from "node:util"
 import * as Backup from "../../src/sqlite/copies/Backup.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { Durability } from "../../src/sqlite/Durability.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { randomOf } from "../support/random.ts"
 import { say } from "./say.ts"
 
@@ -109,7 +108,7 @@ const program = Effect.gen(function* () {
     Effect.andThen(Effect.all([noise, noise, noise], { concurrency: 3 })),
   )
   if (values.noise) yield* Effect.forkChild(noisy)
-  const guard = yield* WalGuard
+  const guard = yield* WalGuard.WalGuard
   yield* Effect.repeat(Effect.andThen(Effect.sleep("5 millis"), guard.last), { until: Option.isSome }) // the thread is up
   yield* say("ready")
   yield* Effect.all(
@@ -120,14 +119,16 @@ const program = Effect.gen(function* () {
 })
 
 const around = values.backups
-  ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.Backup.layer({ file, keep: 2 })))
+  ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.layer({ file, keep: 2 })))
   : Layer.empty
 const layers = WalGuard.layer({ interval: "20 millis", maxFrames: Number(values.frames) }).pipe(
-  Layer.provideMerge(LatencyWindow.layer()),
-  Layer.provideMerge(ThreadCheckpointer.layer()),
+  Layer.provideMerge(Checkpointer.layerThread()),
   Layer.provideMerge(around),
   Layer.provideMerge(
-    Database.layer({ file, durability: Durability.literals.find((it) => it === values.durability) ?? "durable" }),
+    Database.layer({
+      filename: file,
+      durability: Durability.literals.find((it) => it === values.durability) ?? "durable",
+    }),
   ),
   Layer.provideMerge(Logger.layer([])),
 )

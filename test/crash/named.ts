@@ -40,7 +40,7 @@ const program = Effect.gen(function* () {
 })
 
 const layers = GuardedDatabase.layer({
-  file,
+  filename: file,
   checkpoints: checkpoints === "inline" ? "inline" : "thread",
   durability: Durability.literals.find((it) => it === durability) ?? "durable",
   interval: "200 millis",

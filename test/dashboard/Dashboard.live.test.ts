@@ -4,26 +4,25 @@ import { Config, ConfigProvider, Effect, Exit, Fiber, Layer, Metric, Option, Sch
 import { TestClock } from "effect/testing"
 import * as http from "node:http"
 import * as net from "node:net"
-import { Dashboard, type DashboardOfOptions } from "../../src/dashboard/Dashboard.ts"
-import { LiveLog } from "../../src/dashboard/LiveLog.ts"
+import * as Dashboard from "../../src/dashboard/Dashboard.ts"
+import * as LiveLog from "../../src/dashboard/LiveLog.ts"
 import { hostnameOf } from "../../src/dashboard/Server.ts"
 import { Snapshot } from "../../src/dashboard/Snapshot.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { ownFields } from "../support/labels.ts"
-import { scripted as scriptedCheckpointer } from "../../src/testing/ScriptedCheckpointer.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as ScriptedCheckpointer from "../../src/testing/ScriptedCheckpointer.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { blockedBy, finished, scripted } from "../support/Watched.ts"
 
 const hostile = `"><img src=x onerror="alert(1)"></script><script>alert(2)</script>`
 
 /** A dashboard in a scope of its own, so that the test can close it and look at what is left. */
-const dashboard = Effect.fnUntraced(function* (options: Partial<DashboardOfOptions>) {
+const dashboard = Effect.fnUntraced(function* (options: Partial<Dashboard.DashboardDatabasesOptions>) {
   const scope = yield* Scope.make()
-  const context = yield* Dashboard.layerOf({ port: 0, databases: [], ...options }).pipe(
+  const context = yield* Dashboard.layerDatabases({ port: 0, databases: [], ...options }).pipe(
     Layer.provideMerge(LiveLog.layer),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
@@ -32,7 +31,7 @@ const dashboard = Effect.fnUntraced(function* (options: Partial<DashboardOfOptio
   )
   yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
   const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
-  const url = Option.getOrElse(yield* inside(Dashboard.use((it) => Effect.succeed(it.url))), () => "")
+  const url = Option.getOrElse(yield* inside(Dashboard.Dashboard.use((it) => Effect.succeed(it.url))), () => "")
   return { url, inside, close: Scope.close(scope, Exit.void) }
 })
 
@@ -287,9 +286,9 @@ describe("a dashboard over the database in context", () => {
   const guarded = (port: number) =>
     Dashboard.layerConfig({ port: Config.Int("PORT") }).pipe(
       Layer.provideMerge(WalGuard.layer({ interval: "60 seconds" })),
-      Layer.provideMerge(LatencyWindow.layer()),
-      Layer.provideMerge(scriptedCheckpointer()),
-      Layer.provideMerge(temporaryDatabase()),
+
+      Layer.provideMerge(ScriptedCheckpointer.layer()),
+      Layer.provideMerge(TemporaryDatabase.layer()),
       Layer.provideMerge(LiveLog.layer),
       Layer.provideMerge(LogCapture.layer),
       Layer.provide(Layer.succeed(Metric.MetricRegistry, new Map())),
@@ -298,10 +297,12 @@ describe("a dashboard over the database in context", () => {
 
   it.live("shows it by its path, and what is logged above it", () =>
     Effect.gen(function* () {
-      const url = Option.getOrThrow((yield* Dashboard).url)
+      const url = Option.getOrThrow((yield* Dashboard.Dashboard).url)
       const { body } = yield* ask(url, "/api/status")
       const { databases, engine } = yield* decode(body)
-      expect(databases.map(({ name, state }) => [name, state])).toEqual([[(yield* Database).file, "guarded"]])
+      expect(databases.map(({ name, state }) => [name, state])).toEqual([
+        [(yield* Database.Database).filename, "guarded"],
+      ])
       expect(engine).toBe(null)
       const page = listen(url)
       yield* page.hears("wal_checkpoint started")
@@ -398,7 +399,7 @@ describe("the stream", () => {
       const stranger = listen(url, "another:1000")
       yield* stranger.hears(`"event":"before"`)
       stranger.close()
-      const entries = yield* inside(LogCapture.use((log) => Effect.succeed(log.entries)))
+      const entries = yield* inside(LogCapture.LogCapture.use((log) => Effect.succeed(log.entries)))
       expect(entries.filter(({ level }) => level === "Error" || level === "Fatal")).toEqual([])
     }),
   )
@@ -437,7 +438,7 @@ describe("the stream", () => {
       for (const page of pages) yield* page.ended
       yield* TestClock.adjust("250 millis") // the other two take no end, and are cut off
       yield* Fiber.join(closing)
-      expect(yield* inside(steps)).toEqual(["close dashboard"])
+      expect(yield* inside(LogCapture.steps)).toEqual(["close dashboard"])
       dead.destroy()
       idle.destroy()
       const taken = net.createServer()
@@ -452,8 +453,8 @@ describe("the stream", () => {
       yield* close
       const again = yield* dashboard({ port: Number(new URL(url).port) })
       expect(again.url).toBe(url)
-      expect(yield* inside(steps)).toEqual(["close dashboard"])
-      const [line] = (yield* inside(logged("close dashboard failed"))).slice(-1)
+      expect(yield* inside(LogCapture.steps)).toEqual(["close dashboard"])
+      const [line] = (yield* inside(LogCapture.logged("close dashboard failed"))).slice(-1)
       expect(line?.level).toBe("Error")
     }),
   )
@@ -462,7 +463,9 @@ describe("the stream", () => {
     Effect.gen(function* () {
       const { inside, url } = yield* dashboard({ port: 70_000 })
       expect(url).toBe("")
-      expect(yield* inside(logged("dashboard off"))).toMatchObject([{ level: "Warn", fields: { port: 70_000 } }])
+      expect(yield* inside(LogCapture.logged("dashboard off"))).toMatchObject([
+        { level: "Warn", fields: { port: 70_000 } },
+      ])
     }),
   )
 
@@ -472,7 +475,7 @@ describe("the stream", () => {
       const port = Number(new URL(first.url).port)
       const second = yield* dashboard({ port })
       expect(second.url).toBe("")
-      const [line, ...more] = yield* second.inside(logged("dashboard off"))
+      const [line, ...more] = yield* second.inside(LogCapture.logged("dashboard off"))
       expect(more).toEqual([])
       expect([line?.level, ownFields(line!)]).toEqual([
         "Warn",

@@ -1,17 +1,17 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { LiveLog } from "../../src/dashboard/LiveLog.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LiveLog from "../../src/dashboard/LiveLog.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
-const after = (number: number) => LiveLog.use((log) => Effect.sync(() => log.after(number)))
+const after = (number: number) => LiveLog.LiveLog.use((log) => Effect.sync(() => log.after(number)))
 
 describe("the live log", () => {
   it.effect("listens beside the loggers in force", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("5 seconds")
       yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint slow"), { elapsed_ms: 300, mode: "PASSIVE" })
-      expect(yield* logged("wal_checkpoint slow")).toHaveLength(1)
+      expect(yield* LogCapture.logged("wal_checkpoint slow")).toHaveLength(1)
       expect(yield* after(0)).toEqual([
         {
           number: 1,

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import * as http from "node:http"
 import type * as net from "node:net"
 import { goOnListening } from "../../src/dashboard/Server.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 const cannotAccept = Object.assign(new Error("accept EMFILE"), { code: "EMFILE" })
 
@@ -37,9 +37,9 @@ describe("a server that cannot accept a connection", () => {
       yield* goOnListening(server)
       server.emit("error", cannotAccept)
       yield* TestClock.adjust(0)
-      expect((yield* logged("dashboard cannot accept")).map(({ fields, level }) => [level, fields])).toEqual([
-        ["Warn", { error: "accept EMFILE", failures: 1 }],
-      ])
+      expect((yield* LogCapture.logged("dashboard cannot accept")).map(({ fields, level }) => [level, fields])).toEqual(
+        [["Warn", { error: "accept EMFILE", failures: 1 }]],
+      )
       expect(yield* ask(server)).toBe("here")
     }).pipe(Effect.provide(LogCapture.layer)),
   )
@@ -52,7 +52,7 @@ describe("a server that cannot accept a connection", () => {
         for (let n = 0; n < 10; n++) server.emit("error", cannotAccept)
         yield* TestClock.adjust("1 second")
       }
-      const lines = yield* logged("dashboard cannot accept")
+      const lines = yield* LogCapture.logged("dashboard cannot accept")
       expect(lines.map(({ fields }) => fields["failures"])).toEqual([1, 601, 1201])
     }).pipe(Effect.provide(LogCapture.layer)),
   )

@@ -2,18 +2,18 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema } from "effect"
 import { EngineStatus } from "../../src/dashboard/Snapshot.ts"
 import * as WatchedEngine from "../../src/dashboard/WatchedEngine.ts"
-import { Engine } from "../../src/engine/Engine.ts"
-import { type EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
+import * as Engine from "../../src/engine/Engine.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
 import * as EngineStatusOf from "../../src/engine/EngineStatus.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 
-const tick = () => Effect.succeed(goOn)
+const tick = () => Effect.succeed(EngineProgram.noHalt)
 
 /** What the dashboard shows of an engine in its third tick that runs this program. */
-const watching = (program: Partial<EngineProgram["Service"]>, lastHaltReason = Option.none<string>()) =>
+const watching = (program: Partial<EngineProgram.EngineProgram["Service"]>, lastHaltReason = Option.none<string>()) =>
   Layer.effect(
-    Engine,
-    Effect.map(Halt, (halt) => {
+    Engine.Engine,
+    Effect.map(Halt.Halt, (halt) => {
       const known = { sessionId: 7, ticks: Effect.succeed(3), lastHaltReason }
       return { ...known, status: EngineStatusOf.of({ ...known, halt, program: { tick, ...program } }) }
     }),
@@ -68,7 +68,7 @@ describe("what a dashboard shows of an engine", () => {
       Effect.gen(function* () {
         const now = yield* WatchedEngine.inReach
         expect((yield* now).status).toBe("RUNNING")
-        yield* Halt.use((halt) => halt.request({ reason, detail }))
+        yield* Halt.Halt.use((halt) => halt.request({ reason, detail }))
         expect(yield* now).toMatchObject({ status: "HALTING", halt_reason: shown })
       }).pipe(Effect.provide(watching({}))),
     )

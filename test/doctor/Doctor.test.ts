@@ -3,10 +3,10 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import { Subject } from "../../src/doctor/Finding.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { owner } from "../support/Owner.ts"
 import { about, database, examine, examineUntouched, found, seen } from "../support/examined.ts"
 
@@ -47,7 +47,7 @@ describe("a healthy database", () => {
   it.live("is seen through a symbolic link, with the files beside its target", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10)")
-      const link = `${yield* temporaryFolder}/link.db`
+      const link = `${yield* TemporaryDatabase.folder}/link.db`
       fs.symlinkSync(file, link)
       const report = yield* examine(link)
       expect(about(report, "left-behind")?.evidence["files"]).toEqual([`${file}-wal`, `${file}-shm`])
@@ -56,7 +56,7 @@ describe("a healthy database", () => {
 
   it.live("may be empty", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       fs.writeFileSync(file, "")
       expect(found(yield* examineUntouched(file))).toEqual([])
     }),
@@ -75,8 +75,8 @@ describe("a database that this process has open", () => {
 
   it.live("is not examined, and keeps its locks; it is when it was closed", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      yield* Database.use(({ sql }) =>
+      const file = yield* TemporaryDatabase.file
+      yield* Database.Database.use(({ sql }) =>
         Effect.gen(function* () {
           yield* sql`CREATE TABLE t (a)`
           const before = locks(file)
@@ -84,7 +84,7 @@ describe("a database that this process has open", () => {
           expect((yield* Effect.flip(examine(file)))._tag).toBe("OpenHereError")
           expect(locks(file)).toEqual(before)
         }),
-      ).pipe(Effect.provide(Database.layer({ file }), { local: true }))
+      ).pipe(Effect.provide(Database.layer({ filename: file }), { local: true }))
       expect(found(yield* examine(file))).toEqual([])
     }).pipe(Effect.provide(LogCapture.layer)),
   )

@@ -5,39 +5,44 @@ import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as Ending from "../../src/engine/Ending.ts"
-import { EngineProgram } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { type Entry, LogCapture } from "../../src/testing/LogCapture.ts"
-import { alone, quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import type { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { foreignConnection } from "../support/ForeignReader.ts"
 import { killed, type LifeCycle, lived, storedIn } from "../support/LifeCycle.ts"
 import { writtenBefore } from "../support/StoredRows.ts"
 import { settle } from "../support/ScriptedDisk.ts"
 
-const signal = Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sighup"), detail: "hung up" }))
+const signal = Halt.Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sighup"), detail: "hung up" }))
 
 /** Builds a chain that fails above the lower ending alone, closes it, and gives what was stored and logged. */
 const belowOnly = Effect.fnUntraced(function* (
   file: string,
-  above: Layer.Layer<never, unknown, Database | SqlClient.SqlClient | Halt>,
+  above: Layer.Layer<never, unknown, Database.Database | DatabaseControl | SqlClient.SqlClient | Halt.Halt>,
 ) {
   const foundation = yield* Layer.build(
-    Layer.mergeAll(Halt.layer, Shutdown.layer(), quickDisk).pipe(Layer.provideMerge(LogCapture.layer)),
+    Layer.mergeAll(Halt.layer, Shutdown.layer(), TemporaryDatabase.quickDisk).pipe(
+      Layer.provideMerge(LogCapture.layer),
+    ),
   )
   return yield* Effect.gen(function* () {
-    const chain = above.pipe(Layer.provideMerge(Ending.below()), Layer.provideMerge(alone(Database.layer({ file }))))
+    const chain = above.pipe(
+      Layer.provideMerge(Ending.below()),
+      Layer.provideMerge(TemporaryDatabase.alone(Database.layer({ filename: file }))),
+    )
     const exit = yield* Effect.exit(Effect.scoped(Layer.build(chain)))
-    const { entries } = yield* LogCapture
+    const { entries } = yield* LogCapture.LogCapture
     const { detail, reason, status } = storedIn(file)
     return {
       isFailure: Exit.isFailure(exit),
       stored: { reason, detail, status },
-      settled: Option.getOrUndefined(yield* Halt.use((halt) => halt.settled)),
+      settled: Option.getOrUndefined(yield* Halt.Halt.use((halt) => halt.settled)),
       failedSteps: yield* Shutdown.Shutdown.use(({ failures }) => failures),
       alarms: entries.filter(({ level }) => level === "Warn" || level === "Error"),
       steps: entries.filter(({ event }) => event === "shutdown step").map(({ fields }) => fields["step"]),
@@ -57,14 +62,11 @@ const failures = {
 } as const
 
 /** A guard that has started: its end drains and closes the `Writer`. */
-const guard = WalGuard.layer().pipe(
-  Layer.provideMerge(LatencyWindow.layer()),
-  Layer.provideMerge(Checkpointer.layerInline()),
-)
+const guard = WalGuard.layer().pipe(Layer.provideMerge(Checkpointer.layerInline()))
 
 describe("what is right above the database", () => {
   for (const [how, [effect, reason, detail]] of Object.entries(failures)) {
-    const broken = Layer.effectDiscard<never, unknown, Halt>(effect)
+    const broken = Layer.effectDiscard<never, unknown, Halt.Halt>(effect)
     for (const [where, above] of [
       ["below the guard", () => broken],
       ["after the guard has started", () => Layer.provide(broken, Layer.fresh(guard))],
@@ -75,7 +77,7 @@ describe("what is right above the database", () => {
       ] as const) {
         it.effect(`and ${how} ${where} is stored in ${kind}`, () =>
           Effect.gen(function* () {
-            const file = yield* temporaryFile
+            const file = yield* TemporaryDatabase.file
             yield* writtenBefore(file, script)
             const ended = yield* belowOnly(file, above())
             expect(ended.isFailure).toBe(true)
@@ -90,7 +92,7 @@ describe("what is right above the database", () => {
 
   it.effect("and fails with a long text is stored with its beginning", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const ended = yield* belowOnly(file, Layer.effectDiscard(Effect.fail(new Error(`${"x".repeat(5000)}\uD800`))))
       expect(ended.stored.detail).toBe("x".repeat(2000))
     }),
@@ -98,7 +100,7 @@ describe("what is right above the database", () => {
 
   it.effect("and fails where nothing can be stored is one ERROR with the cause, and a step that failed", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(
         file,
         `${killed} CREATE TRIGGER full BEFORE UPDATE ON engine_state BEGIN SELECT RAISE(ABORT, 'no room'); END;`,
@@ -143,9 +145,9 @@ const impatient = { busy_timeout_seconds: 0 }
 
 /** Starts a session, and waits until its end has said who holds the lock, which is looked up in real time. */
 const busy = Effect.fnUntraced(function* (make: (file: string) => Omit<LifeCycle, "file" | "log">, script = "") {
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   yield* writtenBefore(file, script)
-  const log = yield* Deferred.make<ReadonlyArray<Entry>>()
+  const log = yield* Deferred.make<ReadonlyArray<LogCapture.Entry>>()
   const living = yield* Effect.forkChild(lived({ file, engine: impatient, log, ...make(file) }))
   const entries = yield* Deferred.await(log)
   const isSaid = Effect.sync(() => entries.some(({ event }) => event === "database busy"))
@@ -211,12 +213,14 @@ describe("an end on a busy database", () => {
 
   it.live("names the process that holds the lock", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const shell = yield* Scope.make()
       const act = Effect.gen(function* () {
         const pid = yield* Scope.provide(foreignConnection(file, ["BEGIN IMMEDIATE"]), shell)
         yield* Effect.forkDetach(Effect.delay(Scope.close(shell, Exit.void), "500 millis"))
-        yield* Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sigterm"), detail: String(pid) }))
+        yield* Halt.Halt.use((halt) =>
+          halt.request({ reason: Option.some("interrupted_sigterm"), detail: String(pid) }),
+        )
       })
       const ended = yield* lived({ file, engine: { busy_timeout_seconds: 0.01 }, act })
       const { detail: pid, reason, sessions, status } = storedIn(file)
@@ -236,7 +240,10 @@ describe("an end on a busy database", () => {
           yield* Deferred.succeed(locked, yield* Scope.provide(lock(at), scope))
           return yield* Effect.fail(new Error("no such market"))
         })
-      const { file, living } = yield* busy((at) => ({ program: Layer.effect(EngineProgram, starting(at)) }), killed)
+      const { file, living } = yield* busy(
+        (at) => ({ program: Layer.effect(EngineProgram.EngineProgram, starting(at)) }),
+        killed,
+      )
       const holder = yield* Deferred.await(locked)
       yield* passing(3000)
       expect(living.pollUnsafe()).toBeUndefined()

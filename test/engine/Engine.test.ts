@@ -3,32 +3,32 @@ import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Scope } fro
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import * as Ending from "../../src/engine/Ending.ts"
-import { Engine, type EngineOptions } from "../../src/engine/Engine.ts"
-import { EngineProgram, goOn, type TickResult } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as Engine from "../../src/engine/Engine.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import * as HaltReason from "../../src/engine/HaltReason.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
-const options: EngineOptions = { tickInterval: "4 seconds", duration: 0, parentSessionId: Option.none() }
+const options: Engine.EngineOptions = { tickInterval: "4 seconds", duration: 0, parentSessionId: Option.none() }
 
 const reasons = HaltReason.define({ risk_stale_ledger: { exitCode: 3, isClean: false } })
 
 /** An engine on a real database whose ticks do what the test says; everything is closed by hand. */
 const started = Effect.fnUntraced(function* (
-  tick: (n: number) => Effect.Effect<TickResult, unknown>,
-  overrides: Partial<EngineOptions> = {},
-  disk: Layer.Layer<never> = quickDisk,
+  tick: (n: number) => Effect.Effect<EngineProgram.TickResult, unknown>,
+  overrides: Partial<Engine.EngineOptions> = {},
+  disk: Layer.Layer<never> = TemporaryDatabase.quickDisk,
 ) {
   const count = yield* Ref.make(0)
-  const program = Layer.succeed(EngineProgram, {
+  const program = Layer.succeed(EngineProgram.EngineProgram, {
     tick: () =>
       Effect.flatMap(
         Ref.updateAndGet(count, (n) => n + 1),
@@ -39,12 +39,12 @@ const started = Effect.fnUntraced(function* (
   })
   const config = yield* EngineConfig.load({ source: "test", yaml: "" })
   const scope = yield* Scope.make()
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
   const below = yield* Ending.above().pipe(
     Layer.provideMerge(Preflight.layer({ config, parentSessionId: Option.none() })),
     Layer.provideMerge(StateManager.layer()),
-    Layer.provideMerge(Layer.provide(Database.layer({ file }), disk)),
+    Layer.provideMerge(Layer.provide(Database.layer({ filename: file }), disk)),
     Layer.provideMerge(Halt.layer),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
@@ -64,12 +64,13 @@ const started = Effect.fnUntraced(function* (
     /** Closes the engine and leaves the database open, for a look at what was stored. */
     stop: (exit: Exit.Exit<unknown, unknown> = Exit.void) => Scope.close(above, exit),
     close: (exit: Exit.Exit<unknown, unknown> = Exit.void) => Scope.close(scope, exit),
-    stored: (key: string) => inside(StateManager.use((state) => Effect.map(state.get(key), Option.getOrUndefined))),
-    session: inside(StateManager.use((state) => Effect.map(state.lastSession, Option.getOrThrow))),
+    stored: (key: string) =>
+      inside(StateManager.StateManager.use((state) => Effect.map(state.get(key), Option.getOrUndefined))),
+    session: inside(StateManager.StateManager.use((state) => Effect.map(state.lastSession, Option.getOrThrow))),
   }
 })
 
-const quiet = () => Effect.succeed(goOn)
+const quiet = () => Effect.succeed(EngineProgram.noHalt)
 
 const shutdown = ["stop ticking", "halt.reason", "close session", "engine_status HALTED"]
 
@@ -77,15 +78,15 @@ describe("an engine", () => {
   it.effect("knows how the session before it ended", () =>
     Effect.gen(function* () {
       const engine = yield* started(quiet)
-      const first = Context.get(yield* engine.start, Engine)
+      const first = Context.get(yield* engine.start, Engine.Engine)
       expect(first.lastHaltReason).toEqual(Option.none())
       yield* engine.inside(
-        Halt.use((halt) => halt.request({ reason: Option.some("engine_requested_halt"), detail: "" })),
+        Halt.Halt.use((halt) => halt.request({ reason: Option.some("engine_requested_halt"), detail: "" })),
       )
       yield* engine.stop()
       const scope = yield* Scope.make()
       const again = yield* engine.restart(scope)
-      expect(Context.get(again, Engine).lastHaltReason).toEqual(Option.some("engine_requested_halt"))
+      expect(Context.get(again, Engine.Engine).lastHaltReason).toEqual(Option.some("engine_requested_halt"))
       yield* Scope.close(scope, Exit.void)
       yield* engine.close()
     }),
@@ -93,7 +94,7 @@ describe("an engine", () => {
 
   it.effect("ticks at once and then once an interval, counted from the end of a slow tick", () =>
     Effect.gen(function* () {
-      const engine = yield* started((n) => Effect.as(Effect.sleep(n === 2 ? "3 seconds" : 0), goOn))
+      const engine = yield* started((n) => Effect.as(Effect.sleep(n === 2 ? "3 seconds" : 0), EngineProgram.noHalt))
       yield* engine.start
       yield* TestClock.adjust("0 seconds")
       expect(yield* engine.ticks).toBe(1)
@@ -121,9 +122,9 @@ describe("an engine", () => {
       const engine = yield* started(quiet, { duration: "30 seconds" })
       yield* engine.start
       yield* TestClock.adjust("29 seconds")
-      expect(Option.isNone(yield* engine.inside(Halt.use(({ requested }) => requested)))).toBe(true)
+      expect(Option.isNone(yield* engine.inside(Halt.Halt.use(({ requested }) => requested)))).toBe(true)
       yield* TestClock.adjust("1 second")
-      const request = yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      const request = yield* engine.inside(Halt.Halt.use(({ awaitRequest }) => awaitRequest))
       expect(request.reason).toEqual(Option.some("duration_elapsed"))
       yield* engine.stop()
       expect(yield* engine.stored("halt.reason")).toBe("duration_elapsed")
@@ -133,25 +134,25 @@ describe("an engine", () => {
   it.effect("halts with the token that its tick has decided, and ticks no more", () =>
     Effect.gen(function* () {
       const engine = yield* started((n) =>
-        Effect.succeed(n === 3 ? reasons.haltWith("risk_stale_ledger", "12 ledgers behind") : goOn),
+        Effect.succeed(n === 3 ? reasons.haltWith("risk_stale_ledger", "12 ledgers behind") : EngineProgram.noHalt),
       )
       yield* engine.start
       yield* TestClock.adjust("60 seconds")
       expect(yield* engine.ticks).toBe(3)
-      yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      yield* engine.inside(Halt.Halt.use(({ awaitRequest }) => awaitRequest))
       expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
       yield* engine.stop()
       expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
       expect(yield* engine.stored("halt.detail")).toBe("12 ledgers behind")
       expect((yield* engine.session).haltReason).toEqual(Option.some("risk_stale_ledger"))
-      expect(yield* engine.inside(logged("halt reason unknown"))).toEqual([])
+      expect(yield* engine.inside(LogCapture.logged("halt reason unknown"))).toEqual([])
     }),
   )
 
   it.effect("makes the reasons of its program known below it, whoever asks why it ended", () =>
     Effect.gen(function* () {
       const engine = yield* started(quiet)
-      const known = engine.inside(Halt.use((halt) => halt.reasons))
+      const known = engine.inside(Halt.Halt.use((halt) => halt.reasons))
       expect(yield* known).toBe(HaltReason.lifeCycle)
       yield* engine.start
       expect(yield* known).toBe(reasons)
@@ -165,10 +166,10 @@ describe("an engine", () => {
       const forgotten = HaltReason.define({ sensor_lost: { exitCode: 4, isClean: true } })
       const engine = yield* started(() => Effect.succeed(forgotten.haltWith("sensor_lost", "")))
       yield* engine.start
-      yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      yield* engine.inside(Halt.Halt.use(({ awaitRequest }) => awaitRequest))
       yield* engine.stop()
       expect(yield* engine.stored("halt.reason")).toBe("sensor_lost")
-      const lines = yield* engine.inside(logged("halt reason unknown"))
+      const lines = yield* engine.inside(LogCapture.logged("halt reason unknown"))
       expect(lines.map(({ level, fields }) => [level, fields["halt_reason"]])).toEqual([["Warn", "sensor_lost"]])
     }),
   )
@@ -178,7 +179,7 @@ describe("an engine", () => {
       const engine = yield* started(quiet)
       yield* engine.start
       const reason = Option.some(reasons.token("risk_stale_ledger"))
-      yield* engine.inside(Halt.use((halt) => halt.request({ reason, detail: "told by another fiber" })))
+      yield* engine.inside(Halt.Halt.use((halt) => halt.request({ reason, detail: "told by another fiber" })))
       yield* engine.stop()
       expect(yield* engine.stored("halt.reason")).toBe("risk_stale_ledger")
       expect(yield* engine.stored("halt.detail")).toBe("told by another fiber")
@@ -194,10 +195,10 @@ describe("an engine", () => {
       Effect.gen(function* () {
         const engine = yield* started(() => tick)
         yield* engine.start
-        yield* engine.inside(Halt.use(({ awaitRequest }) => awaitRequest))
+        yield* engine.inside(Halt.Halt.use(({ awaitRequest }) => awaitRequest))
         yield* engine.stop()
         expect(yield* engine.stored("halt.reason")).toBe("unhandled_exception")
-        const [line] = yield* engine.inside(logged("tick failed"))
+        const [line] = yield* engine.inside(LogCapture.logged("tick failed"))
         expect(line?.level).toBe("Error")
         expect(line?.cause).not.toBe("")
       }),
@@ -214,7 +215,7 @@ describe("an engine", () => {
         const engine = yield* started(quiet)
         yield* engine.start
         yield* engine.stop(exit)
-        expect(yield* engine.inside(steps)).toEqual(shutdown)
+        expect(yield* engine.inside(LogCapture.steps)).toEqual(shutdown)
         expect(yield* engine.stored("halt.reason")).toBe(reason)
         expect(yield* engine.stored("engine_status")).toBe("HALTED")
         const session = yield* engine.session
@@ -230,7 +231,7 @@ describe("an engine", () => {
       const engine = yield* started(quiet, { duration: "10 seconds" })
       yield* engine.start
       const ask = (reason: "interrupted_sigterm" | "interrupted_sigint") =>
-        engine.inside(Halt.use((halt) => halt.request({ reason: Option.some(reason), detail: "" })))
+        engine.inside(Halt.Halt.use((halt) => halt.request({ reason: Option.some(reason), detail: "" })))
       yield* ask("interrupted_sigterm")
       yield* ask("interrupted_sigint")
       yield* TestClock.adjust("10 seconds")
@@ -246,10 +247,10 @@ describe("an engine", () => {
       const sql = yield* engine.inside(SqlClient.SqlClient)
       yield* sql`DROP TABLE sessions`
       yield* engine.stop()
-      const failed = yield* engine.inside(logged("shutdown step failed"))
+      const failed = yield* engine.inside(LogCapture.logged("shutdown step failed"))
       expect(failed.map(({ level, fields }) => [level, fields["step"]])).toEqual([["Error", "close session"]])
       expect(failed[0]?.cause).toContain("no such table: sessions")
-      expect(yield* engine.inside(steps)).toEqual(shutdown.filter((step) => step !== "close session"))
+      expect(yield* engine.inside(LogCapture.steps)).toEqual(shutdown.filter((step) => step !== "close session"))
       expect(yield* engine.stored("engine_status")).toBe("HALTED")
       expect(yield* engine.inside(Effect.flatMap(Shutdown.Shutdown, ({ failures }) => failures))).toEqual([
         "close session",
@@ -265,9 +266,9 @@ describe("an engine", () => {
       const stopping = yield* Effect.forkChild(engine.stop(), { startImmediately: true })
       yield* TestClock.adjust("10 seconds")
       expect(stopping.pollUnsafe()).toBeDefined()
-      expect((yield* engine.inside(logged("shutdown step overdue"))).map(({ fields }) => fields["step"])).toEqual([
-        "stop ticking",
-      ])
+      expect(
+        (yield* engine.inside(LogCapture.logged("shutdown step overdue"))).map(({ fields }) => fields["step"]),
+      ).toEqual(["stop ticking"])
       expect(yield* engine.stored("engine_status")).toBe("HALTED")
     }),
   )
@@ -281,8 +282,8 @@ describe("an engine", () => {
       expect(Exit.isFailure(exit)).toBe(true)
       yield* engine.stop(exit)
       yield* engine.close(exit)
-      expect(yield* engine.inside(events)).not.toContain("engine running")
-      expect(yield* engine.inside(steps)).toEqual(["halt.reason", "drain writes", "close database"])
+      expect(yield* engine.inside(LogCapture.events)).not.toContain("engine running")
+      expect(yield* engine.inside(LogCapture.steps)).toEqual(["halt.reason", "drain writes", "close database"])
       const left = new DatabaseSync(engine.file, { readOnly: true })
       const rows = left.prepare("SELECT key, value FROM engine_state ORDER BY key").all().map(Object.values)
       left.close()
@@ -322,9 +323,9 @@ describe("an engine", () => {
       yield* Fiber.join(ending)
       const { endedAt, haltReason, sessionId } = yield* engine.session
       expect([sessionId, Option.isSome(endedAt), haltReason]).toEqual([1, true, Option.some("interrupted_other")])
-      expect(yield* engine.inside(steps)).toEqual(shutdown.filter((step) => step !== "stop ticking"))
+      expect(yield* engine.inside(LogCapture.steps)).toEqual(shutdown.filter((step) => step !== "stop ticking"))
       expect(yield* engine.stored("engine_status")).toBe("HALTED")
-      expect(yield* engine.inside(events)).not.toContain("engine running")
+      expect(yield* engine.inside(LogCapture.events)).not.toContain("engine running")
       yield* engine.close()
     }),
   )

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Option, Schema } from "effect"
-import { haltWith } from "../../src/engine/EngineProgram.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
 import { define, exitCodeOf, HaltReason, isCleanOf, isKnown, lifeCycle, resolve } from "../../src/engine/HaltReason.ts"
 
 /** What is stored is any text: an older program, or a script, may have its own tokens. */
@@ -38,7 +38,7 @@ describe("the reasons of the life cycle", () => {
   }
 
   it("are the answer of a tick whose program defines none", () => {
-    expect(haltWith("engine_requested_halt", "done")).toEqual(
+    expect(EngineProgram.halt("engine_requested_halt", "done")).toEqual(
       Option.some({ reason: "engine_requested_halt", detail: "done" }),
     )
   })
@@ -65,7 +65,7 @@ describe("the reasons of a program", () => {
     // @ts-expect-error not defined
     reasons.haltWith("sensor_lots", "")
     // @ts-expect-error of the life cycle alone
-    haltWith("sensor_lost", "")
+    EngineProgram.halt("sensor_lost", "")
     // @ts-expect-error the life cycle's tokens keep their meaning
     const other = define({ duration_elapsed: { exitCode: 9, isClean: false } })
     expect(exitCodeOf(other)("duration_elapsed")).toBe(0)

@@ -5,23 +5,23 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Lease, LeaseError, Occupancy } from "../../src/engine/Lease.ts"
+import * as Lease from "../../src/engine/Lease.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { errorOf, leaseContract } from "./leaseContract.ts"
 
 leaseContract(
   "in a file",
-  Effect.map(temporaryFile, (file) => () => Lease.layerFile({ file })),
+  Effect.map(TemporaryDatabase.file, (file) => () => Lease.layerFile({ file })),
 )
 
 const isRoot = process.getuid?.() === 0
 
-const taking = <A, E>(file: string, self: Effect.Effect<A, E, Lease>) =>
+const taking = <A, E>(file: string, self: Effect.Effect<A, E, Lease.Lease>) =>
   Effect.exit(Effect.provide(self, Lease.layerFile({ file }), { local: true }))
 
-const took = (file: string) => Effect.map(taking(file, Lease), Exit.isSuccess)
+const took = (file: string) => Effect.map(taking(file, Lease.Lease), Exit.isSuccess)
 
 /** A connection to the file of a lease, as another process has it. */
 const connection = (file: string) =>
@@ -43,7 +43,7 @@ const crashed = (file: string, more = "") => {
 describe("the file of a lease", () => {
   it.effect("is there while an engine runs, and nothing is left of it afterwards", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const names = () => fs.readdirSync(path.dirname(file))
       yield* taking(
         file,
@@ -55,7 +55,7 @@ describe("the file of a lease", () => {
 
   it.effect("stands beside the database itself, whatever name leads there", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.mkdirSync(`${folder}/real`)
       fs.writeFileSync(`${folder}/real/test.db`, "")
       fs.symlinkSync("real/test.db", `${folder}/link.db`)
@@ -83,7 +83,7 @@ describe("the file of a lease", () => {
 
   it.effect("does not stand in the way of another database in the same folder", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const exit = yield* taking(`${folder}/a.db`, took(`${folder}/b.db`))
       expect(exit).toEqual(Exit.succeed(true))
     }).pipe(Effect.scoped),
@@ -98,14 +98,16 @@ describe("the file of a lease", () => {
         ["empty", (file) => fs.writeFileSync(`${file}-lease`, "")],
       ]
       for (const [name, leave] of leftovers) {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         leave(file)
-        expect(yield* Lease.holderOf(file), `${name}`).toEqual(Occupancy.Free({ wasLeft: true }))
+        expect(yield* Lease.holderOf(file), `${name}`).toEqual(Lease.Occupancy.Free({ wasLeft: true }))
         const exit = yield* taking(
           file,
           Effect.gen(function* () {
-            const { holder } = yield* Lease
-            expect(yield* Lease.holderOf(file), `${name}`).toEqual(Occupancy.Held({ holder: Option.some(holder) }))
+            const { holder } = yield* Lease.Lease
+            expect(yield* Lease.holderOf(file), `${name}`).toEqual(
+              Lease.Occupancy.Held({ holder: Option.some(holder) }),
+            )
           }),
         )
         expect(Exit.isSuccess(exit), `${name}`).toBe(true)
@@ -116,7 +118,7 @@ describe("the file of a lease", () => {
 
   it.effect("that was removed under its lock says nothing: the file that has the name now does", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       crashed(file)
       const old = yield* connection(file)
       old.exec("BEGIN IMMEDIATE")
@@ -127,7 +129,7 @@ describe("the file of a lease", () => {
 
   it.effect("that was removed by hand, and is another engine's by now, is left to that one", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* taking(
         file,
         Effect.sync(() => {
@@ -141,7 +143,7 @@ describe("the file of a lease", () => {
 
   it.effect("has the mode of the database, and its owner", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       fs.writeFileSync(file, "")
       fs.chmodSync(file, 0o660)
       if (isRoot) fs.chownSync(file, 1234, 1235)
@@ -156,7 +158,7 @@ describe("the file of a lease", () => {
 
   it.effect("is kept until the process ends when something of the engine goes on", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* taking(
         file,
         Effect.flatMap(Shutdown.Shutdown, ({ leaveBehind }) => leaveBehind("checkpoint thread")),
@@ -170,7 +172,7 @@ describe("the file of a lease", () => {
 describe("a lease that another process has", () => {
   it.effect("is named with its host, where that is another one, and without control characters", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       crashed(file, view(7, "'node' || char(27, 10) || 'x'", "there"))
       const other = yield* connection(file)
       other.exec("BEGIN IMMEDIATE")
@@ -184,7 +186,7 @@ describe("a lease that another process has", () => {
 
   it.live("is refused without a name while the other start has not written it", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       fs.writeFileSync(`${file}-lease`, "")
       const other = yield* connection(file)
       other.exec("BEGIN IMMEDIATE")
@@ -192,13 +194,13 @@ describe("a lease that another process has", () => {
       expect(error).toMatchObject({ reason: "Held" })
       expect(error).not.toHaveProperty("holder")
       expect(String(error)).toBe(`LeaseError: ${file} belongs to an engine that starts; end that one first`)
-      expect(yield* Lease.holderOf(file)).toEqual(Occupancy.Held({ holder: Option.none() }))
+      expect(yield* Lease.holderOf(file)).toEqual(Lease.Occupancy.Held({ holder: Option.none() }))
     }).pipe(Effect.scoped),
   )
 
   it.live("is named as soon as the other start has written it", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       fs.writeFileSync(`${file}-lease`, "")
       const other = yield* connection(file)
       other.exec(`BEGIN IMMEDIATE; ${view(8, "'node'", "there")}`)
@@ -218,7 +220,7 @@ describe("a lease that cannot be had", () => {
   const expectUnavailable = Effect.fnUntraced(function* (file: string, text: string, folder = path.dirname(file)) {
     const before = fs.readdirSync(folder)
     const error = errorOf(yield* taking(file, Effect.void))
-    expect(error).toBeInstanceOf(LeaseError)
+    expect(error).toBeInstanceOf(Lease.LeaseError)
     expect(error, `${text}`).toMatchObject({ file, reason: "Unavailable" })
     expect(String(error)).toContain(text)
     expect(fs.readdirSync(folder)).toEqual(before)
@@ -233,7 +235,7 @@ describe("a lease that cannot be had", () => {
         ["a database", (lease) => new DatabaseSync(lease).exec("CREATE TABLE t (a)"), "a database of another program"],
       ]
       for (const [name, make, text] of others) {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         fs.writeFileSync(file, "")
         make(`${file}-lease`)
         const bytes = name === "a folder" ? undefined : fs.readFileSync(`${file}-lease`)
@@ -246,7 +248,7 @@ describe("a lease that cannot be had", () => {
 
   it.effect("because the path is not that of a file, or too long", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/text`, "")
       yield* expectUnavailable("", "expected the path of a file", folder)
       yield* expectUnavailable(":memory:", "expected the path of a file", folder)
@@ -259,8 +261,8 @@ describe("a lease that cannot be had", () => {
 
   it.effect("is unknown from outside, with why", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      expect(yield* Lease.holderOf(file)).toEqual(Occupancy.Free({ wasLeft: false }))
+      const file = yield* TemporaryDatabase.file
+      expect(yield* Lease.holderOf(file)).toEqual(Lease.Occupancy.Free({ wasLeft: false }))
       expect(fs.readdirSync(path.dirname(file))).toEqual([])
       fs.mkdirSync(`${file}-lease`)
       expect(yield* Lease.holderOf(file)).toMatchObject({

@@ -6,21 +6,21 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Option } from "effect"
 import * as fs from "node:fs"
 import { TestClock } from "effect/testing"
-import { EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import type { Halting } from "../../src/engine/HaltReason.ts"
 import { paperHaltReasons } from "../../src/paper/PaperHaltReasons.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { killed, type LifeCycle, lived, type Program, storedIn } from "../support/LifeCycle.ts"
 import { writtenBefore } from "../support/StoredRows.ts"
 
 const { haltWith, token } = paperHaltReasons
 
 const ask = (reason: Parameters<typeof token>[0], detail = "") =>
-  Halt.use((halt) => halt.request({ reason: Option.some(token(reason)), detail }))
+  Halt.Halt.use((halt) => halt.request({ reason: Option.some(token(reason)), detail }))
 
-const program = (starting: Effect.Effect<unknown, unknown, Halt>): Program =>
-  Layer.effect(EngineProgram, Effect.as(starting, { tick: () => Effect.succeed(goOn) }))
+const program = (starting: Effect.Effect<unknown, unknown, Halt.Halt>): Program =>
+  Layer.effect(EngineProgram.EngineProgram, Effect.as(starting, { tick: () => Effect.succeed(EngineProgram.noHalt) }))
 
 /** Refuses a value of a state key, as a full disk or a broken trigger would. */
 const refusing = (value: string, event: "INSERT" | "UPDATE") =>
@@ -44,7 +44,7 @@ const table = `CREATE TABLE IF NOT EXISTS engine_state (key TEXT PRIMARY KEY, va
 const failed = (detail: string) => ({ reason: "startup_failure", detail })
 
 /** Interrupts a start that waits in its program for ever. */
-const hanging = (then: (starting: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, never, Halt>) => {
+const hanging = (then: (starting: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, never, Halt.Halt>) => {
   const reached = Deferred.makeUnsafe<void>()
   return {
     program: program(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)),
@@ -148,7 +148,7 @@ describe("a start that fails at", () => {
         Effect.gen(function* () {
           const { firstStep = "halt.reason", options, returned, ...start } = make()
           const { row: own, script = "", stored } = start
-          const file = yield* temporaryFile
+          const file = yield* TemporaryDatabase.file
           yield* writtenBefore(file, before + script)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent), ...options })
           expect([ended.returned, ended.wasBuilt]).toEqual([returned, false])
@@ -172,7 +172,7 @@ describe("a start that is halted while its backup is made", () => {
   for (const [kind, before, parent] of sessionKinds.slice(1)) {
     it.live(`is stored in a ${kind} session, below the guard that was never built`, () =>
       Effect.gen(function* () {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         yield* writtenBefore(file, before)
         const isCopying = Effect.sync(() =>
           fs.readdirSync(file.slice(0, file.lastIndexOf("/"))).some((name) => name.endsWith(".partial")),
@@ -215,7 +215,7 @@ describe("a start that cannot be stored", () => {
     for (const [kind, before, parent] of sessionKinds) {
       it.effect(`at ${place}, in a ${kind} session, says so, and changes nothing`, () =>
         Effect.gen(function* () {
-          const file = yield* temporaryFile
+          const file = yield* TemporaryDatabase.file
           yield* writtenBefore(file, before + script)
           const left = storedIn(file)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent) })
@@ -233,7 +233,7 @@ describe("a start that cannot be stored", () => {
 
   it.effect("because the parent session is none of the database keeps what belongs to the one that was meant", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(file, killed)
       const left = storedIn(file)
       const ended = yield* lived({ file, parentSessionId: Option.some(2) })
@@ -247,7 +247,7 @@ describe("a start that cannot be stored", () => {
   for (const check of ["off", "quick"] as const) {
     it.effect(`because the file is no database leaves every byte of it, with integrity_check ${check}`, () =>
       Effect.gen(function* () {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         fs.writeFileSync(file, "no database".repeat(500))
         const ended = yield* lived({ file, engine: { integrity_check: check } })
         expect([ended.wasBuilt, ended.settled]).toEqual([false, undefined])
@@ -261,7 +261,7 @@ describe("a start that cannot be stored", () => {
 
   it.effect("because the file is damaged leaves every byte of it", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(file, `PRAGMA journal_mode = WAL; ${killed}`)
       const damaged = fs.readFileSync(file).fill(0x5a, 4096 + 8, 4096 + 4000)
       fs.writeFileSync(file, damaged)
@@ -284,11 +284,15 @@ interface End {
 }
 
 const ticking = (tick: Effect.Effect<Option.Option<Halting>, unknown>): Program =>
-  Layer.succeed(EngineProgram, { tick: () => tick, worth: Effect.succeedSome(worth), haltReasons: paperHaltReasons })
+  Layer.succeed(EngineProgram.EngineProgram, {
+    tick: () => tick,
+    worth: Effect.succeedSome(worth),
+    haltReasons: paperHaltReasons,
+  })
 
 const leaving = (its: Effect.Effect<Option.Option<typeof worth>, unknown>): Omit<LifeCycle, "file"> => ({
-  program: Layer.succeed(EngineProgram, {
-    tick: () => Effect.succeed(goOn),
+  program: Layer.succeed(EngineProgram.EngineProgram, {
+    tick: () => Effect.succeed(EngineProgram.noHalt),
     worth: its as Effect.Effect<Option.Option<typeof worth>>,
   }),
   act: ask("interrupted_sigint"),
@@ -366,7 +370,7 @@ describe("a session that ends", () => {
       it.effect(`${way}, ${kind}, is stored as a whole, and leaves one file`, () =>
         Effect.gen(function* () {
           const { alarms = [], detail = "", failedSteps = [], options, reason, returned = "halted" } = end
-          const file = yield* temporaryFile
+          const file = yield* TemporaryDatabase.file
           yield* writtenBefore(file, before)
           const ended = yield* lived({ file, parentSessionId: Option.fromUndefinedOr(parent), ...options })
           expect([ended.returned, ended.wasBuilt]).toEqual([returned, true])
@@ -396,7 +400,7 @@ describe("a session that ends", () => {
 
   it.effect("with a worth that does not end closes its row after half of what is left of the budget", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const reached = yield* Deferred.make<void>()
       const options = leaving(
         Effect.uninterruptible(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)),

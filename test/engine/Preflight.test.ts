@@ -3,12 +3,12 @@ import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, Schema, S
 import { SqlClient } from "effect/sql"
 import * as Ending from "../../src/engine/Ending.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import * as Preflight from "../../src/engine/Preflight.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 /** Of an invented program: what must hold is asked of its own section and of the engine's. */
 const Tank = EngineConfig.make({
@@ -36,7 +36,7 @@ const problemsOfBroken = [
 /** What stands below the preflight, and outlives it: the test looks at what was stored after it has closed. */
 const below = () =>
   Layer.mergeAll(StateManager.layer(), Halt.layer, Shutdown.layer()).pipe(
-    Layer.provideMerge(temporaryDatabase()),
+    Layer.provideMerge(TemporaryDatabase.layer()),
     Layer.provideMerge(LogCapture.layer),
   )
 
@@ -54,7 +54,7 @@ const started = Effect.fnUntraced(function* <A, E, R>(
 ) {
   const scope = yield* Scope.make()
   if (Option.contains(options.parentSessionId, 1)) {
-    yield* StateManager.use((state) => state.openSession({ parentSessionId: fresh }))
+    yield* StateManager.StateManager.use((state) => state.openSession({ parentSessionId: fresh }))
   }
   const built = yield* above.pipe(
     Layer.provideMerge(preflight(options)),
@@ -68,7 +68,7 @@ const started = Effect.fnUntraced(function* <A, E, R>(
 const keys = ["halt.reason", "halt.detail", "engine_status"]
 
 /** What an operator finds. */
-const stored = StateManager.use((state) =>
+const stored = StateManager.StateManager.use((state) =>
   Effect.map(
     Effect.forEach(keys, (key) => state.get(key)),
     (values) => Object.fromEntries(values.map((value, i) => [keys[i]!, Option.getOrElse(value, () => "")])),
@@ -76,7 +76,7 @@ const stored = StateManager.use((state) =>
 )
 
 /** Left by a session that was killed after an operator had stopped it once. */
-const storedBefore = StateManager.use((state) =>
+const storedBefore = StateManager.StateManager.use((state) =>
   state.setMany({ "halt.reason": "kill_switch", "halt.detail": "by hand", engine_status: "RUNNING", other: "1" }),
 )
 
@@ -122,7 +122,7 @@ describe("a configuration that is refused", () => {
           "halt.detail": problemsOfBroken.join("; "),
           engine_status: "HALTED",
         })
-        expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("config_mismatch"))
+        expect(yield* Halt.Halt.use((halt) => halt.settled)).toEqual(Option.some("config_mismatch"))
       }).pipe(Effect.provide(below())),
     )
   }
@@ -165,7 +165,7 @@ describe("a session that may start", () => {
       const { built } = yield* started({ config: defaults, invariants, parentSessionId: fresh }, Layer.empty)
       expect(Exit.isSuccess(built)).toBe(true)
       expect(yield* stored).toEqual({ "halt.reason": "", "halt.detail": "", engine_status: "RUNNING" })
-      expect(yield* StateManager.use((state) => state.get("other"))).toEqual(Option.some("1"))
+      expect(yield* StateManager.StateManager.use((state) => state.get("other"))).toEqual(Option.some("1"))
     }).pipe(Effect.provide(below())),
   )
 
@@ -185,11 +185,13 @@ describe("a session that may start", () => {
   it.effect("leaves what the engine has written when it closes", () =>
     Effect.gen(function* () {
       const { close } = yield* started({ config: defaults, invariants, parentSessionId: fresh }, Layer.empty)
-      yield* Halt.use((halt) => halt.settle("duration_elapsed"))
-      yield* StateManager.use((state) => state.setMany({ "halt.reason": "duration_elapsed", engine_status: "HALTED" }))
+      yield* Halt.Halt.use((halt) => halt.settle("duration_elapsed"))
+      yield* StateManager.StateManager.use((state) =>
+        state.setMany({ "halt.reason": "duration_elapsed", engine_status: "HALTED" }),
+      )
       yield* close(Exit.fail("something else"))
       expect(yield* stored).toEqual({ "halt.reason": "duration_elapsed", "halt.detail": "", engine_status: "HALTED" })
-      expect(yield* logged("shutdown step")).toEqual([])
+      expect(yield* LogCapture.logged("shutdown step")).toEqual([])
     }).pipe(Effect.provide(below())),
   )
 })
@@ -203,7 +205,7 @@ describe("a start that ends before the engine ran", () => {
   for (const [what, effect, detail] of failing) {
     it.effect(`with ${what} above is startup_failure and HALTED`, () =>
       Effect.gen(function* () {
-        yield* StateManager.use((state) => state.set("engine_status", "RUNNING")) // left by a crash long ago
+        yield* StateManager.StateManager.use((state) => state.set("engine_status", "RUNNING")) // left by a crash long ago
         const { built } = yield* started(
           { config: defaults, invariants, parentSessionId: fresh },
           Layer.effectDiscard(effect),
@@ -214,8 +216,8 @@ describe("a start that ends before the engine ran", () => {
           "halt.detail": detail,
           engine_status: "HALTED",
         })
-        expect(yield* Halt.use((halt) => halt.settled)).toEqual(Option.some("startup_failure"))
-        const lines = yield* logged("shutdown step")
+        expect(yield* Halt.Halt.use((halt) => halt.settled)).toEqual(Option.some("startup_failure"))
+        const lines = yield* LogCapture.logged("shutdown step")
         expect(lines.map(({ fields }) => fields["step"])).toEqual(["halt.reason"])
       }).pipe(Effect.provide(below())),
     )
@@ -235,7 +237,7 @@ describe("a start that ends before the engine ran", () => {
   )
 
   /** A start that hangs above the preflight, and is interrupted there. */
-  const interrupted = Effect.fnUntraced(function* (before: Effect.Effect<unknown, never, Halt>) {
+  const interrupted = Effect.fnUntraced(function* (before: Effect.Effect<unknown, never, Halt.Halt>) {
     const reached = yield* Deferred.make<void>()
     const hanging = Layer.effectDiscard(Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
     const starting = yield* Effect.never.pipe(
@@ -250,7 +252,7 @@ describe("a start that ends before the engine ran", () => {
   for (const token of ["interrupted_sigterm", "interrupted_sighup"] as const) {
     it.effect(`with an interruption that was asked for is ${token}, as it was asked for`, () =>
       Effect.gen(function* () {
-        yield* interrupted(Halt.use((halt) => halt.request({ reason: Option.some(token), detail: "" })))
+        yield* interrupted(Halt.Halt.use((halt) => halt.request({ reason: Option.some(token), detail: "" })))
         expect(yield* stored).toEqual({ "halt.reason": token, "halt.detail": "", engine_status: "HALTED" })
       }).pipe(Effect.provide(below())),
     )
@@ -266,7 +268,7 @@ describe("a start that ends before the engine ran", () => {
   it.effect("keeps the token of the signal when the start fails on its way down", () =>
     Effect.gen(function* () {
       const above = Layer.effectDiscard(
-        Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sigint"), detail: "" })).pipe(
+        Halt.Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sigint"), detail: "" })).pipe(
           Effect.andThen(Effect.fail("connection closed")),
         ),
       )
@@ -289,7 +291,7 @@ describe("a start that ends before the engine ran", () => {
       const above = Layer.effectDiscard(Effect.fail("no such market"))
       const { built } = yield* started({ config: defaults, invariants, parentSessionId: recovery }, above)
       expect(Exit.isFailure(built) && Cause.squash(built.cause)).toBe("no such market")
-      const [line, ...more] = yield* logged("shutdown step failed")
+      const [line, ...more] = yield* LogCapture.logged("shutdown step failed")
       expect(more).toEqual([])
       expect([line?.level, line?.fields["step"]]).toEqual(["Error", "halt.reason"])
       expect(line?.cause).toContain("no such table: engine_state")

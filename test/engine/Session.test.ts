@@ -3,16 +3,16 @@ import * as path from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option, Schema, Scope } from "effect"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
-import { EngineProgram, goOn, type TickResult } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import * as HaltReason from "../../src/engine/HaltReason.ts"
 import { PreflightError } from "../../src/engine/Preflight.ts"
 import * as Session from "../../src/engine/Session.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 describe("a session whose disk fails a sync", () => {
   it.live("halts with an ERROR, attempts every step, and says which failed", () =>
@@ -23,10 +23,10 @@ describe("a session whose disk fails a sync", () => {
         source: "test",
         yaml: "",
         overrides: {
-          engine: { database: yield* temporaryFile, wal_checkpoint_thread: false, integrity_check: "off" },
+          engine: { database: yield* TemporaryDatabase.file, wal_checkpoint_thread: false, integrity_check: "off" },
         },
       })
-      const program = Layer.succeed(EngineProgram, { tick: () => Effect.succeed(goOn) })
+      const program = Layer.succeed(EngineProgram.EngineProgram, { tick: () => Effect.succeed(EngineProgram.noHalt) })
       const scope = yield* Scope.make()
       const context = yield* Session.layer({ config, parentSessionId: Option.none(), program }).pipe(
         Layer.provideMerge(Halt.layer),
@@ -37,17 +37,17 @@ describe("a session whose disk fails a sync", () => {
       )
       const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
       isBroken = true
-      const write = yield* Effect.exit(inside(StateManager.use((state) => state.set("a", "1"))))
+      const write = yield* Effect.exit(inside(StateManager.StateManager.use((state) => state.set("a", "1"))))
       expect(Exit.isFailure(write)).toBe(true)
-      const { detail, reason } = yield* inside(Halt.use(({ awaitRequest }) => awaitRequest))
+      const { detail, reason } = yield* inside(Halt.Halt.use(({ awaitRequest }) => awaitRequest))
       expect(reason).toEqual(Option.some("unhandled_exception"))
       expect(detail).toContain("EIO")
-      const [line] = yield* inside(logged("durability lost"))
+      const [line] = yield* inside(LogCapture.logged("durability lost"))
       expect([line?.level, line?.cause]).toEqual(["Error", expect.stringContaining("EIO")])
 
       yield* Scope.close(scope, Exit.void)
       const names = (event: string) =>
-        Effect.map(inside(logged(event)), (lines) => lines.map(({ fields }) => fields["step"]))
+        Effect.map(inside(LogCapture.logged(event)), (lines) => lines.map(({ fields }) => fields["step"]))
       expect(yield* names("shutdown step failed")).toEqual(["halt.reason", "close session", "engine_status HALTED"])
       expect(yield* names("shutdown step")).toEqual([
         "stop ticking",
@@ -75,23 +75,26 @@ describe("a session of another program", () => {
   })
 
   /** Runs a session until its first tick halts it, and answers how it ended, and which files it left. */
-  const run = Effect.fnUntraced(function* (tick: TickResult, high = 1) {
-    const database = yield* temporaryFile
+  const run = Effect.fnUntraced(function* (tick: EngineProgram.TickResult, high = 1) {
+    const database = yield* TemporaryDatabase.file
     const config = yield* Station.load({
       source: "test",
       yaml: `alarm: { high: ${high} }`,
       overrides: { engine: { database, wal_checkpoint_thread: false, integrity_check: "off" } },
     })
-    const program = Layer.succeed(EngineProgram, { tick: () => Effect.succeed(tick), haltReasons: reasons })
+    const program = Layer.succeed(EngineProgram.EngineProgram, {
+      tick: () => Effect.succeed(tick),
+      haltReasons: reasons,
+    })
     return yield* Effect.gen(function* () {
       const session = Session.layer({ config, invariants: Station.invariants, parentSessionId: Option.none(), program })
       const halted = Effect.andThen(
         Layer.build(session),
-        Halt.use(({ awaitRequest }) => awaitRequest),
+        Halt.Halt.use(({ awaitRequest }) => awaitRequest),
       )
       const exit = yield* Effect.exit(Effect.scoped(halted))
-      const reason = Option.getOrThrow(yield* Halt.use(({ settled }) => settled))
-      const exitCode = HaltReason.exitCodeOf(yield* Halt.use((halt) => halt.reasons))(reason)
+      const reason = Option.getOrThrow(yield* Halt.Halt.use(({ settled }) => settled))
+      const exitCode = HaltReason.exitCodeOf(yield* Halt.Halt.use((halt) => halt.reasons))(reason)
       const files = fs.readdirSync(path.dirname(database)).map((name) => name.replace(/\d{8}T\d+Z.*/, "stamp"))
       return { exit, reason, exitCode, files: files.toSorted() }
     }).pipe(Effect.provide(Layer.mergeAll(Halt.layer, Shutdown.layer(), LogCapture.layer)))

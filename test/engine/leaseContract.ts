@@ -1,7 +1,7 @@
 /** What every `Lease` answers, wherever it is kept: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, type Scope } from "effect"
-import { Lease, LeaseError } from "../../src/engine/Lease.ts"
+import * as Lease from "../../src/engine/Lease.ts"
 
 /** The error of what failed. */
 export const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown => Option.getOrThrow(Exit.findErrorOption(exit))
@@ -9,12 +9,12 @@ export const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown => Option.getOrThr
 /** `fresh` makes a database without an engine, and answers the layer that takes its lease, another one with each call. */
 export const leaseContract = <E>(
   name: string,
-  fresh: Effect.Effect<() => Layer.Layer<Lease, LeaseError>, E, Scope.Scope>,
+  fresh: Effect.Effect<() => Layer.Layer<Lease.Lease, Lease.LeaseError>, E, Scope.Scope>,
 ) =>
   describe(`a lease ${name}`, () => {
-    const inside = <A, E>(layer: Layer.Layer<Lease, LeaseError>, self: Effect.Effect<A, E, Lease>) =>
+    const inside = <A, E>(layer: Layer.Layer<Lease.Lease, Lease.LeaseError>, self: Effect.Effect<A, E, Lease.Lease>) =>
       Effect.provide(self, layer, { local: true })
-    const taken = (layer: Layer.Layer<Lease, LeaseError>) => Effect.exit(inside(layer, Lease))
+    const taken = (layer: Layer.Layer<Lease.Lease, Lease.LeaseError>) => Effect.exit(inside(layer, Lease.Lease))
 
     it.effect("is had by one: a second is refused, and named the first", () =>
       Effect.gen(function* () {
@@ -22,10 +22,10 @@ export const leaseContract = <E>(
         yield* inside(
           lease(),
           Effect.gen(function* () {
-            const { holder } = yield* Lease
+            const { holder } = yield* Lease.Lease
             expect(holder).toMatchObject({ pid: process.pid, since: "1970-01-01T00:00:00.000Z" })
             const error = errorOf(yield* taken(lease()))
-            expect(error).toBeInstanceOf(LeaseError)
+            expect(error).toBeInstanceOf(Lease.LeaseError)
             expect(error).toMatchObject({ reason: "Held", holder, [Runtime.errorExitCode]: 1 })
             expect(String(error)).toContain(
               ` belongs to an engine that runs: pid ${process.pid} (${holder.command}), since ${holder.since}; end that one first`,

@@ -4,9 +4,9 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Result } from "effect"
 import * as fs from "node:fs"
 import * as Facts from "../../src/facts/Facts.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { bytesOf, database } from "../support/examined.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
 import { owner } from "../support/Owner.ts"
@@ -48,9 +48,9 @@ describe("facts", () => {
 
   it.live("are refused in the process that has the database open, which reading would harm", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const inside = Effect.all([Effect.flip(gather(file, "whenLeft")), Effect.flip(gather(file, "always"))])
-      const errors = yield* Effect.provide(inside, Database.layer({ file }), { local: true })
+      const errors = yield* Effect.provide(inside, Database.layer({ filename: file }), { local: true })
       expect(errors.map(({ _tag }) => _tag)).toEqual(["OpenHereError", "OpenHereError"])
     }).pipe(Effect.provide(LogCapture.layer)),
   )

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as NamedDatabases from "../../src/facts/NamedDatabases.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 const find = (...names: ReadonlyArray<string>) => Effect.provide(NamedDatabases.find(names), NodeServices.layer)
 
@@ -21,7 +21,7 @@ const stamp = "20261101T000000000Z"
 
 /** What is found in a folder that `fill` made, by name. */
 const foundIn = Effect.fnUntraced(function* (fill: (folder: string) => void) {
-  const folder = yield* temporaryFolder
+  const folder = yield* TemporaryDatabase.folder
   fill(folder)
   const before = fs.readdirSync(folder)
   const { failures, files } = yield* find(folder)
@@ -82,7 +82,7 @@ describe("a folder", () => {
 
   it.effect("has no link, folder or pipe, also beside a WAL, and waits for none", () =>
     Effect.gen(function* () {
-      const elsewhere = `${yield* temporaryFolder}/elsewhere.db`
+      const elsewhere = `${yield* TemporaryDatabase.folder}/elsewhere.db`
       create(elsewhere)
       const { files } = yield* foundIn((folder) => {
         create(`${folder}/a.db`)
@@ -99,7 +99,7 @@ describe("a folder", () => {
 
   it.effect("without a database is a failure that names it", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const { failures, files } = yield* find(folder)
       expect(files).toEqual([])
       expect(failures.map(({ message }) => message)).toEqual([
@@ -123,7 +123,7 @@ describe("a folder", () => {
 describe("several names", () => {
   it.effect("are answered in their order, each file once under its first name", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const at = (name: string) => `${folder}/${name}`
       create(at("a.db"), at("b.db"))
       fs.symlinkSync(at("a.db"), at("link"))
@@ -138,7 +138,7 @@ describe("several names", () => {
 
   it.effect("that are no files are left to their reader, and stand once too", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const missing = `${folder}/none.db`
       expect(yield* find(missing, `${folder}/./none.db`, missing)).toEqual({ files: [missing], failures: [] })
     }),
@@ -146,7 +146,7 @@ describe("several names", () => {
 
   it.effect("are answered beside a folder that has none", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       create(`${folder}/a.db`)
       fs.mkdirSync(`${folder}/empty`)
       const { failures, files } = yield* find(`${folder}/empty`, folder)

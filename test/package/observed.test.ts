@@ -7,22 +7,21 @@ import { Context, Effect, Exit, Layer, Metric, Option, Scope, Stream } from "eff
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as fs from "node:fs"
-import { Dashboard } from "../../src/dashboard/Dashboard.ts"
-import { LiveLog } from "../../src/dashboard/LiveLog.ts"
-import { EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as Dashboard from "../../src/dashboard/Dashboard.ts"
+import * as LiveLog from "../../src/dashboard/LiveLog.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import * as Main from "../../src/engine/Main.ts"
 import * as Session from "../../src/engine/Session.ts"
-import { Feed } from "../../src/paper/Feed.ts"
+import * as Feed from "../../src/paper/Feed.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
 import * as PaperProgram from "../../src/paper/PaperProgram.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { type Entry, LogCapture } from "../../src/testing/LogCapture.ts"
-import { type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
-import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as ScriptedCheckpointer from "../../src/testing/ScriptedCheckpointer.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { lived } from "../support/LifeCycle.ts"
 import { parse } from "../support/ObservableDocument.ts"
 import { attributesOf, recordingTracer } from "../support/Spans.ts"
@@ -40,7 +39,7 @@ const instruments = () => {
 }
 
 /** Lines that the document does not have so, as sentences. */
-const unknownLines = (entries: ReadonlyArray<Entry>) => [
+const unknownLines = (entries: ReadonlyArray<LogCapture.Entry>) => [
   ...new Set(
     entries.flatMap(({ cause, event, fields, level }) => {
       const rows = document.events.filter(({ name, levels }) => name === event && levels.includes(level.toUpperCase()))
@@ -78,7 +77,8 @@ const neverSeen = (spans: ReturnType<typeof recordingTracer>, name: string) => {
     .flatMap((row) => row.attributes.filter((it) => !found.has(it)))
 }
 
-const eventsOf = (entries: ReadonlyArray<Entry>) => [...new Set(entries.map(({ event }) => event))].toSorted()
+const eventsOf = (entries: ReadonlyArray<LogCapture.Entry>) =>
+  [...new Set(entries.map(({ event }) => event))].toSorted()
 
 const eventsIn = (room: string) => document.events.flatMap((row) => (row.room === room ? [row.name] : []))
 
@@ -93,7 +93,7 @@ describe("the document knows", () => {
       const config = yield* PaperConfig.load({ source: "test", yaml: "", overrides: {} })
       const { entries, returned } = yield* under(
         lived({
-          file: yield* temporaryFile,
+          file: yield* TemporaryDatabase.file,
           program: PaperProgram.layer({ config, parentSessionId: Option.none() }).pipe(Layer.provide(feed)),
           engine: { wal_checkpoint_interval_seconds: 5 },
           act: TestClock.adjust("1 minute"),
@@ -123,16 +123,15 @@ describe("the document knows", () => {
   it.effect("all that a guard is seen by whose checkpoints fail, are blocked, are slow and hang", () =>
     Effect.gen(function* () {
       const { series, spans, under } = instruments()
-      const script: Script = (run, mode) => {
+      const script: ScriptedCheckpointer.Script = (run, mode) => {
         if (mode === "TRUNCATE") return { row: { busy: 1, log: 10, checkpointed: 10 } }
         if (run < 2) return { failsWith: 10 }
         if (run < 5) return { row: { busy: 0, log: 10, checkpointed: 4 } }
         return run < 7 ? { takes: "1 second" } : {}
       }
       const guarded = WalGuard.layer({ interval: "10 seconds" }).pipe(
-        Layer.provideMerge(LatencyWindow.layer()),
-        Layer.provideMerge(scripted(script)),
-        Layer.provideMerge(temporaryDatabase()),
+        Layer.provideMerge(ScriptedCheckpointer.layer(script)),
+        Layer.provideMerge(TemporaryDatabase.layer()),
         Layer.provideMerge(Shutdown.layer()),
       )
       const entries = yield* under(
@@ -146,7 +145,7 @@ describe("the document knows", () => {
             Effect.provideContext(log),
           )
           yield* Effect.gen(function* () {
-            const guard = yield* WalGuard
+            const guard = yield* WalGuard.WalGuard
             yield* SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a)`)
             yield* Writer.use((writer) => writer.execute("INSERT INTO t VALUES (?)", [1]))
             yield* Writer.use((writer) => writer.transaction(SqlClient.SqlClient.use((sql) => sql`DELETE FROM t`)))
@@ -158,7 +157,7 @@ describe("the document knows", () => {
             yield* guard.setInterval("20 seconds")
           }).pipe(Effect.provideContext(context))
           yield* Scope.close(scope, Exit.void)
-          return Context.get(log, LogCapture).entries
+          return Context.get(log, LogCapture.LogCapture).entries
         }),
       )
       expect(unknownLines(entries)).toEqual([])
@@ -189,13 +188,13 @@ describe("the document knows", () => {
     Effect.gen(function* () {
       const say = (what: string) => Effect.annotateLogs(Effect.logInfo(what), { said: "by the program" })
       const Program = Layer.effect(
-        EngineProgram,
+        EngineProgram.EngineProgram,
         Effect.as(say("start"), {
-          tick: () => Effect.as(say("tick"), goOn),
+          tick: () => Effect.as(say("tick"), EngineProgram.noHalt),
           worth: Effect.as(say("worth"), Option.none()),
         }),
       )
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const config = yield* PaperConfig.load({
         source: "test",
         yaml: "",
@@ -208,17 +207,17 @@ describe("the document knows", () => {
         yield* ending
         yield* TestClock.adjust("1 minute")
         yield* Effect.provideContext(
-          Halt.use((halt) => halt.request({ reason: Option.none(), detail: "" })),
+          Halt.Halt.use((halt) => halt.request({ reason: Option.none(), detail: "" })),
           context,
         )
         return yield* Effect.never
       })
       const code = Main.untilHalt(running).pipe(
-        Effect.andThen(LogCapture.use(({ entries }) => Effect.succeed(entries))),
+        Effect.andThen(LogCapture.LogCapture.use(({ entries }) => Effect.succeed(entries))),
         Effect.provide(
           Layer.mergeAll(Halt.layer, Shutdown.layer()).pipe(
             Layer.provideMerge(LogCapture.layer),
-            Layer.provideMerge(quickDisk),
+            Layer.provideMerge(TemporaryDatabase.quickDisk),
           ),
         ),
       )

@@ -33,7 +33,7 @@ const trouble = /^\[[\d:.]+\] (?:WARN|ERROR|FATAL) /m
 
 /** Modules by their suffix: the folder of a new user has a package.json that says nothing of them. */
 const programs: Readonly<Record<string, string>> = {
-  "threaded.mts": guarded("ThreadCheckpointer.layer()"),
+  "threaded.mts": guarded("Checkpointer.layerThread()"),
   "inline.mts": guarded("Checkpointer.layerInline()"),
   "several.mts": several,
   "testing.mts": tested,

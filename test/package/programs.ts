@@ -7,9 +7,9 @@ import { Checkpointer, Database, LatencyWindow, ThreadCheckpointer, WalGuard, Wr
 import * as Module from "seawall/WalGuard"
 
 const Guarded = WalGuard.layer({ interval: "10 millis" }).pipe(
-  Layer.provideMerge(LatencyWindow.layer()),
+  
   Layer.provideMerge(${checkpointer}),
-  Layer.provideMerge(Database.layer({ file: "program.db" })),
+  Layer.provideMerge(Database.layer({ filename: "program.db" })),
 )
 
 export const used = [Checkpointer, ThreadCheckpointer, Module.WalGuard === WalGuard]
@@ -36,7 +36,7 @@ import { LogCapture, logged, Recording, scripted, temporaryDatabase } from "seaw
 const slow = scripted((run) => (run === 1 ? { takes: "1 second" } : {}))
 
 const Guarded = WalGuard.layer({ interval: "60 seconds" }).pipe(
-  Layer.provideMerge(LatencyWindow.layer()),
+  
   Layer.provideMerge(slow),
   Layer.provideMerge(temporaryDatabase()),
   Layer.provideMerge(Shutdown.layer()),
@@ -57,10 +57,10 @@ export const several = `import { Console, Context, Effect, Layer } from "effect"
 import { GuardedDatabase, Halt, Shutdown, Signals, Writer } from "seawall"
 
 class One extends Context.Service<One, typeof Writer.Service>()("app/One") {
-  static readonly layer = Layer.effect(One, Writer).pipe(Layer.provide(GuardedDatabase.layer({ file: "one.db" })))
+  static readonly layer = Layer.effect(One, Writer).pipe(Layer.provide(GuardedDatabase.layer({ filename: "one.db" })))
 }
 class Two extends Context.Service<Two, typeof Writer.Service>()("app/Two") {
-  static readonly layer = Layer.effect(Two, Writer).pipe(Layer.provide(GuardedDatabase.layer({ file: "two.db" })))
+  static readonly layer = Layer.effect(Two, Writer).pipe(Layer.provide(GuardedDatabase.layer({ filename: "two.db" })))
 }
 
 const main = Effect.gen(function* () {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Feed, FeedError, Quote } from "../../src/paper/Feed.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as Feed from "../../src/paper/Feed.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { feedContract, take } from "./feedContract.ts"
 
 const encoder = new TextEncoder()
@@ -15,12 +15,12 @@ const feedOf = (...chunks: ReadonlyArray<Uint8Array | string>) =>
   )
 
 /** The feed above a log that the test sees. */
-const heard = <E>(feed: Layer.Layer<Feed, E>) => Layer.provideMerge(feed, LogCapture.layer)
+const heard = <E>(feed: Layer.Layer<Feed.Feed, E>) => Layer.provideMerge(feed, LogCapture.layer)
 
 /** All quotes until the feed has ended. */
 const all = Effect.gen(function* () {
-  const feed = yield* Feed
-  const quotes: Array<Quote> = []
+  const feed = yield* Feed.Feed
+  const quotes: Array<Feed.Quote> = []
   while (true) {
     const next = yield* feed.next
     if (Option.isNone(next)) return quotes
@@ -28,9 +28,9 @@ const all = Effect.gen(function* () {
   }
 })
 
-const badLines = Effect.flatMap(Feed, (feed) => feed.badLines)
+const badLines = Effect.flatMap(Feed.Feed, (feed) => feed.badLines)
 
-const quote = (bid: number, ask = bid + 0.01): Quote => ({ bid, ask })
+const quote = (bid: number, ask = bid + 0.01): Feed.Quote => ({ bid, ask })
 
 const json = (value: unknown) => JSON.stringify(value)
 
@@ -102,7 +102,7 @@ describe("a feed of lines", () => {
       Effect.gen(function* () {
         expect(yield* all).toEqual([quote(1, 2), quote(3, 4)])
         expect(yield* badLines).toBe(1)
-        const lines = yield* logged("feed line refused")
+        const lines = yield* LogCapture.logged("feed line refused")
         expect(lines.map(({ level, fields }) => [level, fields["feed"], fields["line"], fields["bad_lines"]])).toEqual([
           ["Warn", "quotes.ndjson", 3, 1],
         ])
@@ -116,7 +116,7 @@ describe("a feed of lines", () => {
   it.effect("says what is wrong with a line", () =>
     Effect.gen(function* () {
       yield* all
-      const problems = (yield* logged("feed line refused")).map(({ fields }) => String(fields["problem"]))
+      const problems = (yield* LogCapture.logged("feed line refused")).map(({ fields }) => String(fields["problem"]))
       expect(problems[0]).toContain("Expected bid to be less than ask")
       expect(problems[1]).toContain("ask")
     }).pipe(Effect.provide(heard(feedOf('{"bid":2,"ask":1}\n{"bid":2,"ask":"three"}\n')))),
@@ -126,9 +126,9 @@ describe("a feed of lines", () => {
     Effect.gen(function* () {
       expect(yield* all).toEqual([quote(1, 2)])
       expect(yield* badLines).toBe(150)
-      const lines = yield* logged("feed line refused")
+      const lines = yield* LogCapture.logged("feed line refused")
       expect(lines.map(({ fields }) => fields["line"])).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
-      const last = yield* logged("feed lines refused, further ones are only counted")
+      const last = yield* LogCapture.logged("feed lines refused, further ones are only counted")
       expect(last.map(({ level, fields }) => [level, fields["line"], fields["bad_lines"]])).toEqual([
         ["Warn", 101, 101],
       ])
@@ -147,7 +147,7 @@ const cut = (bytes: Uint8Array, size: number) =>
 
 describe("a line that is long", () => {
   const pieces = (text: string) => text.match(/.{1,1000}/gs) ?? []
-  const feeds = (line: string): ReadonlyArray<readonly [string, Layer.Layer<Feed>]> => {
+  const feeds = (line: string): ReadonlyArray<readonly [string, Layer.Layer<Feed.Feed>]> => {
     const text = `{"bid":3,"ask":4}\n${line}\n{"bid":5,"ask":6}\n`
     return [
       ["in one chunk", feedOf(text)],
@@ -171,7 +171,7 @@ describe("a line that is long", () => {
         Effect.gen(function* () {
           expect(yield* all).toEqual([quote(3, 4), quote(5, 6)])
           expect(yield* badLines).toBe(1)
-          const lines = yield* logged("feed line refused")
+          const lines = yield* LogCapture.logged("feed line refused")
           expect(lines.map(({ fields }) => [fields["line"], fields["problem"]])).toEqual([
             [where === "at the end of the feed" ? 3 : 2, "longer than 65536 characters"],
           ])
@@ -192,7 +192,7 @@ describe("a line that is long", () => {
   it.effect("leaves the number of the lines after it right", () =>
     Effect.gen(function* () {
       yield* all
-      const lines = yield* logged("feed line refused")
+      const lines = yield* LogCapture.logged("feed line refused")
       expect(lines.map(({ fields }) => fields["line"])).toEqual([2, 4])
     }).pipe(Effect.provide(heard(feedOf(...pieces(`{"bid":3,"ask":4}\n${long(70_000)}\n\nbad\n`))))),
   )
@@ -229,7 +229,7 @@ describe("however the bytes are cut", () => {
       return Effect.gen(function* () {
         expect(yield* all).toEqual(lines.flatMap((line) => (line.kind === "quote" ? [quoteOf(line)] : [])))
         expect(yield* badLines).toBe(bad.length)
-        expect((yield* logged("feed line refused")).map(({ fields }) => fields["line"])).toEqual(bad)
+        expect((yield* LogCapture.logged("feed line refused")).map(({ fields }) => fields["line"])).toEqual(bad)
       }).pipe(Effect.provide(heard(feedOf(...chunks))))
     },
     { arbitrary: { runs: 300 } },
@@ -238,7 +238,7 @@ describe("however the bytes are cut", () => {
   it.effect("byte by byte is the same, too", () =>
     Effect.gen(function* () {
       expect(yield* all).toEqual([quote(1, 2), quote(3, 4)])
-      expect((yield* logged("feed line refused")).map(({ fields }) => fields["line"])).toEqual([2])
+      expect((yield* LogCapture.logged("feed line refused")).map(({ fields }) => fields["line"])).toEqual([2])
     }).pipe(
       Effect.provide(
         heard(
@@ -259,7 +259,7 @@ describe("somebody who asks and is interrupted", () => {
       const goOn = yield* Deferred.make<void>()
       const late = Stream.fromEffect(Effect.as(Deferred.await(goOn), encoder.encode(json(quote(7)))))
       yield* Effect.gen(function* () {
-        const { next } = yield* Feed
+        const { next } = yield* Feed.Feed
         const asking = yield* Effect.forkChild(next, { startImmediately: true })
         yield* Effect.yieldNow
         expect(asking.pollUnsafe()).toBeUndefined()
@@ -280,12 +280,12 @@ describe("a feed that breaks", () => {
   ] as const) {
     it.effect(`${what} gives what came before, and then fails, however often it is asked`, () =>
       Effect.gen(function* () {
-        const feed = yield* Feed
+        const feed = yield* Feed.Feed
         expect(yield* feed.next).toEqual(Option.some(quote(1, 2)))
         for (const _ of [1, 2]) {
           const result = yield* Effect.result(feed.next)
           if (Result.isSuccess(result)) throw new Error(`expected a failure, got ${String(result.success)}`)
-          expect(result.failure).toBeInstanceOf(FeedError)
+          expect(result.failure).toBeInstanceOf(Feed.FeedError)
           expect(result.failure.message).toBe("cannot read the feed quotes.ndjson: input/output error")
         }
       }).pipe(Effect.provide(Feed.layerNdjson("quotes.ndjson", Stream.concat(first, broken)))),
@@ -368,7 +368,7 @@ describe("the random walk", () => {
         const quotes = yield* walk(50, options)
         let before = options.price
         for (const its of quotes) {
-          expect(Schema.is(Quote)(its)).toBe(true)
+          expect(Schema.is(Feed.Quote)(its)).toBe(true)
           const middle = (its.bid + its.ask) / 2
           expect(Math.abs(Math.log(middle / before))).toBeLessThan(0.01) // ten standard deviations
           expect((its.ask - its.bid) / middle).toBeCloseTo(0.0004, 9) // 4 bps, wide enough to be quoted
@@ -402,7 +402,7 @@ describe("the random walk", () => {
 describe("a quote", () => {
   it.effect("is refused with a reason that can be read", () =>
     Effect.gen(function* () {
-      const exit = yield* Effect.exit(Schema.decodeEffect(Quote)({ bid: 2, ask: 1 }))
+      const exit = yield* Effect.exit(Schema.decodeEffect(Feed.Quote)({ bid: 2, ask: 1 }))
       expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("Expected bid to be less than ask")
     }),
   )

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Option, Schema } from "effect"
-import type { Quote } from "../../src/paper/Feed.ts"
+import type * as Feed from "../../src/paper/Feed.ts"
 import { type Holdings, make, middleOf, round, type Settings, step, valueAt } from "../../src/paper/MarketMaker.ts"
 
 /** Around a middle of 1: we buy 12.5 XRP at 0.8 and sell 8 XRP at 1.25, exactly. */
@@ -17,7 +17,7 @@ const settings: Settings = {
 
 const start: Holdings = { xrp: 100, rlusd: 100, spreadPnlRlusd: 0, fills: 0 }
 
-const book = (bid: number, ask: number): Quote => ({ bid, ask })
+const book = (bid: number, ask: number): Feed.Quote => ({ bid, ask })
 
 /** The middle is 1, the spread 5000 bps: both numbers are exact. */
 const wide = book(0.75, 1.25)

@@ -2,15 +2,15 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
-import { PaperBooks, type PaperTick } from "../../src/paper/PaperBooks.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as PaperBooks from "../../src/paper/PaperBooks.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { stateErrorOf, unstorable } from "../state/stateManagerContract.ts"
 import { rows, writtenBefore } from "../support/StoredRows.ts"
 
-const tick: PaperTick = {
+const tick: PaperBooks.PaperTick = {
   sessionId: 1,
   bid: 0.5,
   ask: 0.52,
@@ -25,19 +25,19 @@ const tick: PaperTick = {
 }
 
 /** The second fill cannot be stored: a side must not be NULL. */
-const brokenTick: PaperTick = {
+const brokenTick: PaperBooks.PaperTick = {
   ...tick,
   fills: [tick.fills[0]!, { side: unstorable as "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 }],
 }
 
 /** The books, the state manager that they write through, and the client that both share with the test. */
 const onSqlite = () =>
-  PaperBooks.layer().pipe(Layer.provideMerge(StateManager.layer()), Layer.provideMerge(temporaryDatabase()))
+  PaperBooks.layer().pipe(Layer.provideMerge(StateManager.layer()), Layer.provideMerge(TemporaryDatabase.layer()))
 
 describe("what SQLite stores", () => {
   it.effect("of a tick: the snapshot with its time, the fills in order, the state", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       yield* TestClock.adjust("4 seconds")
       yield* books.recordTick(tick)
       expect(yield* rows("SELECT * FROM paper_ticks")).toEqual([
@@ -65,7 +65,7 @@ describe("what SQLite stores", () => {
 
   it.effect("of a tick without fills: no fill", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       yield* books.recordTick({ ...tick, fills: [] })
       expect(yield* rows("SELECT tick_id FROM paper_ticks")).toHaveLength(1)
       expect(yield* rows("SELECT * FROM paper_fills")).toEqual([])
@@ -74,7 +74,7 @@ describe("what SQLite stores", () => {
 
   it.effect("of a tick whose second fill is refused: neither the snapshot, nor the first fill, nor the state", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       const error = yield* stateErrorOf(books.recordTick(brokenTick))
       expect(error.reason).toBe("Constraint")
       expect(error.message).toContain("paper_fills.side")
@@ -86,7 +86,7 @@ describe("what SQLite stores", () => {
 
   it.effect("of a tick whose last write, a state key, is refused: nothing", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       yield* stateErrorOf(books.recordTick({ ...tick, state: { "paper.xrp": "110", "paper.rlusd": unstorable } }))
       for (const table of ["paper_ticks", "paper_fills", "engine_state"]) {
         expect([table, yield* rows(`SELECT * FROM ${table}`)]).toEqual([table, []])
@@ -96,7 +96,7 @@ describe("what SQLite stores", () => {
 
   it.effect("ticks that are recorded at the same time do not mix", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       const sessions = Array.from({ length: 20 }, (_, i) => i + 1)
       const outcomes = yield* Effect.forEach(
         sessions,
@@ -114,8 +114,8 @@ describe("what SQLite stores", () => {
 
   it.effect("of a tick that is refused: no key, and the next tick is stored", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
-      const state = yield* StateManager
+      const books = yield* PaperBooks.PaperBooks
+      const state = yield* StateManager.StateManager
       yield* state.setMany({ "paper.xrp": "100", "halt.reason": "kill_switch" })
       expect((yield* stateErrorOf(books.recordTick(brokenTick))).operation).toBe("recordTick")
       expect(yield* state.get("paper.xrp")).toEqual(Option.some("100"))
@@ -128,7 +128,7 @@ describe("what SQLite stores", () => {
 
   it.effect("of a tick: all of it, whoever asks for whole numbers as bigint", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       yield* Effect.provideService(books.recordTick(tick), SqlClient.SafeIntegers, true)
       expect(yield* rows("SELECT tick_id FROM paper_fills")).toEqual([{ tick_id: 1 }, { tick_id: 1 }])
     }).pipe(Effect.provide(onSqlite())),
@@ -136,12 +136,15 @@ describe("what SQLite stores", () => {
 })
 
 /** Opens the file, uses it, and closes it again. */
-const opening = <A, E>(file: string, use: Effect.Effect<A, E, PaperBooks | StateManager | SqlClient.SqlClient>) =>
+const opening = <A, E>(
+  file: string,
+  use: Effect.Effect<A, E, PaperBooks.PaperBooks | StateManager.StateManager | SqlClient.SqlClient>,
+) =>
   Effect.provide(
     use,
     PaperBooks.layer().pipe(
       Layer.provideMerge(StateManager.layer()),
-      Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
+      Layer.provideMerge(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)),
     ),
     { local: true },
   )
@@ -164,15 +167,15 @@ const ticksAndFills = [{ id: 1, name: "ticks_and_fills" }]
 describe("opening a file", () => {
   it.effect("that is new makes both tables, and counts its steps apart from the engine's", () =>
     Effect.gen(function* () {
-      const { engine, fills, paper, ticks } = yield* opening(yield* temporaryFile, everything)
+      const { engine, fills, paper, ticks } = yield* opening(yield* TemporaryDatabase.file, everything)
       expect({ engine, fills, paper, ticks }).toEqual({ engine: steps, paper: ticksAndFills, ticks: [], fills: [] })
     }),
   )
 
   it.effect("again changes nothing", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      const recorded = PaperBooks.use((books) => books.recordTick(tick))
+      const file = yield* TemporaryDatabase.file
+      const recorded = PaperBooks.PaperBooks.use((books) => books.recordTick(tick))
       const before = yield* opening(file, Effect.andThen(recorded, everything))
       expect(yield* opening(file, everything)).toEqual(before)
       expect([before.ticks.length, before.fills.length]).toEqual([1, 2])
@@ -207,7 +210,7 @@ describe("opening a file", () => {
 
   it.effect("whose tables a step of the engine has made keeps them, their rows and its steps, and goes on", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(file, byTheEngine + paperTables)
       yield* opening(
         file,
@@ -216,7 +219,7 @@ describe("opening a file", () => {
           expect(before.engine.map(({ id }) => id)).toEqual([1, 2, 3, 4])
           expect(before.paper).toEqual(ticksAndFills)
           expect(before.schema.filter(({ sql }) => String(sql).includes("paper_ticks ("))).toHaveLength(2)
-          yield* PaperBooks.use((books) => books.recordTick(tick))
+          yield* PaperBooks.PaperBooks.use((books) => books.recordTick(tick))
           const after = yield* everything
           expect(after.ticks.map(({ bid, tick_id }) => [tick_id, bid])).toEqual([
             [7, 0.5],
@@ -239,13 +242,13 @@ describe("opening a file", () => {
   ] as const) {
     it.effect(`that has ${what} adds what is missing, and everything works`, () =>
       Effect.gen(function* () {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         yield* writtenBefore(file, script)
         yield* opening(
           file,
           Effect.gen(function* () {
             const before = yield* everything
-            yield* PaperBooks.use((books) => books.recordTick(tick))
+            yield* PaperBooks.PaperBooks.use((books) => books.recordTick(tick))
             const { fills, ticks } = yield* everything
             expect(ticks).toHaveLength(before.ticks.length + 1)
             expect(ticks.at(-1)).toMatchObject({ session_id: 1, bid: 0.5, value_rlusd: 151 })
@@ -262,7 +265,7 @@ describe("opening a file", () => {
   ] as const) {
     it.effect(`that cannot be brought up to date fails as a typed error, and creates no table: ${what}`, () =>
       Effect.gen(function* () {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         yield* writtenBefore(file, script)
         const exit = yield* Effect.exit(opening(file, Effect.void))
         if (Exit.isSuccess(exit)) throw new Error("expected a failure")
@@ -274,7 +277,7 @@ describe("opening a file", () => {
 
         const tables = yield* rows(
           "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'paper%' AND name <> 'paper_migrations'",
-        ).pipe(Effect.provide(Layer.provide(Database.layer({ file }), quickDisk)))
+        ).pipe(Effect.provide(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)))
         expect(tables).toEqual([])
       }),
     )
@@ -286,7 +289,7 @@ const notFinite = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINIT
 const [fill] = tick.fills
 
 /** Every place of a tick that a number has. */
-const places: ReadonlyArray<readonly [string, (value: number) => PaperTick]> = [
+const places: ReadonlyArray<readonly [string, (value: number) => PaperBooks.PaperTick]> = [
   ["bid", (bid) => ({ ...tick, bid })],
   ["ask", (ask) => ({ ...tick, ask })],
   ["xrp", (xrp) => ({ ...tick, xrp })],
@@ -302,7 +305,7 @@ describe("a tick with a figure", () => {
   for (const [field, broken] of places) {
     it.effect(`whose ${field} is not finite is refused, and nothing of it is stored`, () =>
       Effect.gen(function* () {
-        const books = yield* PaperBooks
+        const books = yield* PaperBooks.PaperBooks
         for (const value of notFinite) {
           const { message } = yield* stateErrorOf(books.recordTick(broken(value)))
           expect(message).toBe(
@@ -318,7 +321,7 @@ describe("a tick with a figure", () => {
 
   it.effect("may have numbers of any size, and any other text", () =>
     Effect.gen(function* () {
-      const books = yield* PaperBooks
+      const books = yield* PaperBooks.PaperBooks
       yield* books.recordTick({ ...tick, bid: Number.MIN_VALUE, ask: -Number.MAX_VALUE, xrp: -0, state: { a: "nan" } })
       expect(yield* rows("SELECT bid FROM paper_ticks")).toHaveLength(1)
     }).pipe(Effect.provide(onSqlite())),

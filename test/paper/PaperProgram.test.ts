@@ -3,17 +3,17 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
-import { Engine } from "../../src/engine/Engine.ts"
-import { EngineProgram } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
-import { Feed, FeedError, type Quote } from "../../src/paper/Feed.ts"
+import * as Engine from "../../src/engine/Engine.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
+import * as Feed from "../../src/paper/Feed.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
 import * as PaperProgram from "../../src/paper/PaperProgram.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 const defaults = Schema.decodeSync(PaperConfig.schema)({})
 
@@ -28,12 +28,12 @@ const config: PaperConfig = {
 const fresh = Option.none<number>()
 const recovery = Option.some(1)
 
-const wide: Quote = { bid: 0.75, ask: 1.25 }
-const dip: Quote = { bid: 0.7, ask: 0.8 }
-const peak: Quote = { bid: 1.25, ask: 1.5 }
+const wide: Feed.Quote = { bid: 0.75, ask: 1.25 }
+const dip: Feed.Quote = { bid: 0.7, ask: 0.8 }
+const peak: Feed.Quote = { bid: 1.25, ask: 1.5 }
 
 const encoder = new TextEncoder()
-const lines = (...quotes: ReadonlyArray<Quote | string>) =>
+const lines = (...quotes: ReadonlyArray<Feed.Quote | string>) =>
   Feed.layerNdjson(
     "quotes.ndjson",
     Stream.make(
@@ -42,17 +42,17 @@ const lines = (...quotes: ReadonlyArray<Quote | string>) =>
   )
 
 /** A program on the database in reach. Each one that is built begins its feed anew. */
-const program = (feed: Layer.Layer<Feed>, options: Partial<PaperProgram.PaperOptions> = {}) =>
+const program = (feed: Layer.Layer<Feed.Feed>, options: Partial<PaperProgram.PaperOptions> = {}) =>
   PaperProgram.layer({ config, parentSessionId: fresh, ...options }).pipe(Layer.provide(Layer.fresh(feed)))
 
 const database = () =>
-  StateManager.layer().pipe(Layer.provideMerge(temporaryDatabase()), Layer.provideMerge(LogCapture.layer))
+  StateManager.layer().pipe(Layer.provideMerge(TemporaryDatabase.layer()), Layer.provideMerge(LogCapture.layer))
 
-const onDatabase = (feed: Layer.Layer<Feed>, options: Partial<PaperProgram.PaperOptions> = {}) =>
+const onDatabase = (feed: Layer.Layer<Feed.Feed>, options: Partial<PaperProgram.PaperOptions> = {}) =>
   Layer.provideMerge(program(feed, options), database())
 
-const tick = Effect.flatMap(EngineProgram, (its) => its.tick(1))
-const worth = Effect.flatMap(EngineProgram, (its) => its.worth ?? Effect.succeedNone)
+const tick = Effect.flatMap(EngineProgram.EngineProgram, (its) => its.tick(1))
+const worth = Effect.flatMap(EngineProgram.EngineProgram, (its) => its.worth ?? Effect.succeedNone)
 const ticks = (n: number) => Effect.forEach(Array.from({ length: n }), () => tick)
 
 const rows = (query: string) =>
@@ -112,7 +112,7 @@ describe("a tick", () => {
 
   it.effect("belongs to the session that the engine names", () =>
     Effect.gen(function* () {
-      const { tick } = yield* EngineProgram
+      const { tick } = yield* EngineProgram.EngineProgram
       yield* tick(41)
       yield* tick(42)
       expect(yield* rows("SELECT session_id FROM paper_ticks ORDER BY tick_id")).toEqual([
@@ -125,7 +125,7 @@ describe("a tick", () => {
   it.effect("logs each fill", () =>
     Effect.gen(function* () {
       yield* ticks(3)
-      const fills = yield* logged("paper fill")
+      const fills = yield* LogCapture.logged("paper fill")
       expect(fills.map(({ level, fields }) => [level, fields])).toEqual([
         ["Info", { side: "buy", price: 0.8, xrp: 12.5, spread_pnl_rlusd: 2.5 }],
       ])
@@ -160,7 +160,7 @@ describe("a tick", () => {
   it.effect("fails when the feed breaks, and stores nothing", () =>
     Effect.gen(function* () {
       const result = yield* Effect.result(tick)
-      expect(Result.isFailure(result) && result.failure).toBeInstanceOf(FeedError)
+      expect(Result.isFailure(result) && result.failure).toBeInstanceOf(Feed.FeedError)
       expect(yield* rows("SELECT tick_id FROM paper_ticks")).toEqual([])
     }).pipe(Effect.provide(onDatabase(Feed.layerNdjson("quotes.ndjson", Stream.fail(new Error("gone")))))),
   )
@@ -201,7 +201,7 @@ describe("a tick that cannot be stored", () => {
       yield* refuseLast
       yield* Effect.exit(tick) // would buy at 0.8 and quote around 0.75
       expect(yield* worth).toEqual(Option.some({ starting: 150, ending: 150 }))
-      expect(yield* logged("paper fill")).toEqual([])
+      expect(yield* LogCapture.logged("paper fill")).toEqual([])
       yield* acceptAgain
       yield* tick // sells at 1.25: the orders around 1 still rest
       expect(yield* rows("SELECT side, price FROM paper_fills")).toEqual([{ side: "sell", price: 1.25 }])
@@ -227,13 +227,13 @@ describe("the end of the feed", () => {
   it.effect("is what the engine stores, and asks to halt for", () =>
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
-        yield* Engine
-        const halt = yield* Halt
+        yield* Engine.Engine
+        const halt = yield* Halt.Halt
         const request = yield* halt.awaitRequest
         expect(request).toEqual({ reason: Option.none(), detail: "the feed has ended, 0 lines of it were refused" })
       }).pipe(Effect.provide(Engine.layer({ tickInterval: "4 seconds", duration: 0, parentSessionId: fresh })))
 
-      const { get, lastSession } = yield* StateManager
+      const { get, lastSession } = yield* StateManager.StateManager
       expect(yield* get("halt.reason")).toEqual(Option.some("replay_exhausted"))
       expect(yield* get("halt.detail")).toEqual(Option.some("the feed has ended, 0 lines of it were refused"))
       expect(yield* get("engine_status")).toEqual(Option.some("HALTED"))
@@ -293,7 +293,7 @@ describe("where a session begins", () => {
 
   it.effect("a balance of zero is recovered as zero", () =>
     Effect.gen(function* () {
-      yield* StateManager.use((its) => its.setMany({ "paper.xrp": "0", "paper.rlusd": "7.25" }))
+      yield* StateManager.StateManager.use((its) => its.setMany({ "paper.xrp": "0", "paper.rlusd": "7.25" }))
       yield* firstTick({ parentSessionId: recovery })
       const { rlusd, xrp } = yield* state
       expect([xrp, rlusd]).toEqual(["0", "7.25"])
@@ -308,7 +308,7 @@ describe("where a session begins", () => {
   ] as const) {
     it.effect(`a recovery restart takes the configured balance for one ${what}`, () =>
       Effect.gen(function* () {
-        yield* StateManager.use((its) =>
+        yield* StateManager.StateManager.use((its) =>
           its.setMany({ "paper.rlusd": "40", ...(stored === undefined ? {} : { "paper.xrp": stored }) }),
         )
         const now = yield* firstTick({ parentSessionId: recovery })
@@ -323,9 +323,9 @@ describe("where a session begins", () => {
 describe("two sessions on two databases", () => {
   /** 200 ticks of a whole engine on a random walk, and what they leave behind, without the times. */
   const session = Effect.fnUntraced(function* (seed: number) {
-    const file = yield* temporaryFile
+    const file = yield* TemporaryDatabase.file
     yield* Effect.gen(function* () {
-      const { ticks } = yield* Engine
+      const { ticks } = yield* Engine.Engine
       yield* TestClock.adjust("796 seconds")
       expect(yield* ticks).toBe(200)
     }).pipe(
@@ -337,7 +337,7 @@ describe("two sessions on two databases", () => {
             ),
           ),
           Layer.provideMerge(StateManager.layer()),
-          Layer.provideMerge(Database.layer({ file, durability: "normal" })),
+          Layer.provideMerge(Database.layer({ filename: file, durability: "normal" })),
           Layer.provideMerge(Halt.layer),
         ),
       ),
@@ -379,7 +379,7 @@ describe("two sessions on two databases", () => {
 })
 
 describe("the figures of a program", () => {
-  const figures = Effect.flatMap(EngineProgram, (its) => its.figures ?? Effect.succeed([]))
+  const figures = Effect.flatMap(EngineProgram.EngineProgram, (its) => its.figures ?? Effect.succeed([]))
   const values = Effect.map(figures, (all) => Object.fromEntries(all.map(({ name, value }) => [name, value])))
 
   it.effect("are what it holds now, and what that is worth once a quote has come", () =>

@@ -1,20 +1,20 @@
 /** What every `Feed` gives whoever asks: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, type Layer, Option, Schema } from "effect"
-import { Feed, Quote } from "../../src/paper/Feed.ts"
+import * as Feed from "../../src/paper/Feed.ts"
 
 export const take = (n: number) =>
-  Effect.flatMap(Feed, (feed) => Effect.forEach(Array.from({ length: n }), () => feed.next))
+  Effect.flatMap(Feed.Feed, (feed) => Effect.forEach(Array.from({ length: n }), () => feed.next))
 
 /** `feed` has at least a hundred quotes, no two of them alike, and is the same whenever it is built. */
-export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed, E>) =>
+export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed.Feed, E>) =>
   describe(`a feed ${name}`, () => {
     const first = Effect.map(take(100), (quotes) => quotes.map(Option.getOrThrow))
 
     it.effect("gives quotes that can be traded on, and refuses none of its own", () =>
       Effect.gen(function* () {
-        for (const quote of yield* first) expect(Schema.is(Quote)(quote)).toBe(true)
-        expect(yield* Feed.use(({ badLines }) => badLines)).toBe(0)
+        for (const quote of yield* first) expect(Schema.is(Feed.Quote)(quote)).toBe(true)
+        expect(yield* Feed.Feed.use(({ badLines }) => badLines)).toBe(0)
       }).pipe(Effect.provide(feed())),
     )
 
@@ -22,7 +22,7 @@ export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed, E>) 
       Effect.gen(function* () {
         const whole = yield* Effect.provide(first, feed())
         const shared = yield* Effect.gen(function* () {
-          const { next } = yield* Feed
+          const { next } = yield* Feed.Feed
           return yield* Effect.forEach(Array.from({ length: 100 }), () => next, { concurrency: "unbounded" })
         }).pipe(Effect.provide(feed()))
         expect(shared.map(Option.getOrThrow)).toEqual(whole)

@@ -6,11 +6,11 @@ import * as fs from "node:fs"
 import { resolve } from "../../src/files/DatabaseFile.ts"
 import { ensureSameFile } from "../../src/processes/OtherFile.ts"
 import * as Processes from "../../src/processes/Processes.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import * as FileSync from "../../src/sqlite/FileSync.ts"
 import { detect } from "../../src/sqlite/NetworkFileSystem.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 
 const ownLocks = Effect.sync(() => {
@@ -26,7 +26,9 @@ const stillThere = (locks: ReadonlyArray<string>) =>
     Effect.map((now) => expect(now).toEqual(locks)),
   )
 
-const onRealDisk = Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, durability: "normal" })))
+const onRealDisk = Layer.unwrap(
+  Effect.map(TemporaryDatabase.file, (file) => Database.layer({ filename: file, durability: "normal" })),
+)
 
 const program = /^\S*python3 -c import sqlite3, sys c = sqlite3\.connect\(/
 const wal = ["PRAGMA journal_mode=WAL", "CREATE TABLE t (a)", "INSERT INTO t VALUES (1)"]
@@ -41,8 +43,8 @@ const only = Effect.fnUntraced(function* (file: string) {
 describe.runIf(process.platform === "linux")("a process beside a connection of this process", () => {
   it.live("is named by pid, command line and lock, and the look leaves our own locks as they were", () =>
     Effect.gen(function* () {
-      const database = yield* Database
-      const { file: path, sql } = database
+      const database = yield* Database.Database
+      const { filename: path, sql } = database
       yield* sql`CREATE TABLE t (a)`
       const file = resolve(path)
       const before = yield* ownLocks
@@ -77,21 +79,21 @@ describe.runIf(process.platform === "linux")("a process beside a connection of t
 
   it.live("explains the sidecars that are there when this process closes the database", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      const layer = Database.layer({ file })
-      const write = Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
+      const file = yield* TemporaryDatabase.file
+      const layer = Database.layer({ filename: file })
+      const write = Database.Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
       yield* Effect.scoped(Effect.andThen(foreignConnection(file, wal), Effect.provide(write, layer, { local: true })))
-      expect(yield* logged("database sidecars left")).toEqual([])
+      expect(yield* LogCapture.logged("database sidecars left")).toEqual([])
     }).pipe(Effect.provide(LogCapture.layer)),
   )
 
   it.live("is this process where another layer has the database open", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      const write = Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
-      const inner = Effect.provide(write, Database.layer({ file }), { local: true })
-      yield* Effect.provide(Effect.andThen(write, inner), Database.layer({ file }), { local: true })
-      const [left, ...more] = yield* logged("database sidecars left")
+      const file = yield* TemporaryDatabase.file
+      const write = Database.Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
+      const inner = Effect.provide(write, Database.layer({ filename: file }), { local: true })
+      yield* Effect.provide(Effect.andThen(write, inner), Database.layer({ filename: file }), { local: true })
+      const [left, ...more] = yield* LogCapture.logged("database sidecars left")
       expect(more).toEqual([])
       expect(left).toMatchObject({
         level: "Warn",
@@ -104,7 +106,7 @@ describe.runIf(process.platform === "linux")("a process beside a connection of t
 describe.runIf(process.platform === "linux")("a process that is seen from outside", () => {
   it.live("has this file, by whatever name it opened it, and by which it is looked for", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const pid = yield* foreignConnection(file, wal)
       fs.symlinkSync(file, `${file}.link`)
       for (const name of [file, `${file}.link`]) expect(yield* only(name)).toMatchObject({ pid, has: "this" })
@@ -115,7 +117,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
 
   it.live("keeps another WAL for the file under the name of a hard link, or one from before", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const [alias, moved] = [`${file}.alias`, `${file}.moved`]
       yield* Effect.scoped(foreignConnection(`${file}.second`, wal))
       const open = `ATTACH '${file}.second' AS second` // its WAL is nobody's other one
@@ -131,7 +133,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
 
   it.live("cannot write what it has opened to read", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* Effect.scoped(foreignConnection(file, ["CREATE TABLE t (a)"]))
       const pid = yield* foreignConnection(`file:${file}?mode=ro`, ["SELECT * FROM t"])
       expect(yield* only(file)).toMatchObject({ pid, has: "this", mayWrite: false, locks: [] })
@@ -140,7 +142,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
 
   it.live("has a deleted file where the database was removed, and where its sidecars were", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const pid = yield* foreignConnection(file, wal)
       const copy = `${file}.copy`
       fs.linkSync(file, copy)
@@ -157,7 +159,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
 
   it.live("has a deleted file where another was renamed to its name, although it holds the locks of that WAL", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* Effect.scoped(foreignConnection(`${file}.restored`, wal))
       const pid = yield* foreignConnection(file, [...wal, "BEGIN", "SELECT * FROM t"])
       fs.renameSync(`${file}.restored`, file)
@@ -170,7 +172,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
 
   it.live("has this WAL where its own file was moved away and another took the name", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* Effect.scoped(foreignConnection(`${file}.restored`, wal))
       const pid = yield* foreignConnection(file, wal)
       fs.renameSync(file, `${file}.old`)

@@ -12,7 +12,7 @@ import {
   shortCommand,
   using,
 } from "../../src/processes/Processes.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 describe("a process", () => {
   const python = { pid: 123, command: "/usr/bin/python3 /opt/app/writer.py" }
@@ -35,7 +35,7 @@ describe("a process", () => {
 describe("where nothing is to be seen", () => {
   it.effect("no process is said to be unknown, never to be none", () =>
     Effect.gen(function* () {
-      const file = resolve(yield* temporaryFile)
+      const file = resolve(yield* TemporaryDatabase.file)
       const nowhere = FileSystem.layerNoop({ exists: () => Effect.succeed(false) })
       expect(yield* Effect.provide(using(file), nowhere)).toEqual(Option.none())
       expect(yield* Effect.provide(lockHolders(file), nowhere)).toEqual(Option.none())

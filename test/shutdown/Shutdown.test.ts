@@ -2,11 +2,13 @@ import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 const withBudget = Layer.merge(Shutdown.layer("10 seconds"), LogCapture.layer)
 
-const overdue = Effect.map(logged("shutdown step overdue"), (entries) => entries.map(({ fields }) => fields["step"]))
+const overdue = Effect.map(LogCapture.logged("shutdown step overdue"), (entries) =>
+  entries.map(({ fields }) => fields["step"]),
+)
 
 describe("the steps of a shutdown", () => {
   it.effect("share one budget: each gets what the ones before it have left", () =>
@@ -59,14 +61,14 @@ describe("the steps of a shutdown", () => {
       expect(yield* Shutdown.step("fails", Effect.fail("no disk"))).toBe("failed")
       expect(yield* Shutdown.step("dies", Effect.die(new Error("no memory")))).toBe("failed")
       expect(yield* Shutdown.step("runs", Effect.void)).toBe("done")
-      const lines = yield* logged("shutdown step failed")
+      const lines = yield* LogCapture.logged("shutdown step failed")
       expect(lines.map(({ level, fields }) => [level, fields["step"]])).toEqual([
         ["Error", "fails"],
         ["Error", "dies"],
       ])
       expect(lines[0]?.cause).toContain("no disk")
       expect(lines[1]?.cause).toContain("no memory")
-      expect(yield* steps).toEqual(["runs"])
+      expect(yield* LogCapture.steps).toEqual(["runs"])
       expect(yield* shutdown.failures).toEqual(["fails", "dies"])
     }).pipe(Effect.provide(withBudget)),
   )
@@ -82,7 +84,7 @@ describe("the steps of a shutdown", () => {
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(stopping)
       expect(Exit.hasInterrupts(yield* Fiber.await(fiber))).toBe(true)
-      expect(yield* steps).toEqual(["close"])
+      expect(yield* LogCapture.steps).toEqual(["close"])
     }).pipe(Effect.provide(withBudget)),
   )
 })
@@ -201,8 +203,8 @@ describe("a finalizer", () => {
       )
       yield* closes("runs", Effect.void)
       expect(yield* shutdown.failures).toEqual(["fails", "dies"])
-      expect((yield* logged("fails failed")).map(({ level }) => level)).toEqual(["Error"])
-      expect((yield* logged("dies failed"))[0]?.cause).toContain("RangeError")
+      expect((yield* LogCapture.logged("fails failed")).map(({ level }) => level)).toEqual(["Error"])
+      expect((yield* LogCapture.logged("dies failed"))[0]?.cause).toContain("RangeError")
     }).pipe(Effect.provide(withBudget)),
   )
 })

@@ -3,17 +3,15 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Option, Scope, String } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient, type SqlError } from "effect/sql"
-import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import { scriptedDisk } from "../support/ScriptedDisk.ts"
 import { databaseContract } from "./databaseContract.ts"
 import { list, sizeOf } from "../support/files.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 /** As a program has it that knows nothing of Seawall, with a guard on top. */
 const guarded = (
@@ -22,13 +20,12 @@ const guarded = (
   before: Layer.Layer<never, SqlError.SqlError, SqlClient.SqlClient> = Layer.empty,
 ) =>
   WalGuard.layer({ interval: "60 seconds", maxFrames }).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Checkpointer.layerInline()),
-    Layer.provideMerge(AdoptedDatabase.layer()),
+    Layer.provideMerge(Database.layerClient()),
     Layer.provideMerge(before),
     Layer.provideMerge(SqliteClient.layer({ filename: file })),
     Layer.provideMerge(LogCapture.layer),
-    Layer.provide(quickDisk),
+    Layer.provide(TemporaryDatabase.quickDisk),
   )
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a)`)
@@ -39,8 +36,8 @@ const autocheckpoint = SqlClient.SqlClient.use((sql) =>
 
 /** A client whose connection commits at `normal`, as a program may have set it. */
 const adopted = Layer.unwrap(
-  Effect.map(temporaryFile, (file) =>
-    AdoptedDatabase.layer().pipe(
+  Effect.map(TemporaryDatabase.file, (file) =>
+    Database.layerClient().pipe(
       Layer.provideMerge(Layer.effectDiscard(SqlClient.SqlClient.use((sql) => sql`PRAGMA synchronous = NORMAL`))),
       Layer.provideMerge(SqliteClient.layer({ filename: file })),
     ),
@@ -52,14 +49,14 @@ databaseContract("over somebody else's connection", adopted)
 describe("a guard over a client that a program has already", () => {
   it.effect("checkpoints by interval, and leaves one clean file", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const lines = yield* Effect.gen(function* () {
         yield* Effect.andThen(table, insert)
         expect(yield* autocheckpoint).toBe(0)
         yield* TestClock.adjust("60 seconds")
-        const last = yield* WalGuard.use((guard) => guard.last)
+        const last = yield* WalGuard.WalGuard.use((guard) => guard.last)
         expect(Option.getOrThrow(last)).toMatchObject({ outcome: "Complete", mode: "PASSIVE" })
-        return LogCapture
+        return LogCapture.LogCapture
       }).pipe(Effect.flatten, Effect.provide(guarded(`${folder}/app.db`)))
       expect(lines.entries.map(({ fields }) => fields["mode"]).filter(Boolean)).toEqual(["PASSIVE", "TRUNCATE"])
       expect(yield* list(folder)).toEqual(["app.db"])
@@ -68,7 +65,7 @@ describe("a guard over a client that a program has already", () => {
 
   it.effect("holds the length of the log, although it is told of no commit", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* Effect.gen(function* () {
         yield* table
         for (let second = 0; second < 20; second++) {
@@ -87,12 +84,12 @@ describe("a guard over a client that a program has already", () => {
     ["NORMAL", 10],
   ] as const)("knows what a power cut could take at synchronous=%s", ([level, atLeast]) =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const set = Layer.effectDiscard(SqlClient.SqlClient.use((sql) => sql.unsafe(`PRAGMA synchronous = ${level}`)))
       yield* Effect.gen(function* () {
         yield* Effect.andThen(table, insert)
         yield* TestClock.adjust("11 seconds")
-        const { exposureSeconds } = yield* WalGuard.use(({ observed }) => observed)
+        const { exposureSeconds } = yield* WalGuard.WalGuard.use(({ observed }) => observed)
         const seconds = Math.floor(Option.getOrThrow(exposureSeconds))
         expect(seconds).toBe(atLeast)
       }).pipe(Effect.provide(guarded(file, 0, set)))
@@ -101,18 +98,18 @@ describe("a guard over a client that a program has already", () => {
 
   it.effect("makes durable what was committed, at whatever level the connection commits", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       let syncs = 0
       const counting = Layer.succeed(Fdatasync, () => Effect.sync(() => syncs++))
       yield* Effect.gen(function* () {
-        const database = yield* Database
+        const database = yield* Database.Database
         yield* table
-        expect([database.durability, database.file, syncs]).toEqual(["full", file, 0])
+        expect([database.durability, database.filename, syncs]).toEqual(["full", file, 0])
         yield* database.durable
         expect(syncs).toBe(1)
       }).pipe(
         Effect.provide(
-          AdoptedDatabase.layer().pipe(
+          Database.layerClient().pipe(
             Layer.provideMerge(SqliteClient.layer({ filename: file })),
             Layer.provide(counting),
           ),
@@ -123,16 +120,15 @@ describe("a guard over a client that a program has already", () => {
 
   it.effect("gives autocheckpoint back as it found it, also under a client that renames its columns", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const scope = yield* Scope.make()
       const client = SqliteClient.layer({ filename: file, transformResultNames: String.snakeToCamel })
       yield* Effect.gen(function* () {
         expect(yield* autocheckpoint).toBe(1000)
         yield* WalGuard.layer({ interval: "60 seconds" }).pipe(
-          Layer.provideMerge(LatencyWindow.layer()),
           Layer.provideMerge(Checkpointer.layerInline()),
-          Layer.provideMerge(AdoptedDatabase.layer()),
-          Layer.provide(quickDisk),
+          Layer.provideMerge(Database.layerClient()),
+          Layer.provide(TemporaryDatabase.quickDisk),
           Layer.buildWithScope(scope),
         )
         expect(yield* autocheckpoint).toBe(0)
@@ -144,8 +140,8 @@ describe("a guard over a client that a program has already", () => {
 
   it.effect("refuses a database without a log, and changes nothing of it", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      const error = yield* Layer.build(AdoptedDatabase.layer()).pipe(
+      const file = yield* TemporaryDatabase.file
+      const error = yield* Layer.build(Database.layerClient()).pipe(
         Effect.provide(SqliteClient.layer({ filename: file, disableWAL: true })),
         Effect.scoped,
         Effect.flip,
@@ -164,8 +160,8 @@ describe("a client at synchronous=OFF, at which nothing is safe", () => {
 
   it.effect("is refused at the start", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
-      const layer = AdoptedDatabase.layer().pipe(
+      const file = yield* TemporaryDatabase.file
+      const layer = Database.layerClient().pipe(
         Layer.provideMerge(Layer.effectDiscard(at("OFF"))),
         Layer.provideMerge(SqliteClient.layer({ filename: file })),
       )
@@ -177,19 +173,19 @@ describe("a client at synchronous=OFF, at which nothing is safe", () => {
 
   it.effect("is found later: nothing is acknowledged and no checkpoint runs, until it is set again", () =>
     Effect.gen(function* () {
-      const { durable } = yield* Database
-      const guard = yield* WalGuard
+      const { durable } = yield* Database.Database
+      const guard = yield* WalGuard.WalGuard
       yield* Effect.andThen(table, insert)
       yield* at("OFF")
       expect(yield* Effect.flip(durable)).toMatchObject({ _tag: "DurabilityError", reason: "NotSynced" })
       yield* TestClock.adjust("120 seconds")
       expect(yield* guard.last).toEqual(Option.none())
-      const [line] = yield* logged("wal_checkpoint failed")
+      const [line] = yield* LogCapture.logged("wal_checkpoint failed")
       expect([line?.level, line?.cause]).toEqual(["Error", expect.stringContaining("synchronous=OFF")])
       yield* at("NORMAL")
       yield* durable
       yield* TestClock.adjust("60 seconds")
       expect(Option.getOrThrow(yield* guard.last).outcome).toBe("Complete")
-    }).pipe(Effect.provide(Layer.unwrap(Effect.map(temporaryFile, guarded)))),
+    }).pipe(Effect.provide(Layer.unwrap(Effect.map(TemporaryDatabase.file, guarded)))),
   )
 })

@@ -3,12 +3,12 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, PlatformError, Result } from "effect"
 import * as fs from "node:fs"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { fromNative } from "../../src/sqlite/DatabaseOpenError.ts"
 import { locate, type PathOptions } from "../../src/sqlite/DatabasePath.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { list } from "../support/files.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 /** The real file system, but for its mount table. */
 const mounted = (table: string) =>
@@ -27,7 +27,7 @@ const look = (options: PathOptions, table: string) =>
 describe("a path on a network file system", () => {
   it.effect("is refused, with what to do, and nothing is created", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const result = yield* look({ file: `${folder}/test.db` }, `server:/export ${folder} nfs4 rw 0 0\n`)
       const error = Result.isFailure(result) ? result.failure : undefined
       expect(error?.reason).toBe("NetworkFileSystem")
@@ -39,17 +39,17 @@ describe("a path on a network file system", () => {
 
   it.effect("is opened when that is allowed, with a loud warning", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const options = { file: `${folder}/test.db`, allowNetworkFileSystem: true }
       expect(Result.isSuccess(yield* look(options, `//server/c ${folder} cifs rw 0 0\n`))).toBe(true)
-      const lines = yield* logged("database on a network file system")
+      const lines = yield* LogCapture.logged("database on a network file system")
       expect(lines.map(({ level, fields }) => [level, fields["type"]])).toEqual([["Warn", "cifs"]])
     }).pipe(Effect.provide(LogCapture.layer)),
   )
 
   it.effect("is not a path on a local one", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const result = yield* look({ file: `${folder}/test.db` }, `/dev/sda1 ${folder} ext4 rw 0 0\n`)
       expect(Result.isSuccess(result)).toBe(true)
     }),
@@ -61,11 +61,11 @@ describe("a path on a file system that a host and its guests share", () => {
     "is opened with a warning: %s",
     (type) =>
       Effect.gen(function* () {
-        const folder = yield* temporaryFolder
+        const folder = yield* TemporaryDatabase.folder
         expect(Result.isSuccess(yield* look({ file: `${folder}/test.db` }, `share ${folder} ${type} rw 0 0\n`))).toBe(
           true,
         )
-        const lines = yield* logged("database on a shared file system")
+        const lines = yield* LogCapture.logged("database on a shared file system")
         expect(lines.map(({ level, fields }) => [level, fields["type"]])).toEqual([["Warn", type]])
       }).pipe(Effect.provide(LogCapture.layer)),
   )
@@ -79,7 +79,7 @@ describe("a path that SQLite would open and lose data by", () => {
 
   it.effect("is refused where only the WAL is left, and nothing is created", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const file = `${folder}/app.db`
       fs.writeFileSync(`${file}-wal`, "x".repeat(4152))
       expect(yield* refused({ file })).toEqual({
@@ -96,7 +96,7 @@ describe("a path that SQLite would open and lose data by", () => {
 
   it.effect("is refused where the file itself is a mount point", () =>
     Effect.gen(function* () {
-      const folder = fs.realpathSync(yield* temporaryFolder)
+      const folder = fs.realpathSync(yield* TemporaryDatabase.folder)
       const file = `${folder}/app.db`
       fs.writeFileSync(file, "")
       const layer = Layer.effect(
@@ -113,12 +113,12 @@ describe("a path that SQLite would open and lose data by", () => {
 
   it.effect("is refused under a second name for what copies or checkpoints, and a warning for what opens it", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/app.db`, "")
       fs.linkSync(`${folder}/app.db`, `${folder}/alias.db`)
       expect((yield* refused({ file: `${folder}/alias.db`, oneName: true })).reason).toBe("SeveralNames")
       yield* locate({ file: `${folder}/alias.db` }).pipe(Effect.provide([NodeFileSystem.layer, NodePath.layer]))
-      const [line] = yield* logged("database has several names")
+      const [line] = yield* LogCapture.logged("database has several names")
       expect([line?.level, line?.fields["hard_links"]]).toEqual(["Warn", 2])
     }).pipe(Effect.provide(LogCapture.layer)),
   )
@@ -127,22 +127,22 @@ describe("a path that SQLite would open and lose data by", () => {
     "is refused while this process has the file open under another name, and may be opened under the same again",
     () =>
       Effect.gen(function* () {
-        const folder = yield* temporaryFolder
+        const folder = yield* TemporaryDatabase.folder
         const file = `${folder}/app.db`
         yield* Effect.gen(function* () {
           fs.linkSync(file, `${folder}/alias.db`)
           fs.symlinkSync("app.db", `${folder}/link.db`)
-          const error = yield* Effect.flip(Layer.build(Database.layer({ file: `${folder}/alias.db` })))
+          const error = yield* Effect.flip(Layer.build(Database.layer({ filename: `${folder}/alias.db` })))
           expect([error.reason, error.detail]).toEqual(["OpenUnderOtherName", fs.realpathSync(file)])
-          yield* Effect.scoped(Layer.build(Database.layer({ file: `${folder}/link.db` })))
-        }).pipe(Effect.provide(Database.layer({ file })))
-        yield* Layer.build(Database.layer({ file: `${folder}/alias.db` }))
+          yield* Effect.scoped(Layer.build(Database.layer({ filename: `${folder}/link.db` })))
+        }).pipe(Effect.provide(Database.layer({ filename: file })))
+        yield* Layer.build(Database.layer({ filename: `${folder}/alias.db` }))
       }).pipe(Effect.scoped),
   )
 
   it.effect("is refused when it, or its name, is longer than SQLite or the system can use", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       expect((yield* refused({ file: `${folder}/${"d/".repeat(250)}app.db` })).reason).toBe("PathTooLong")
       expect((yield* refused({ file: `${folder}/${"n".repeat(250)}` })).message).toContain("its name has 250 bytes")
       expect(yield* list(folder)).toEqual([])
@@ -179,7 +179,7 @@ describe("a path that SQLite would open and lose data by", () => {
 
   it.effect("has its new folders synced up to the one that was there", () =>
     Effect.gen(function* () {
-      const folder = fs.realpathSync(yield* temporaryFolder)
+      const folder = fs.realpathSync(yield* TemporaryDatabase.folder)
       const synced: Array<string> = []
       const watched = Layer.effect(
         FileSystem.FileSystem,

@@ -5,19 +5,25 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { Transactions } from "../../src/sqlite/Waiting.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 const open = (durability: "durable" | "normal" = "normal") =>
   Effect.gen(function* () {
-    const context = yield* Layer.build(temporaryDatabase({ durability, busyTimeout: "20 millis" }))
+    const context = yield* Layer.build(TemporaryDatabase.layer({ durability, busyTimeout: "20 millis" }))
     const sql = Context.get(context, SqlClient.SqlClient)
     yield* sql`CREATE TABLE t (v)`
     yield* sql`CREATE TABLE u (v UNIQUE)`
     yield* sql`INSERT INTO u VALUES (1)`
-    return { sql, writer: Context.get(context, Writer), database: Context.get(context, Database) }
+    return {
+      sql,
+      writer: Context.get(context, Writer),
+      database: Context.get(context, Database.Database),
+      control: Context.get(context, DatabaseControl),
+    }
   })
 type Opened = Effect.Success<ReturnType<typeof open>>
 
@@ -125,7 +131,7 @@ describe("an interruption, at whatever moment it is heard", () => {
   it.live("leaves no commit that a later sync does not cover", () =>
     Effect.gen(function* () {
       const opened = yield* open()
-      const { database, sql } = opened
+      const { control, database, sql } = opened
       for (const moment of moments) {
         yield* database.durable
         const fiber = yield* Effect.forkChild(Effect.andThen(spin(moment), sql`INSERT INTO t VALUES (1)`), {
@@ -133,7 +139,7 @@ describe("an interruption, at whatever moment it is heard", () => {
         })
         yield* Fiber.interrupt(fiber)
         const isStored = (yield* values(opened)).length > 0
-        expect(database.exposure.isExposed(), `${moment}`).toBe(isStored)
+        expect(control.exposure.isExposed(), `${moment}`).toBe(isStored)
         yield* sql`DELETE FROM t`
       }
     }).pipe(Effect.scoped),
@@ -214,7 +220,7 @@ describe("a batch", () => {
     Effect.gen(function* () {
       const opened = yield* open()
       const { database, writer } = opened
-      const other = yield* Layer.build(Database.layer({ file: database.file, durability: "normal" }))
+      const other = yield* Layer.build(Database.layer({ filename: database.filename, durability: "normal" }))
       const theirs = Context.get(other, SqlClient.SqlClient)
       // The culprit takes the batch with it; by the time that the others run again, the other connection has the lock.
       const culprit = writer.transaction(

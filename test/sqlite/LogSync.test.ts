@@ -2,25 +2,27 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as fs from "node:fs"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { DurabilityError } from "../../src/sqlite/Durability.ts"
 import * as Exposure from "../../src/sqlite/Exposure.ts"
-import { nativeMessage } from "../../src/sqlite/NativeError.ts"
-import { temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
+import { messageOf } from "../../src/sqlite/NativeError.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { scriptedDatabase, ScriptedDisk, settle } from "../support/ScriptedDisk.ts"
 
 const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (1)`)
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a)`)
-const durable = Database.use((database) => database.durable)
+const durable = Database.Database.use((database) => database.durable)
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.tap(Effect.forkChild(self, { startImmediately: true }), settle)
 const reasonOf = <A>(fiber: Fiber.Fiber<A, DurabilityError>) =>
   Effect.map(Effect.flip(Fiber.join(fiber)), ({ reason }) => reason)
 
 /** At `normal` plain statements leave the sync to somebody else. */
-const onDisk = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Database | ScriptedDisk>) =>
-  Effect.andThen(table, self).pipe(Effect.provide(scriptedDatabase({ durability: "normal" })))
+const onDisk = <A, E>(
+  self: Effect.Effect<A, E, SqlClient.SqlClient | Database.Database | DatabaseControl | ScriptedDisk>,
+) => Effect.andThen(table, self).pipe(Effect.provide(scriptedDatabase({ durability: "normal" })))
 
 describe("durable", () => {
   it.effect("waits for the sync, and for nothing when there is nothing to sync", () =>
@@ -67,7 +69,7 @@ describe("durable", () => {
 
   it.live("syncs a real file", () =>
     Effect.gen(function* () {
-      const { exposure } = yield* Database
+      const { exposure } = yield* DatabaseControl
       yield* Effect.andThen(table, insert)
       expect(exposure.isExposed()).toBe(true)
       yield* durable
@@ -75,7 +77,9 @@ describe("durable", () => {
     }).pipe(
       Effect.provide(
         Layer.unwrap(
-          Effect.map(temporaryFolder, (folder) => Database.layer({ file: `${folder}/test.db`, durability: "normal" })),
+          Effect.map(TemporaryDatabase.folder, (folder) =>
+            Database.layer({ filename: `${folder}/test.db`, durability: "normal" }),
+          ),
         ),
       ),
     ),
@@ -87,7 +91,7 @@ describe("a sync that fails", () => {
     onDisk(
       Effect.gen(function* () {
         const disk = yield* ScriptedDisk
-        const { durabilityLost } = yield* Database
+        const { durabilityLost } = yield* Database.Database
         const sql = yield* SqlClient.SqlClient
         const lost = yield* fork(durabilityLost)
         yield* insert
@@ -101,7 +105,7 @@ describe("a sync that fails", () => {
         expect(disk.started()).toBe(1) // a retry that succeeds would prove nothing
 
         const statement = yield* Effect.flip(insert)
-        expect(nativeMessage(statement.cause)).toContain("takes no writes since a sync of its log failed")
+        expect(messageOf(statement.cause)).toContain("takes no writes since a sync of its log failed")
         expect(Exit.isFailure(yield* Effect.exit(sql.withTransaction(insert)))).toBe(true)
         expect(yield* sql`SELECT count(*) AS n FROM t`).toEqual([{ n: 2 }])
       }),
@@ -126,13 +130,13 @@ describe("a sync that fails", () => {
 describe("the log", () => {
   it.live("that was replaced while it was open acknowledges nothing", () =>
     Effect.gen(function* () {
-      const { file } = yield* Database
+      const { filename: file } = yield* Database.Database
       yield* Effect.andThen(table, insert)
       fs.renameSync(`${file}-wal`, `${file}-elsewhere`)
       fs.copyFileSync(`${file}-elsewhere`, `${file}-wal`)
       expect((yield* Effect.flip(durable)).reason).toBe("Replaced")
       expect((yield* Effect.flip(durable)).reason).toBe("Replaced")
-    }).pipe(Effect.provide(Layer.provideMerge(temporaryDatabase({ durability: "normal" }), LogCapture.layer))),
+    }).pipe(Effect.provide(Layer.provideMerge(TemporaryDatabase.layer({ durability: "normal" }), LogCapture.layer))),
   )
 
   it.effect("is let go of only when the last sync has ended", () =>
@@ -150,7 +154,7 @@ describe("the log", () => {
       yield* inside(ScriptedDisk.use(({ succeed }) => succeed))
       yield* Fiber.join(closing)
       yield* Fiber.join(waiting)
-      const steps = yield* inside(logged("shutdown step"))
+      const steps = yield* inside(LogCapture.logged("shutdown step"))
       expect(steps.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last log sync", "close database"])
     }),
   )

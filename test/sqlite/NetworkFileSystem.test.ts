@@ -2,7 +2,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { detect, mountType, networkName } from "../../src/sqlite/NetworkFileSystem.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 const table = `/dev/sda1 / ext4 rw,relatime 0 0
 tmpfs /tmp tmpfs rw 0 0
@@ -62,7 +62,7 @@ describe("a network file system", () => {
 
   it.effect("is not where the tests run", () =>
     Effect.gen(function* () {
-      expect(yield* detect(yield* temporaryFolder)).toEqual(Option.none())
+      expect(yield* detect(yield* TemporaryDatabase.folder)).toEqual(Option.none())
     }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 })

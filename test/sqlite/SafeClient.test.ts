@@ -3,15 +3,16 @@ import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Result, Stream } f
 import { Reactivity } from "effect/reactivity"
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
-import { nativeMessage, nativeReason } from "../../src/sqlite/NativeError.ts"
+import { messageOf, reasonOf } from "../../src/sqlite/NativeError.ts"
 import { Unsynced } from "../../src/sqlite/ConnectionPermit.ts"
 import * as SafeClient from "../../src/sqlite/SafeClient.ts"
 import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { StatementRefused } from "../../src/sqlite/StatementRefused.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`)
 const rows = SqlClient.SqlClient.use((sql) =>
@@ -20,7 +21,7 @@ const rows = SqlClient.SqlClient.use((sql) =>
 const insert = (a: number) => SqlClient.SqlClient.use((sql) => sql.unsafe("INSERT INTO t (a) VALUES (?)", [a]))
 
 const onDatabase = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Writer>) =>
-  Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ durability: "normal" })))
+  Effect.andThen(table, self).pipe(Effect.provide(TemporaryDatabase.layer({ durability: "normal" })))
 
 describe("the permit", () => {
   it.effect("loses none of 20,000 acknowledged writes beside a fiber that rolls back", () =>
@@ -124,7 +125,7 @@ describe("a transaction", () => {
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const failed = yield* Effect.result(deferred)
-        expect(Result.isFailure(failed) && nativeReason(failed.failure)).toBe("Constraint")
+        expect(Result.isFailure(failed) && reasonOf(failed.failure)).toBe("Constraint")
         yield* insert(1).pipe(sql.withTransaction)
         yield* insert(2)
         expect(yield* rows).toEqual([1, 2])
@@ -151,7 +152,7 @@ describe("a transaction", () => {
         const sql = yield* SqlClient.SqlClient
         yield* insert(1)
         const failed = yield* sql`INSERT OR ROLLBACK INTO t (a) VALUES (1)`.pipe(sql.withTransaction, Effect.result)
-        expect(Result.isFailure(failed) && nativeReason(failed.failure)).toBe("Constraint")
+        expect(Result.isFailure(failed) && reasonOf(failed.failure)).toBe("Constraint")
         yield* insert(2).pipe(sql.withTransaction)
         expect(yield* rows).toEqual([1, 2])
       }),
@@ -234,9 +235,9 @@ const canEnd = SqlClient.SqlClient.use((sql) =>
 
 describe.each(Object.entries(endings))("a transaction that SQLite ends by itself: %s", (_, [reason, text]) => {
   const ends = SqlClient.SqlClient.use((sql) => sql.unsafe(text))
-  const reasonOf = <A, E>(exit: Exit.Exit<A, E>) =>
+  const endOf = <A, E>(exit: Exit.Exit<A, E>) =>
     Exit.isFailure(exit)
-      ? exit.cause.reasons.map((it) => (Cause.isFailReason(it) ? nativeReason(it.error) : it._tag))
+      ? exit.cause.reasons.map((it) => (Cause.isFailReason(it) ? reasonOf(it.error) : it._tag))
       : exit._tag
 
   it.effect("runs nothing more of it, and fails with SQLite's own error", () =>
@@ -248,10 +249,10 @@ describe.each(Object.entries(endings))("a transaction that SQLite ends by itself
         const swallowed = Effect.gen(function* () {
           yield* insert(1)
           yield* Effect.ignore(ends)
-          seen.push(reasonOf(yield* Effect.exit(insert(2))), reasonOf(yield* Effect.exit(sql`SELECT 1`)))
-          seen.push(reasonOf(yield* Effect.exit(sql.withTransaction(insert(3)))))
+          seen.push(endOf(yield* Effect.exit(insert(2))), endOf(yield* Effect.exit(sql`SELECT 1`)))
+          seen.push(endOf(yield* Effect.exit(sql.withTransaction(insert(3)))))
         })
-        expect(reasonOf(yield* Effect.exit(sql.withTransaction(swallowed)))).toEqual([reason])
+        expect(endOf(yield* Effect.exit(sql.withTransaction(swallowed)))).toEqual([reason])
         expect(seen).toEqual([[reason], [reason], [reason]])
         expect(yield* rows).toEqual([0])
         yield* sql.withTransaction(insert(4))
@@ -267,9 +268,9 @@ describe.each(Object.entries(endings))("a transaction that SQLite ends by itself
         yield* canEnd
         const nested = <A, E, R>(self: Effect.Effect<A, E, R>) =>
           self.pipe(sql.withTransaction, sql.withTransaction, sql.withTransaction, Effect.exit)
-        expect(reasonOf(yield* nested(ends))).toEqual([reason])
+        expect(endOf(yield* nested(ends))).toEqual([reason])
         const swallowed = Effect.andThen(insert(1), Effect.ignore(ends))
-        expect(reasonOf(yield* nested(swallowed))).toEqual([reason])
+        expect(endOf(yield* nested(swallowed))).toEqual([reason])
         const bug = new Error("bug")
         expect(yield* nested(Effect.andThen(swallowed, Effect.fail({ _tag: "NotAllowed" })))).toEqual(
           Exit.fail({ _tag: "NotAllowed" }),
@@ -298,9 +299,9 @@ describe.each(Object.entries(endings))("a transaction that SQLite ends by itself
             const say = (statement: string) => connection.execute(statement, [], undefined)
             const inside = Effect.provideService(sql.transactionService, [connection, 0] as const)
             yield* say("BEGIN")
-            expect(reasonOf(yield* Effect.exit(inside(Effect.andThen(insert(1), ends))))).toEqual([reason])
+            expect(endOf(yield* Effect.exit(inside(Effect.andThen(insert(1), ends))))).toEqual([reason])
             yield* say("INSERT INTO t (a) VALUES (5)") // by itself
-            expect(nativeMessage(yield* Effect.flip(say("COMMIT")))).toContain("no transaction is active")
+            expect(messageOf(yield* Effect.flip(say("COMMIT")))).toContain("no transaction is active")
           }),
         )
         expect(yield* rows).toEqual([0, 5])
@@ -363,14 +364,14 @@ describe("transaction control", () => {
             const say = (text: string) => connection.executeUnprepared(text, [], undefined)
             yield* say("BEGIN")
             yield* say("INSERT INTO child VALUES (7)")
-            expect(nativeReason(yield* Effect.flip(say("COMMIT")))).toBe("Constraint")
+            expect(reasonOf(yield* Effect.flip(say("COMMIT")))).toBe("Constraint")
             yield* say("INSERT INTO t (a) VALUES (7)")
             yield* say("COMMIT;")
             yield* say("SAVEPOINT a")
             yield* say("INSERT INTO t (a) VALUES (8)")
             yield* say("ROLLBACK TO a")
             yield* say("RELEASE a")
-            expect(nativeMessage(yield* Effect.flip(say("ROLLBACK")))).toContain("no transaction is active")
+            expect(messageOf(yield* Effect.flip(say("ROLLBACK")))).toContain("no transaction is active")
           }),
         )
         expect(yield* rows).toEqual([7])
@@ -390,11 +391,11 @@ describe("transaction control", () => {
           ),
         )
         yield* Effect.withSpan(Effect.scoped(reserved), "Reports.write")
-        const lines = yield* logged("transaction left open")
+        const lines = yield* LogCapture.logged("transaction left open")
         expect(lines.map(({ fields, level }) => [level, fields["transaction"]])).toEqual([["Error", "Reports.write"]])
         yield* insert(2)
         expect(yield* rows).toEqual([2])
-      }).pipe(Effect.provide(Layer.provideMerge(temporaryDatabase(), LogCapture.layer))),
+      }).pipe(Effect.provide(Layer.provideMerge(TemporaryDatabase.layer(), LogCapture.layer))),
     )
   }
 
@@ -448,13 +449,13 @@ describe("a PRAGMA that the database relies on", () => {
         yield* sql`PRAGMA journal_mode = WAL` // as ported code does
         yield* sql.unsafe(`PRAGMA synchronous = ${durability === "normal" ? "NORMAL" : "FULL"}`)
         yield* sql`PRAGMA foreign_keys = ON`
-      }).pipe(Effect.provide(temporaryDatabase({ durability }))),
+      }).pipe(Effect.provide(TemporaryDatabase.layer({ durability }))),
     )
   }
 
   it.effect("is the guard's while it checkpoints: wal_autocheckpoint", () =>
     Effect.gen(function* () {
-      const { autocheckpoint } = yield* Database
+      const { autocheckpoint } = yield* DatabaseControl
       const text = "PRAGMA wal_autocheckpoint = 500"
       expect((yield* set(text))._tag).toBe("Success")
       const found = yield* autocheckpoint(0)
@@ -463,7 +464,7 @@ describe("a PRAGMA that the database relies on", () => {
       )
       yield* autocheckpoint(found)
       expect([found, (yield* set(text))._tag]).toEqual([500, "Success"])
-    }).pipe(Effect.provide(temporaryDatabase())),
+    }).pipe(Effect.provide(TemporaryDatabase.layer())),
   )
 })
 
@@ -574,7 +575,7 @@ describe("a ROLLBACK that fails", () => {
         { everyCommitSyncs: false, isGuarded: () => false, committed: () => {}, refusal: () => undefined },
       )
       expect(yield* Effect.flip(sql.withTransaction(Effect.fail("mine")))).toBe("mine")
-      expect((yield* logged("rollback failed")).map(({ level }) => level)).toEqual(["Error"])
+      expect((yield* LogCapture.logged("rollback failed")).map(({ level }) => level)).toEqual(["Error"])
       expect(yield* Effect.flip(sql`SELECT 1`)).toBe(broken)
       isBroken = false
       yield* sql`SELECT 2`
@@ -584,13 +585,13 @@ describe("a ROLLBACK that fails", () => {
 })
 
 describe("the write gate", () => {
-  const onGate = <A, E>(self: Effect.Effect<A, E, Database | SqlClient.SqlClient>) =>
-    Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase({ durability: "normal" })))
+  const onGate = <A, E>(self: Effect.Effect<A, E, Database.Database | DatabaseControl | SqlClient.SqlClient>) =>
+    Effect.andThen(table, self).pipe(Effect.provide(TemporaryDatabase.layer({ durability: "normal" })))
 
   it.effect("holds writers back for as long as the work takes", () =>
     onGate(
       Effect.gen(function* () {
-        const { gate } = yield* Database
+        const { gate } = yield* DatabaseControl
         const gated = yield* Effect.forkChild(gate(Effect.sleep("50 millis")), { startImmediately: true })
         const writer = yield* Effect.forkChild(insert(1), { startImmediately: true })
         yield* TestClock.adjust("49 millis")
@@ -606,7 +607,7 @@ describe("the write gate", () => {
   it.effect("opens after 100 ms although the work hangs, and the work goes on", () =>
     onGate(
       Effect.gen(function* () {
-        const { gate } = yield* Database
+        const { gate } = yield* DatabaseControl
         const goOn = yield* Deferred.make<void>()
         const ended = yield* Deferred.make<void>()
         const work = Effect.andThen(Deferred.await(goOn), Deferred.succeed(ended, undefined))
@@ -626,7 +627,8 @@ describe("the write gate", () => {
   it.effect("gives up after 1 s behind a transaction that does not end, and names it by its span", () =>
     onGate(
       Effect.gen(function* () {
-        const { gate, holder, sql } = yield* Database
+        const { sql } = yield* Database.Database
+        const { gate, holder } = yield* DatabaseControl
         const inside = yield* Deferred.make<void>()
         const transaction = yield* Deferred.succeed(inside, undefined).pipe(
           Effect.andThen(Effect.never),
@@ -651,7 +653,8 @@ describe("the write gate", () => {
   it.effect("does not let a fiber inside a transaction wait for itself, nor one that was forked there", () =>
     onGate(
       Effect.gen(function* () {
-        const { gate, sql } = yield* Database
+        const { sql } = yield* Database.Database
+        const { gate } = yield* DatabaseControl
         const ends = yield* sql.withTransaction(
           Effect.all([gate(Effect.void), Effect.flatMap(Effect.forkChild(gate(Effect.void)), Fiber.join)]),
         )
@@ -664,7 +667,7 @@ describe("the write gate", () => {
   it.effect("opens when whoever closed it is interrupted", () =>
     onGate(
       Effect.gen(function* () {
-        const { gate } = yield* Database
+        const { gate } = yield* DatabaseControl
         const gated = yield* Effect.forkChild(gate(Effect.never), { startImmediately: true })
         yield* Fiber.interrupt(gated)
         yield* insert(1)

@@ -1,14 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Option } from "effect"
 import * as fs from "node:fs"
-import {
-  howToGet,
-  riskOf,
-  safeVersions,
-  UnsafeSqliteError,
-  verdict,
-  walResetBug,
-} from "../../src/sqlite/SqliteVersion.ts"
+import { howToGet, riskOf, safeVersions, verdict, walResetBug } from "../../src/sqlite/SqliteVersion.ts"
+import { UnsafeSqliteError } from "../../src/sqlite/UnsafeSqliteError.ts"
 
 describe("the WAL-reset table", () => {
   it.each([

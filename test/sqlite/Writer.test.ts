@@ -3,25 +3,28 @@ import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Schema, S
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { DurabilityError } from "../../src/sqlite/Durability.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { WriterError } from "../../src/sqlite/WriterError.ts"
-import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
-import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
 import { scriptedDatabase, ScriptedDisk, settle } from "../support/ScriptedDisk.ts"
 import { batches, countingBatches, fork, insert, plain, rows, table, together } from "../support/writes.ts"
 import { writerContract } from "./writerContract.ts"
 
-const onDatabase = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Writer | Database>) =>
-  Effect.andThen(table, self).pipe(Effect.provide(temporaryDatabase()))
-const onDisk = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Writer | Database | ScriptedDisk>) =>
-  Effect.andThen(table, self).pipe(Effect.provide(scriptedDatabase()))
+const onDatabase = <A, E>(
+  self: Effect.Effect<A, E, SqlClient.SqlClient | Writer | Database.Database | DatabaseControl>,
+) => Effect.andThen(table, self).pipe(Effect.provide(TemporaryDatabase.layer()))
+const onDisk = <A, E>(
+  self: Effect.Effect<A, E, SqlClient.SqlClient | Writer | Database.Database | DatabaseControl | ScriptedDisk>,
+) => Effect.andThen(table, self).pipe(Effect.provide(scriptedDatabase()))
 
 for (const durability of ["durable", "full", "normal"] as const) {
-  writerContract(`at ${durability}`, temporaryDatabase({ durability }))
+  writerContract(`at ${durability}`, TemporaryDatabase.layer({ durability }))
 }
 
 describe("a write", () => {
@@ -84,7 +87,7 @@ describe("a batch", () => {
     onDatabase(
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        const { exposure } = yield* Database
+        const { exposure } = yield* DatabaseControl
         const level = Effect.map(sql.unsafe("PRAGMA synchronous").values, (all) => all[0]?.[0])
         const writer = yield* Writer
         const levels = yield* writer.transaction(Effect.andThen(plain(1), level))
@@ -133,7 +136,7 @@ describe("a transaction that writes to another database, too", () => {
   it.effect("lowers no level there", () =>
     onDatabase(
       Effect.gen(function* () {
-        const other = Context.get(yield* Layer.build(temporaryDatabase()), SqlClient.SqlClient)
+        const other = Context.get(yield* Layer.build(TemporaryDatabase.layer()), SqlClient.SqlClient)
         const level = Effect.map(other.unsafe("PRAGMA synchronous").values, (all) => all[0]?.[0])
         const writer = yield* Writer
         expect(yield* writer.transaction(Effect.andThen(plain(1), other.withTransaction(level)))).toBe(2)
@@ -145,7 +148,7 @@ describe("a transaction that writes to another database, too", () => {
 describe("two databases that write into each other", () => {
   const both = Effect.gen(function* () {
     const open = Effect.gen(function* () {
-      const context = yield* Layer.build(temporaryDatabase({ durability: "normal" }))
+      const context = yield* Layer.build(TemporaryDatabase.layer({ durability: "normal" }))
       const sql = Context.get(context, SqlClient.SqlClient)
       yield* sql`CREATE TABLE t (a)`
       return { sql, writer: Context.get(context, Writer) }
@@ -236,7 +239,7 @@ describe("the end", () => {
   it.effect("waits for what was taken, takes nothing more, and may come twice", () =>
     Effect.gen(function* () {
       const { close, disk, inside } = yield* opened
-      const { quiesce } = yield* inside(Database)
+      const { quiesce } = yield* inside(DatabaseControl)
       const writing = yield* fork(inside(insert(1)))
       const resting = yield* fork(quiesce)
       expect(resting.pollUnsafe()).toBeUndefined()
@@ -257,7 +260,7 @@ describe("the end", () => {
       yield* TestClock.adjust("10 seconds") // each of the two steps has its own budget without a `Shutdown` layer
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(closing)
-      const overdue = yield* inside(logged("shutdown step overdue"))
+      const overdue = yield* inside(LogCapture.logged("shutdown step overdue"))
       expect(overdue.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last log sync"])
       expect(writing.pollUnsafe()).toBeUndefined() // its sync may still succeed; nobody may say that it did not
       yield* Fiber.interrupt(writing)
@@ -289,7 +292,7 @@ describe("for any callers, failures, interruptions and syncs, in any order", () 
             Effect.suspend(() => (random(60) === 0 ? Effect.fail("EIO") : Effect.void)),
           ),
         )
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         const told: Array<Told> = []
         yield* Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
@@ -332,7 +335,7 @@ describe("for any callers, failures, interruptions and syncs, in any order", () 
             Array.from({ length: 12 }, () => caller()),
             { concurrency: "unbounded" },
           )
-        }).pipe(Effect.provide(Database.layer({ file }).pipe(Layer.provide(disk))))
+        }).pipe(Effect.provide(Database.layer({ filename: file }).pipe(Layer.provide(disk))))
 
         const reopened = new DatabaseSync(file)
         const there = reopened

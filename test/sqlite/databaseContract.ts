@@ -4,7 +4,8 @@ import { Duration, Effect, Exit, Fiber, type Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { ScriptedDisk, settle } from "../support/ScriptedDisk.ts"
 
 const write = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
@@ -14,12 +15,12 @@ const ask = (pragma: string) =>
 /** The layer opens a new file each time, whose commits are not synced by the connection itself (`normal`). */
 export const databaseContract = <E>(
   name: string,
-  layer: Layer.Layer<Database | SqlClient.SqlClient | ScriptedDisk, E>,
+  layer: Layer.Layer<Database.Database | DatabaseControl | SqlClient.SqlClient | ScriptedDisk, E>,
 ) =>
   describe(`a Database ${name}`, () => {
     it.effect("names its file, the SQLite that runs, and what an acknowledged write survives", () =>
       Effect.gen(function* () {
-        const { durability, file, sql, version } = yield* Database
+        const { durability, filename: file, sql, version } = yield* Database.Database
         expect(yield* ask("database_list")).toBe(0)
         const path = (yield* sql.unsafe("SELECT file FROM pragma_database_list WHERE name = 'main'").values)[0]?.[0]
         expect([path, durability]).toEqual([file, "normal"])
@@ -30,7 +31,7 @@ export const databaseContract = <E>(
 
     it.effect("is the client that the program uses", () =>
       Effect.gen(function* () {
-        const { sql } = yield* Database
+        const { sql } = yield* Database.Database
         yield* write
         yield* sql`INSERT INTO t VALUES (1)`
         const rows = SqlClient.SqlClient.use((client) => client`SELECT a FROM t`.values)
@@ -40,7 +41,7 @@ export const databaseContract = <E>(
 
     it.effect("sets autocheckpoint, and returns what it was", () =>
       Effect.gen(function* () {
-        const { autocheckpoint } = yield* Database
+        const { autocheckpoint } = yield* DatabaseControl
         expect(yield* autocheckpoint(0)).toBe(1000)
         expect(yield* ask("wal_autocheckpoint")).toBe(0)
         expect(yield* autocheckpoint(77)).toBe(0)
@@ -50,7 +51,7 @@ export const databaseContract = <E>(
 
     it.effect("is durable when, and not before, a sync of the log that began after the commit has ended", () =>
       Effect.gen(function* () {
-        const { durable } = yield* Database
+        const { durable } = yield* Database.Database
         const disk = yield* ScriptedDisk
         yield* write
         const waiting = yield* Effect.forkChild(durable, { startImmediately: true })
@@ -63,7 +64,7 @@ export const databaseContract = <E>(
 
     it.effect("has lost durability when a sync fails, says so once, and acknowledges nothing after that", () =>
       Effect.gen(function* () {
-        const { durabilityLost, durable } = yield* Database
+        const { durabilityLost, durable } = yield* Database.Database
         const disk = yield* ScriptedDisk
         yield* write
         const lost = yield* Effect.forkChild(durabilityLost, { startImmediately: true })
@@ -80,7 +81,7 @@ export const databaseContract = <E>(
 
     it.effect("knows for how long a commit has been at risk, as soon as it is told or looks", () =>
       Effect.gen(function* () {
-        const { exposure } = yield* Database
+        const { exposure } = yield* DatabaseControl
         const clock = yield* Effect.clockWith(Effect.succeed)
         expect(yield* exposure.seconds).toBe(0)
         exposure.committed(clock, false)
@@ -93,7 +94,8 @@ export const databaseContract = <E>(
 
     it.live("comes to rest more than once, syncs its file, and sees that nobody else is there", () =>
       Effect.gen(function* () {
-        const { lockHolders, others, quiesce, syncFile } = yield* Database
+        const { lockHolders, others } = yield* Database.Database
+        const { quiesce, syncFile } = yield* DatabaseControl
         yield* write
         yield* quiesce
         yield* quiesce

@@ -3,16 +3,19 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient, SqlError } from "effect/sql"
-import { Database } from "../../src/sqlite/Database.ts"
-import { nativeReason } from "../../src/sqlite/NativeError.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { reasonOf } from "../../src/sqlite/NativeError.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
 import { WriterError } from "../../src/sqlite/WriterError.ts"
 import { settle } from "../support/ScriptedDisk.ts"
 import { batches, countingBatches, fork, insert, outcomes, plain, rows, table, together } from "../support/writes.ts"
 
-export const writerContract = <E>(name: string, layer: Layer.Layer<Database | SqlClient.SqlClient | Writer, E>) =>
+export const writerContract = <E>(
+  name: string,
+  layer: Layer.Layer<Database.Database | SqlClient.SqlClient | Writer, E>,
+) =>
   describe(`a writer ${name}`, () => {
-    const onDatabase = <A, F>(self: Effect.Effect<A, F, SqlClient.SqlClient | Writer | Database>) =>
+    const onDatabase = <A, F>(self: Effect.Effect<A, F, SqlClient.SqlClient | Writer | Database.Database>) =>
       Effect.andThen(table, self).pipe(Effect.provide(layer))
 
     describe("a write", () => {
@@ -173,7 +176,7 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
             const orphan = writer.execute("INSERT INTO child (t) VALUES (99)")
             const exits = yield* outcomes(insert(1), orphan, insert(2))
             expect(exits.map(Exit.isFailure)).toEqual([false, true, false])
-            expect(nativeReason(yield* Effect.flip(exits[1]!))).toBe("Constraint")
+            expect(reasonOf(yield* Effect.flip(exits[1]!))).toBe("Constraint")
             yield* insert(3)
             expect(yield* rows).toEqual([1, 2, 3])
           }),
@@ -241,7 +244,7 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
             for (const [what, write] of Object.entries(yield* bad)) {
               const [exit] = yield* outcomes<unknown, unknown, SqlClient.SqlClient | Writer>(write as never, insert(1))
               const error = Exit.isFailure(exit!) ? Cause.squash(exit.cause) : exit
-              told[what] = typeof error === "string" ? error : nativeReason(error)
+              told[what] = typeof error === "string" ? error : reasonOf(error)
               if (what.includes("says")) told[what] = SqlError.isSqlError(error) && error.message.slice(0, 20)
               yield* SqlClient.SqlClient.use((sql) => sql`DELETE FROM t WHERE a < 9`)
             }
@@ -328,7 +331,7 @@ export const writerContract = <E>(name: string, layer: Layer.Layer<Database | Sq
       it.effect("that gives up leaves nothing to wait for, however many do while the connection is held", () =>
         onDatabase(
           Effect.gen(function* () {
-            const { sql } = yield* Database
+            const { sql } = yield* Database.Database
             const inside = yield* Deferred.make<void>()
             const over = yield* Deferred.make<void>()
             const holding = yield* Deferred.succeed(inside, undefined).pipe(

@@ -3,16 +3,16 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Metric, Option, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient, Statement } from "effect/sql"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import * as Capital from "../../src/state/Capital.ts"
 import { CapitalError } from "../../src/state/CapitalEvent.ts"
 import { StateError } from "../../src/state/StateError.ts"
 import { startingValueKey } from "../../src/state/StateKeys.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as LatencyWindow from "../../src/wal/LatencyWindow.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { commit, rlusdIn, rlusdOut, xrpIn } from "../support/movements.ts"
 
 const failureOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {
@@ -20,7 +20,7 @@ const failureOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E
 })
 
 /** The state manager, and the client that it shares with the test. */
-const onSqlite = () => Layer.provideMerge(StateManager.layer(), temporaryDatabase())
+const onSqlite = () => Layer.provideMerge(StateManager.layer(), TemporaryDatabase.layer())
 
 const rows = (query: string) =>
   Effect.map(
@@ -29,12 +29,12 @@ const rows = (query: string) =>
   )
 
 const events = rows("SELECT event_type, asset, amount, basis_delta_rlusd AS delta FROM capital_events ORDER BY id")
-const startingValue = StateManager.use((state) => state.get(startingValueKey))
+const startingValue = StateManager.StateManager.use((state) => state.get(startingValueKey))
 
 describe("capital on SQLite", () => {
   it.effect("an event is stored as it is, with its time", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       yield* TestClock.adjust("4 seconds")
       expect((yield* state.recordCapitalEvent(xrpIn)).basisDeltaRlusd).toBe(50)
       yield* state.recordCapitalEvent(commit)
@@ -66,7 +66,7 @@ describe("capital on SQLite", () => {
 
   it.effect("an event that breaks a rule is a CapitalError, and nothing is stored", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       const all: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
         state.recordCapitalEvent({ ...rlusdOut, basisDeltaRlusd: 1 }),
         state.injectCapital({ amount: Number.NaN, sourceNote: "bank" }),
@@ -86,7 +86,7 @@ describe("capital on SQLite", () => {
 
   it.effect("before the first event the net basis is 0, and an unknown change counts as 0", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       expect(yield* state.netBasisRlusd).toBe(0)
       yield* state.recordCapitalEvent(rlusdIn)
       yield* rows("INSERT INTO capital_events (event_type, basis_delta_rlusd) VALUES ('deposit', NULL)")
@@ -96,7 +96,7 @@ describe("capital on SQLite", () => {
 
   it.effect("an injection is a deposit, and raises what profit is counted from by the same worth", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       yield* state.set(startingValueKey, "2000.5")
       const change = yield* state.injectCapital({ asset: "XRP", amount: 100, priceRlusd: 0.5, sourceNote: "cold" })
       expect(yield* events).toEqual([{ event_type: "deposit", asset: "XRP", amount: 100, delta: 50 }])
@@ -109,7 +109,7 @@ describe("capital on SQLite", () => {
 
   it.effect("an injection where nothing was counted yet counts from 0", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       yield* state.clear(startingValueKey)
       yield* state.injectCapital({ amount: 250, sourceNote: "bank" })
       yield* state.injectCapital({ amount: 50, sourceNote: "bank" })
@@ -120,7 +120,7 @@ describe("capital on SQLite", () => {
   for (const text of ["a lot", " ", "NaN", "Infinity", "1.7e308"]) {
     it.effect(`an injection on a starting value of "${text}" is refused, and neither is changed`, () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set(startingValueKey, text)
         const error = yield* failureOf(state.injectCapital({ amount: 1.7e308, sourceNote: "bank" }))
         expect(error).toMatchObject({ _tag: "CapitalError", field: startingValueKey })
@@ -133,7 +133,7 @@ describe("capital on SQLite", () => {
   for (const table of ["engine_state", "capital_events"]) {
     it.effect(`an injection whose write to ${table} fails leaves neither, and the next one is whole`, () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set(startingValueKey, "1000")
         for (const event of ["INSERT", "UPDATE"]) {
           yield* rows(
@@ -158,7 +158,7 @@ describe("capital on SQLite", () => {
 
   it.effect("injections at the same time all count, beside one that is refused", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       const amounts = Array.from({ length: 20 }, (_, i) => (i === 7 ? Number.NaN : 1))
       const outcomes = yield* Effect.forEach(
         amounts,
@@ -173,7 +173,7 @@ describe("capital on SQLite", () => {
 
   it.effect("the initial basis is stored once, also when it is asked for twice at the same time", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       const changes = yield* Effect.forEach([1000, 2000], (amount) => state.writeInitialBasis({ amount }), {
         concurrency: "unbounded",
       })
@@ -195,7 +195,7 @@ describe("capital on SQLite", () => {
 
   it.effect("a deposit with the note of the initial basis is none", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       yield* state.recordCapitalEvent({ ...rlusdIn, sourceNote: "synthetic_initial_basis" })
       expect(Option.isSome((yield* state.writeInitialBasis({ amount: 1000 })).event)).toBe(true)
     }).pipe(Effect.provide(onSqlite())),
@@ -203,7 +203,7 @@ describe("capital on SQLite", () => {
 
   it.effect("is read at one moment: what somebody writes meanwhile is in all figures or in none", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       const inject = Effect.orDie(state.injectCapital({ amount: 1, sourceNote: "bank" }))
       /** Before each statement somebody else injects, and all of that is done when the statement begins. */
       const busy: Statement.Transformer = (statement) =>
@@ -216,7 +216,7 @@ describe("capital on SQLite", () => {
 
   it.effect("a withdrawal takes profit first, by the basis that is stored", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       yield* state.writeInitialBasis({ amount: 1000 })
       const sourceNote = "rent"
       const first = yield* state.withdrawCapital({ amount: 150, valueRlusd: 1200, sourceNote })
@@ -256,17 +256,17 @@ describe("capital in a file of an older program", () => {
   ] as const) {
     it.effect(`${what} is read before the schema is up to date as after, and takes an injection`, () =>
       Effect.gen(function* () {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         const older = new DatabaseSync(file)
         older.exec(script)
         older.close()
-        const database = Layer.provide(Database.layer({ file }), quickDisk)
+        const database = Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)
         yield* Effect.gen(function* () {
           const before = yield* Capital.read(yield* SqlClient.SqlClient)
           expect(before).toEqual({ netBasisRlusd, startingValue: Option.none(), hasInitialBasis: false })
           const state = Layer.build(StateManager.layer())
           const { capital, injectCapital } = yield* Effect.flatMap(state, (context) =>
-            Effect.provideContext(StateManager.use(Effect.succeed), context),
+            Effect.provideContext(StateManager.StateManager.use(Effect.succeed), context),
           )
           expect(yield* capital).toEqual(before)
           const { after } = yield* injectCapital({ amount: 2.5, sourceNote: "bank" })
@@ -279,7 +279,7 @@ describe("capital in a file of an older program", () => {
 
 describe("the chain of a one-shot script", () => {
   /** How many fibers live beside the one that asks: when the layer is built, and when it has written. */
-  const fibersOf = <E>(layer: Layer.Layer<StateManager, E>) => {
+  const fibersOf = <E>(layer: Layer.Layer<StateManager.StateManager, E>) => {
     let started = 0
     let ended = 0
     const counted = {
@@ -297,12 +297,12 @@ describe("the chain of a one-shot script", () => {
     return Effect.gen(function* () {
       const context = yield* Layer.build(layer)
       const built = yield* alive
-      const use = StateManager.use((state) => state.injectCapital({ amount: 1, sourceNote: "bank" }))
+      const use = StateManager.StateManager.use((state) => state.injectCapital({ amount: 1, sourceNote: "bank" }))
       yield* Effect.provideContext(use, context)
       return { built, written: yield* alive }
     }).pipe(Effect.scoped, Effect.provideService(Metric.FiberRuntimeMetrics, counted))
   }
-  const database = () => temporaryDatabase({ durability: "full" })
+  const database = () => TemporaryDatabase.layer({ durability: "full" })
 
   // On the real clock: a virtual one has a fiber of its own for each that sleeps.
   it.live("leaves no fiber alive but the one that looks whether the file is replaced, built or written", () =>

@@ -1,11 +1,11 @@
 /** Figures that are no finite numbers: what is refused by name, and that nothing of it is stored. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { stateErrorOf } from "./stateManagerContract.ts"
 
-const onSqlite = () => Layer.provideMerge(StateManager.layer(), temporaryDatabase())
+const onSqlite = () => Layer.provideMerge(StateManager.layer(), TemporaryDatabase.layer())
 
 const notFinite = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
 
@@ -13,7 +13,7 @@ describe("the worth of a session", () => {
   for (const field of ["starting", "ending"] as const) {
     it.effect(`whose ${field} is not finite is refused, and leaves the session open`, () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
         for (const value of notFinite) {
           const worth = Option.some({ starting: 100, ending: 107, [field]: value })

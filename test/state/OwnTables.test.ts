@@ -2,11 +2,11 @@
 import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { PaperBooks, paperTables } from "../../src/paper/PaperBooks.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as PaperBooks from "../../src/paper/PaperBooks.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { engineTables as tables } from "../../src/state/engineMigrations.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { quickDisk, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { stateErrorOf } from "./stateManagerContract.ts"
 
 const using = <A>(file: string, use: (database: DatabaseSync) => A) =>
@@ -22,12 +22,12 @@ const schemaOf = (file: string) =>
 
 const opened = (file: string) =>
   Effect.scoped(Layer.build(Layer.provide(PaperBooks.layer(), StateManager.layer()))).pipe(
-    Effect.provide(Layer.provide(Database.layer({ file }), quickDisk), { local: true }),
+    Effect.provide(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk), { local: true }),
   )
 
 /** Opens it, expects to be refused, and that the schema is as it was; gives what the refusal says. */
 const refused = Effect.fnUntraced(function* (script: string) {
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   yield* using(file, (database) => database.exec(script))
   const before = yield* schemaOf(file)
   const error = yield* stateErrorOf(opened(file))
@@ -52,8 +52,8 @@ const without = (columns: Readonly<Record<string, string>>, ...left: ReadonlyArr
 const each = [
   ["engine_state", tables.engine_state.columns, "key", "value"],
   ["sessions", tables.sessions.columns, "session_id", "started_at"],
-  ["paper_ticks", paperTables.paper_ticks.columns, "tick_id", "bid"],
-  ["paper_fills", paperTables.paper_fills.columns, "fill_id", "tick_id"],
+  ["paper_ticks", PaperBooks.paperTables.paper_ticks.columns, "tick_id", "bid"],
+  ["paper_fills", PaperBooks.paperTables.paper_fills.columns, "fill_id", "tick_id"],
   ["capital_events", without(tables.capital_events.columns, "basis_delta_rlusd"), "id", "amount"],
   [
     "effect_sql_migrations",
@@ -139,7 +139,7 @@ describe("a table of our name", () => {
   it.effect("with a column of another program's that need not be set is ours", () =>
     Effect.gen(function* () {
       for (const [table, columns] of each) {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         yield* using(file, (database) =>
           database.exec(create(table.toUpperCase(), columns, ["note TEXT", "n NOT NULL DEFAULT 1"])),
         )
@@ -158,7 +158,7 @@ describe("a table of migrations", () => {
     Effect.gen(function* () {
       const later = "written by a later version of Seawall (schema 9999, this one knows 4): use that version"
       expect(yield* refused(steps("(9999, 'later')"))).toBe(`schema failed: ${later}`)
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* opened(file)
       yield* using(file, (database) => {
         database.exec("INSERT INTO effect_sql_migrations (migration_id, name) VALUES (5, 'later')")

@@ -1,22 +1,22 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { quickDisk, temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { stateManagerContract } from "./stateManagerContract.ts"
 import { rows, writtenBefore } from "../support/StoredRows.ts"
 
-stateManagerContract("SQLite", Layer.provide(StateManager.layer(), temporaryDatabase()))
+stateManagerContract("SQLite", Layer.provide(StateManager.layer(), TemporaryDatabase.layer()))
 
 /** The state manager, and the client that it shares with the test. */
-const onSqlite = () => Layer.provideMerge(StateManager.layer(), temporaryDatabase())
+const onSqlite = () => Layer.provideMerge(StateManager.layer(), TemporaryDatabase.layer())
 
 describe("what SQLite stores", () => {
   it.effect("of a cleared key: the empty string, for those who read the file", () =>
     Effect.gen(function* () {
-      const state = yield* StateManager
+      const state = yield* StateManager.StateManager
       yield* state.set("halt.reason", "kill_switch")
       yield* state.clear("halt.reason", "halt.detail")
       expect(yield* rows("SELECT * FROM engine_state ORDER BY key")).toEqual([
@@ -28,10 +28,17 @@ describe("what SQLite stores", () => {
 })
 
 /** Opens the file, uses it, and closes it again. */
-const opening = <A, E>(file: string, use: Effect.Effect<A, E, StateManager | SqlClient.SqlClient>) =>
-  Effect.provide(use, Layer.provideMerge(StateManager.layer(), Layer.provide(Database.layer({ file }), quickDisk)), {
-    local: true,
-  })
+const opening = <A, E>(file: string, use: Effect.Effect<A, E, StateManager.StateManager | SqlClient.SqlClient>) =>
+  Effect.provide(
+    use,
+    Layer.provideMerge(
+      StateManager.layer(),
+      Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk),
+    ),
+    {
+      local: true,
+    },
+  )
 
 const schema = rows("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
 
@@ -47,12 +54,12 @@ describe("opening a file of an older program", () => {
 
   it.effect("adds the columns that are missing, and keeps the rows", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(file, older)
       yield* opening(
         file,
         Effect.gen(function* () {
-          const state = yield* StateManager
+          const state = yield* StateManager.StateManager
           expect(yield* columns("sessions")).toEqual([
             "session_id",
             "started_at",
@@ -76,12 +83,12 @@ describe("opening a file of an older program", () => {
 
   it.effect("everything works on it afterwards", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(file, older)
       yield* opening(
         file,
         Effect.gen(function* () {
-          const state = yield* StateManager
+          const state = yield* StateManager.StateManager
           yield* state.set("engine_status", "HALTED")
           expect(yield* state.get("engine_status")).toEqual(Option.some("HALTED"))
           expect(yield* state.openSession({ parentSessionId: Option.some(7) })).toBe(8)
@@ -97,7 +104,7 @@ describe("opening a file of an older program", () => {
 
   it.effect("tables and columns that are not ours stay", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* writtenBefore(
         file,
         `CREATE TABLE engine_state (key TEXT PRIMARY KEY, value TEXT NOT NULL, note TEXT);
@@ -108,7 +115,7 @@ describe("opening a file of an older program", () => {
       yield* opening(
         file,
         Effect.gen(function* () {
-          const state = yield* StateManager
+          const state = yield* StateManager.StateManager
           yield* state.set("a", "2")
           expect(yield* rows("SELECT * FROM engine_state")).toEqual([{ key: "a", value: "2", note: "ours to keep" }])
           expect(yield* rows("SELECT * FROM orders")).toEqual([{ id: 1, price: 0.5 }])
@@ -121,7 +128,7 @@ describe("opening a file of an older program", () => {
 describe("opening a file again", () => {
   it.effect("changes neither the schema nor what is stored", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const everything = Effect.all({
         schema,
         migrations: rows("SELECT * FROM effect_sql_migrations ORDER BY migration_id"),
@@ -132,7 +139,7 @@ describe("opening a file again", () => {
       const before = yield* opening(
         file,
         Effect.gen(function* () {
-          const state = yield* StateManager
+          const state = yield* StateManager.StateManager
           yield* state.openSession({ parentSessionId: Option.none() })
           yield* state.setMany({ a: "1", b: "2" })
           yield* state.writeInitialBasis({ amount: 10 })
@@ -153,11 +160,11 @@ describe("opening a file again", () => {
         { concurrency: "unbounded" },
       )
       yield* Effect.provideContext(
-        StateManager.use((state) => state.set("a", "1")),
+        StateManager.StateManager.use((state) => state.set("a", "1")),
         first,
       )
       const read = Effect.provideContext(
-        StateManager.use((state) => state.get("a")),
+        StateManager.StateManager.use((state) => state.get("a")),
         second,
       )
       expect(yield* read).toEqual(Option.some("1"))
@@ -166,7 +173,7 @@ describe("opening a file again", () => {
         { id: 2 },
         { id: 4 },
       ])
-    }).pipe(Effect.provide(temporaryDatabase())),
+    }).pipe(Effect.provide(TemporaryDatabase.layer())),
   )
 })
 
@@ -178,7 +185,7 @@ describe("a schema that cannot be brought up to date", () => {
   ] as const) {
     it.effect(`fails as a typed error, and creates nothing: ${what}`, () =>
       Effect.gen(function* () {
-        const file = yield* temporaryFile
+        const file = yield* TemporaryDatabase.file
         yield* writtenBefore(file, script)
         const exit = yield* Effect.exit(opening(file, Effect.void))
         if (Exit.isSuccess(exit)) throw new Error("expected a failure")
@@ -189,7 +196,7 @@ describe("a schema that cannot be brought up to date", () => {
         expect(error.message).toContain(`the table ${what.split(" ")[0]} is not Seawall's: it is a view`)
 
         const tables = yield* rows("SELECT name FROM sqlite_schema WHERE type = 'table'").pipe(
-          Effect.provide(Layer.provide(Database.layer({ file }), quickDisk)),
+          Effect.provide(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)),
         )
         expect(tables).toEqual([])
       }),

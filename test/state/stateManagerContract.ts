@@ -4,7 +4,7 @@ import { Cause, Data, Effect, Exit, type Layer, Option, Result, Schema } from "e
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { StateError, type StoreFailure } from "../../src/state/StateError.ts"
-import { StateManager, type Store } from "../../src/state/StateManager.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
 
 /** Fails the test when the effect does not fail, or fails with anything but a `StateError`. */
 export const stateErrorOf = Effect.fnUntraced(function* <A, E, R>(self: Effect.Effect<A, E, R>) {
@@ -25,25 +25,25 @@ const readings = {
   ),
 }
 
-const read = (room: string, degrees: number) => (store: Store) =>
+const read = (room: string, degrees: number) => (store: StateManager.Store) =>
   Effect.asVoid(store.sql`INSERT INTO readings ${store.sql.insert({ room, degrees })}`)
 
 /** What a program says about its own data. */
 class TooHot extends Data.TaggedError("TooHot")<{ readonly degrees: number }> {}
 
 /** The layer gives an empty store each time it is built. */
-export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateManager, E>) => {
+export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateManager.StateManager, E>) => {
   describe(`state keys, on ${store}`, () => {
     it.effect("a key that was never set is none", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         expect(yield* state.get("halt.reason")).toEqual(Option.none())
       }).pipe(Effect.provide(layer)),
     )
 
     it.effect("a key has the value that was set last, and no other key has it", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set("engine_status", "RUNNING")
         yield* state.set("halt.reason", "kill_switch")
         yield* state.set("engine_status", "HALTED")
@@ -54,7 +54,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("keys and values are kept as they are, whatever is in them", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const key = "Robert'); DROP TABLE engine_state; --"
         const value = " \"quoted\" 'twice'\n\t? € \u{1F30A} "
         yield* state.set(key, value)
@@ -65,7 +65,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("many keys are set at once, new ones and old ones", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set("a", "old")
         yield* state.setMany({ a: "1", b: "2", c: "3" })
         const values = yield* Effect.forEach(["a", "b", "c"], (key) => state.get(key))
@@ -75,7 +75,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("when one of many keys cannot be set, none is", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set("a", "old")
         const error = yield* stateErrorOf(state.setMany({ a: "1", b: "2", c: unstorable, d: "4" }))
         expect(error.operation).toBe("setMany")
@@ -86,7 +86,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("goes on after a failure", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         expect((yield* stateErrorOf(state.set("a", unstorable))).operation).toBe("set")
         yield* stateErrorOf(state.setMany({ a: unstorable }))
         yield* state.setMany({ a: "1" })
@@ -96,7 +96,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("cleared keys read as none, the others stay, and a cleared key can be set again", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.setMany({ a: "1", b: "2", c: "3" })
         yield* state.clear("a", "b", "never set")
         const values = yield* Effect.forEach(["a", "b", "never set", "c"], (key) => state.get(key))
@@ -108,7 +108,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("clearing nothing changes nothing", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set("a", "1")
         yield* state.clear()
         expect(yield* state.get("a")).toEqual(Option.some("1"))
@@ -117,7 +117,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("an empty value reads as none", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set("a", "1")
         yield* state.set("a", "")
         expect(yield* state.get("a")).toEqual(Option.none())
@@ -139,7 +139,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
     ] as const) {
       it.effect(`"${text}" read as an integer is ${integer}`, () =>
         Effect.gen(function* () {
-          const state = yield* StateManager
+          const state = yield* StateManager.StateManager
           yield* state.set("n", text)
           expect(yield* state.getInt("n")).toBe(integer)
         }).pipe(Effect.provide(layer)),
@@ -148,7 +148,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("an integer that was never set, or was cleared, is 0", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.set("n", "42")
         expect(yield* state.getInt("never set")).toBe(0)
         yield* state.clear("n")
@@ -160,7 +160,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
   describe(`sessions, on ${store}`, () => {
     it.effect("are numbers to an engine, also in a program that asks for whole numbers as bigint", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
         yield* state.closeSession({ sessionId, haltReason: "duration_elapsed", worth: Option.none() })
         expect([sessionId, Option.getOrThrow(yield* state.lastSession).sessionId]).toEqual([1, 1])
@@ -173,14 +173,14 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("before the first one there is none", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         expect(yield* state.lastSession).toEqual(Option.none())
       }).pipe(Effect.provide(layer)),
     )
 
     it.effect("an open session has its start in UTC, and nothing of its end", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* TestClock.adjust("1500 millis")
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
         expect({ ...Option.getOrThrow(yield* state.lastSession) }).toEqual({
@@ -197,7 +197,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("a closed session has its end, its reason and its worth", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
         yield* TestClock.adjust("7200 seconds")
         const worth = Option.some({ starting: 2000, ending: 2012.345678 })
@@ -216,7 +216,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("a session whose worth is not known is closed without it", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
         yield* state.closeSession({ sessionId, haltReason: "startup_failure", worth: Option.none() })
         const session = Option.getOrThrow(yield* state.lastSession)
@@ -227,7 +227,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("a recovery has a number of its own and the number of its parent", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const parent = yield* state.openSession({ parentSessionId: Option.none() })
         const child = yield* state.openSession({ parentSessionId: Option.some(parent) })
         expect(child).toBeGreaterThan(parent)
@@ -238,7 +238,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("the last session is the one with the highest number, not the one that was closed last", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const first = yield* state.openSession({ parentSessionId: Option.none() })
         const second = yield* state.openSession({ parentSessionId: Option.none() })
         yield* state.closeSession({ sessionId: first, haltReason: "kill_switch", worth: Option.none() })
@@ -249,7 +249,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("closing a session that nobody opened fails, and closes no other", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })
         const closing = state.closeSession({
           sessionId: sessionId + 1,
@@ -265,11 +265,11 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
   describe(`what a program stores, on ${store}`, () => {
     /** All rooms in the order in which they were read, by a transaction that only reads. */
-    const rooms = StateManager.use((state) =>
+    const rooms = StateManager.StateManager.use((state) =>
       state.transaction("rooms", ({ sql }) => sql<{ room: string }>`SELECT room FROM readings`),
     ).pipe(Effect.map((rows) => rows.map(({ room }) => room)))
 
-    const prepared = Effect.tap(StateManager, (state) => state.migrate("station", readings))
+    const prepared = Effect.tap(StateManager.StateManager, (state) => state.migrate("station", readings))
 
     it.effect("rows and state keys are stored together, and what the work answers is the answer", () =>
       Effect.gen(function* () {
@@ -286,10 +286,10 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     for (const [what, broken] of [
       ["a row", read("cellar", Number.NaN)],
-      ["a state key", (store: Store) => store.set("last", unstorable)],
-      ["a statement", (store: Store) => store.sql`INSERT INTO nothing (a) VALUES (1)`],
+      ["a state key", (store: StateManager.Store) => store.set("last", unstorable)],
+      ["a statement", (store: StateManager.Store) => store.sql`INSERT INTO nothing (a) VALUES (1)`],
       ["a row that does not decode", () => Schema.decodeUnknownEffect(Schema.Int)("many")],
-    ] satisfies ReadonlyArray<readonly [string, (store: Store) => Effect.Effect<unknown, StoreFailure>]>) {
+    ] satisfies ReadonlyArray<readonly [string, (store: StateManager.Store) => Effect.Effect<unknown, StoreFailure>]>) {
       it.effect(`nothing of it is stored when ${what} is refused, and the next one is`, () =>
         Effect.gen(function* () {
           const state = yield* prepared
@@ -368,7 +368,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("each step runs once, and new ones run after those that ran", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.migrate("station", readings)
         yield* state.migrate("station", readings)
         yield* state.transaction("record", read("attic", 21.5))
@@ -381,7 +381,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("the steps of two programs are counted apart, and apart from the engine's", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         yield* state.migrate("station", readings)
         yield* state.migrate("garden", {
           "0001_beds": SqlClient.SqlClient.use((sql) => Effect.asVoid(sql`CREATE TABLE beds (name TEXT)`)),
@@ -395,7 +395,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("a step that fails leaves nothing of its call, and can be tried again", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         expect((yield* stateErrorOf(state.migrate("station", more("CREATE nonsense")))).operation).toBe("schema")
         yield* stateErrorOf(state.transaction("record", read("attic", 21.5))) // there is no such table
         yield* state.migrate("station", more(add))
@@ -405,7 +405,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
 
     it.effect("a step whose name has no number is refused, not left out", () =>
       Effect.gen(function* () {
-        const state = yield* StateManager
+        const state = yield* StateManager.StateManager
         const error = yield* stateErrorOf(state.migrate("station", { ...readings, "-1_before": Effect.void }))
         expect(error.message).toContain("-1_before")
       }).pipe(Effect.provide(layer)),
@@ -414,7 +414,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
     for (const name of ["effect_sql", "Effect_SQL"]) {
       it.effect(`the name ${name} is refused: its table would be the engine's`, () =>
         Effect.gen(function* () {
-          const state = yield* StateManager
+          const state = yield* StateManager.StateManager
           const error = yield* stateErrorOf(state.migrate(name, readings))
           expect(error.message).toContain("choose another name")
         }).pipe(Effect.provide(layer)),

@@ -6,12 +6,12 @@ import { DatabaseSync } from "node:sqlite"
 import * as StatusTable from "../../src/cli/StatusTable.ts"
 import * as DatabaseStatus from "../../src/status/DatabaseStatus.ts"
 import { following, type OpenedBy, Status } from "../../src/status/DatabaseStatus.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 /** Every file beside the database, byte for byte, with the times at which they were changed. */
 const folderOf = (file: string) => {
@@ -38,10 +38,10 @@ const found = (status: Status) =>
     ),
   )
 
-const engine = <A, E>(file: string, work: Effect.Effect<A, E, StateManager>) =>
+const engine = <A, E>(file: string, work: Effect.Effect<A, E, StateManager.StateManager>) =>
   Effect.provide(
     work,
-    StateManager.layer().pipe(Layer.provide(Database.layer({ file })), Layer.provide(LogCapture.layer)),
+    StateManager.layer().pipe(Layer.provide(Database.layer({ filename: file })), Layer.provide(LogCapture.layer)),
     { local: true },
   )
 
@@ -54,11 +54,11 @@ const execute = (file: string, statements: string) => {
 describe("a look at a database that nobody has open", () => {
   it.live("reads what its engine stored, and leaves every file as it is", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const worth = Option.some({ starting: 10, ending: 12.5 })
       yield* engine(
         file,
-        StateManager.use((state) =>
+        StateManager.StateManager.use((state) =>
           Effect.gen(function* () {
             const parent = yield* state.openSession({ parentSessionId: Option.none() })
             const sessionId = yield* state.openSession({ parentSessionId: Option.some(parent) })
@@ -93,14 +93,14 @@ describe("a look at a database that nobody has open", () => {
 
   it.live("says that a session was not closed, and finds the files behind a symbolic link", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* engine(
         file,
-        StateManager.use((state) =>
+        StateManager.StateManager.use((state) =>
           Effect.andThen(state.openSession({ parentSessionId: Option.none() }), state.set("engine_status", "RUNNING")),
         ),
       )
-      const link = `${yield* temporaryFolder}/link.db`
+      const link = `${yield* TemporaryDatabase.folder}/link.db`
       fs.symlinkSync(file, link)
       const status = yield* looked(link)
       expect(found(status)).toMatchObject({ engine_status: "RUNNING", session_id: 1, session_state: "not_closed" })
@@ -117,7 +117,7 @@ describe("a look at a database that nobody has open", () => {
     ],
   ])("has no engine with %s", ([, tables]) =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       execute(file, `PRAGMA journal_mode = WAL; CREATE TABLE t (a); ${tables}`)
       const status = yield* looked(file)
       expect(found(status)).toMatchObject({ engine_state: "absent", opened_by: [], log_frames: 0 })
@@ -129,7 +129,7 @@ describe("a look at a database that nobody has open", () => {
   it.effect("takes the state of an older engine for what it is, and says when it cannot be understood", () =>
     Effect.gen(function* () {
       const state = `CREATE TABLE Engine_State (Key TEXT, value); INSERT INTO engine_state VALUES ('engine_status', 7);`
-      const older = yield* temporaryFile
+      const older = yield* TemporaryDatabase.file
       execute(older, `${state} CREATE TABLE sessions (session_id INTEGER PRIMARY KEY); INSERT INTO sessions VALUES (3)`)
       expect(found(yield* looked(older))).toMatchObject({
         journal_mode: "rollback",
@@ -137,7 +137,7 @@ describe("a look at a database that nobody has open", () => {
         session_id: 3,
         session_state: "not_closed",
       })
-      const other = yield* temporaryFile
+      const other = yield* TemporaryDatabase.file
       execute(
         other,
         `${state} CREATE TABLE sessions (session_id INTEGER PRIMARY KEY, ended_at); INSERT INTO sessions VALUES (1, x'00')`,
@@ -169,7 +169,7 @@ describe("a look at a database that nobody has open", () => {
 
   it.effect("leaves a journal that was left to its database", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       execute(file, "CREATE TABLE t (a)")
       fs.writeFileSync(`${file}-journal`, "a hot journal")
       const status = found(yield* looked(file))
@@ -180,7 +180,7 @@ describe("a look at a database that nobody has open", () => {
 
   it.effect("says in one sentence what is no database, and takes an empty file for an empty one", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/empty.db`, "")
       fs.writeFileSync(`${folder}/text.db`, "no database".repeat(20))
       const messageOf = (name: string) =>
@@ -197,10 +197,10 @@ describe("a look at a database that nobody has open", () => {
 describe.runIf(process.platform === "linux")("a look at a database that others have open", () => {
   it.live("names a writer and a reader with their locks, and reads what was committed", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* engine(
         file,
-        StateManager.use((state) => state.set("engine_status", "RUNNING")),
+        StateManager.StateManager.use((state) => state.set("engine_status", "RUNNING")),
       )
       const reader = yield* foreignReader(file)
       const writer = yield* foreignConnection(file, [
@@ -231,7 +231,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
 
   it.live("says how far a checkpoint came under a reader", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const insert = "INSERT INTO t VALUES (1)"
       const start = ["PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0", "CREATE TABLE t (a)", insert]
       const owner = yield* foreignConnection(file, start)
@@ -249,10 +249,10 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
 
   it.live("does not read what a writer would have to wait for, or what somebody has for itself", () =>
     Effect.gen(function* () {
-      const rollback = yield* temporaryFile
+      const rollback = yield* TemporaryDatabase.file
       yield* foreignConnection(rollback, ["CREATE TABLE t (a)", "BEGIN", "SELECT * FROM t"])
       expect(found(yield* DatabaseStatus.read(rollback))["engine_state_reason"]).toContain("not in WAL mode")
-      const own = yield* temporaryFile
+      const own = yield* TemporaryDatabase.file
       const exclusively = ["PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "CREATE TABLE t (a)"]
       yield* foreignConnection(own, exclusively)
       const names = fs.readdirSync(own.slice(0, own.lastIndexOf("/")))
@@ -263,13 +263,13 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
 
   it.live("is refused in the process that has it open, whose locks it would drop", () =>
     Effect.gen(function* () {
-      const { file, sql } = yield* Database
+      const { filename: file, sql } = yield* Database.Database
       yield* sql`CREATE TABLE t (a)`
       const error = yield* Effect.flip(DatabaseStatus.read(file))
       expect(error._tag).toBe("OpenHereError")
       expect(error.message).toContain("from another process")
     }).pipe(
-      Effect.provide(Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file })))),
+      Effect.provide(Layer.unwrap(Effect.map(TemporaryDatabase.file, (file) => Database.layer({ filename: file })))),
       Effect.scoped,
       Effect.provide(LogCapture.layer),
     ),
@@ -277,14 +277,14 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
 
   it.live("is refused there without a log too, under every name, and made again when that was closed", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       execute(file, "CREATE TABLE t (a)") // not in WAL mode: no index tells who is connected
       fs.symlinkSync(file, `${file}.link`)
       const inside = Effect.all([
         Effect.flip(DatabaseStatus.read(file)),
         Effect.flip(DatabaseStatus.read(`${file}.link`)),
       ])
-      const errors = yield* Effect.provide(inside, Database.layer({ file, readOnly: true }), { local: true })
+      const errors = yield* Effect.provide(inside, Database.layer({ filename: file, readonly: true }), { local: true })
       expect(errors.map(({ _tag }) => _tag)).toEqual(["OpenHereError", "OpenHereError"])
       expect(found(yield* DatabaseStatus.read(file))).toMatchObject({ journal_mode: "rollback" })
     }).pipe(Effect.provide(LogCapture.layer)),
@@ -303,7 +303,7 @@ describe("looks one after the other", () => {
 
   it.effect("know since when a reader is in its slot, and forget it when it has left", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       execute(file, "CREATE TABLE t (a)")
       const empty = yield* DatabaseStatus.read(file)
       const at = (looked_at: string, locks: OpenedBy["locks"]) =>
@@ -322,7 +322,7 @@ describe("looks one after the other", () => {
 
   it.effect("print no control characters of a process or of what was stored", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       execute(file, "CREATE TABLE t (a)")
       const status = new Status({
         ...(yield* DatabaseStatus.read(file)),

@@ -3,7 +3,7 @@ import { Effect, Schema } from "effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
-import { temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 const program = (file: string, pageSize: number, body: string) => `
 const { DatabaseSync } = require("node:sqlite")
@@ -24,7 +24,7 @@ process.kill(process.pid, "SIGKILL")
  * `open` for another connection, `commit(bytes)` for one row in one transaction, and `say` for what is returned.
  */
 export const leftBehind = Effect.fnUntraced(function* (body: string, pageSize = 4096) {
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   const child = spawnSync(process.execPath, ["-e", program(file, pageSize, body)], { encoding: "utf8" })
   if (child.signal !== "SIGKILL") return yield* Effect.die(new Error(child.stderr))
   const said =
@@ -34,7 +34,7 @@ export const leftBehind = Effect.fnUntraced(function* (body: string, pageSize = 
 
 /** A copy of a database with another log, or with none, in a folder of its own. Nothing is beside them. */
 export const copyOf = Effect.fnUntraced(function* (file: string, log: Uint8Array | undefined) {
-  const copy = `${yield* temporaryFolder}/copy.db`
+  const copy = `${yield* TemporaryDatabase.folder}/copy.db`
   fs.copyFileSync(file, copy)
   if (log !== undefined) fs.writeFileSync(`${copy}-wal`, log)
   return copy

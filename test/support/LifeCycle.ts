@@ -3,21 +3,21 @@ import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import type { EngineConfig } from "../../src/engine/EngineConfig.ts"
-import { EngineProgram, goOn } from "../../src/engine/EngineProgram.ts"
-import { Halt } from "../../src/engine/Halt.ts"
+import * as EngineProgram from "../../src/engine/EngineProgram.ts"
+import * as Halt from "../../src/engine/Halt.ts"
 import * as Main from "../../src/engine/Main.ts"
 import * as Session from "../../src/engine/Session.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import type { StateManager } from "../../src/state/StateManager.ts"
-import { type Entry, LogCapture } from "../../src/testing/LogCapture.ts"
-import { quickDisk } from "../../src/testing/TemporaryDatabase.ts"
+import type * as StateManager from "../../src/state/StateManager.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
-export type Program = Layer.Layer<EngineProgram, unknown, StateManager | Halt>
+export type Program = Layer.Layer<EngineProgram.EngineProgram, unknown, StateManager.StateManager | Halt.Halt>
 
 /** A program whose ticks do nothing, with a worth. */
-export const quiet: Program = Layer.succeed(EngineProgram, {
-  tick: () => Effect.succeed(goOn),
+export const quiet: Program = Layer.succeed(EngineProgram.EngineProgram, {
+  tick: () => Effect.succeed(EngineProgram.noHalt),
   worth: Effect.succeedSome({ starting: 100, ending: 107 }),
 })
 
@@ -28,14 +28,14 @@ export interface LifeCycle {
   readonly engine?: Partial<EngineConfig["engine"]>
   readonly strategy?: Partial<PaperConfig["strategy"]>
   /** Once it is built: what happens then; with the services of the session below the engine. */
-  readonly act?: Effect.Effect<unknown, unknown, StateManager | Halt>
+  readonly act?: Effect.Effect<unknown, unknown, StateManager.StateManager | Halt.Halt>
   /** Gets what is logged, while it is logged. */
-  readonly log?: Deferred.Deferred<ReadonlyArray<Entry>>
+  readonly log?: Deferred.Deferred<ReadonlyArray<LogCapture.Entry>>
   /** While it is starting, from outside. */
-  readonly whileStarting?: (starting: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, never, Halt>
+  readonly whileStarting?: (starting: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, never, Halt.Halt>
 }
 
-const halted = Effect.flatMap(Halt, ({ awaitRequest }) => awaitRequest)
+const halted = Effect.flatMap(Halt.Halt, ({ awaitRequest }) => awaitRequest)
 
 /** What is stored in a file that no engine has open. */
 export const storedIn = (file: string) => {
@@ -75,17 +75,17 @@ export const lived = Effect.fnUntraced(function* (options: LifeCycle) {
   const foundation = yield* Layer.build(
     Layer.mergeAll(Halt.layer, Shutdown.layer()).pipe(
       Layer.provideMerge(LogCapture.layer),
-      Layer.provideMerge(quickDisk),
+      Layer.provideMerge(TemporaryDatabase.quickDisk),
     ),
   )
   return yield* Effect.gen(function* () {
-    const halt = yield* Halt
-    const { entries } = yield* LogCapture
+    const halt = yield* Halt.Halt
+    const { entries } = yield* LogCapture.LogCapture
     if (options.log !== undefined) yield* Deferred.succeed(options.log, entries)
     const isBuilt = yield* Deferred.make<void>()
     const running = Effect.gen(function* () {
       // The program may ask to halt; the layer of a session gives it the `StateManager` alone.
-      const its = Layer.provide(program, Layer.succeed(Halt, halt))
+      const its = Layer.provide(program, Layer.succeed(Halt.Halt, halt))
       const context = yield* Layer.build(
         Session.layer({ config, invariants: PaperConfig.invariants, parentSessionId, program: its }),
       )

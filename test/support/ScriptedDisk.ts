@@ -1,8 +1,8 @@
 /** A disk whose syncs of the log are decided by the test: they wait, fail or succeed on demand. */
 import { Context, Deferred, Effect, Layer } from "effect"
-import { Database, type DatabaseOptions } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { Fdatasync } from "../../src/sqlite/LogSync.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 export class ScriptedDisk extends Context.Service<
   ScriptedDisk,
@@ -48,7 +48,7 @@ export const scriptedDisk = Layer.effectContext(
 )
 
 /** A database in a folder of its own, on such a disk. */
-export const scriptedDatabase = (options: Partial<DatabaseOptions> = {}) =>
-  Layer.unwrap(Effect.map(temporaryFile, (file) => Database.layer({ file, ...options }))).pipe(
+export const scriptedDatabase = (options: Partial<Database.DatabaseOptions> = {}) =>
+  Layer.unwrap(Effect.map(TemporaryDatabase.file, (file) => Database.layer({ filename: file, ...options }))).pipe(
     Layer.provideMerge(scriptedDisk),
   )

@@ -6,10 +6,11 @@
 import { Clock, Context, Effect, identity, Layer, Option, Ref } from "effect"
 import { SqlClient } from "effect/sql"
 import type { LockHolder } from "../../src/processes/LockTable.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import * as Checkpoint from "../../src/wal/Checkpoint.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import type * as Checkpoint from "../../src/wal/Checkpoint.ts"
+import * as CheckpointRun from "../../src/wal/CheckpointRun.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 export interface Log {
   readonly length: number
@@ -47,13 +48,12 @@ export const pinnedReader: LockHolder = { pid: 4711, command: "reporter", lock: 
 
 /** Replaces what waits for the real disk. */
 const pretended = Layer.effect(
-  Database,
-  Effect.map(Database, (database) => ({
+  Database.Database,
+  Effect.map(Database.Database, (database) => ({
     ...database,
-    syncFile: Effect.void,
     lockHolders: Effect.succeedSome([pinnedReader]),
   })),
-).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
+).pipe(Layer.provideMerge(TemporaryDatabase.layer({ durability: "normal" })))
 
 export const layer = (behaviour: Behaviour) =>
   Layer.effectContext(
@@ -110,15 +110,15 @@ export const layer = (behaviour: Behaviour) =>
         const note = Effect.flatMap(Clock.currentTimeMillis, (end) =>
           Ref.update(runs, (all) => all.with(index, { mode, start, end: Option.some(end) })),
         )
-        return yield* Checkpoint.run(mode, { checkpoint: answer(mode), writerBusy: Effect.succeed(false) }).pipe(
+        return yield* CheckpointRun.run(mode, { checkpoint: answer(mode), writerBusy: Effect.succeed(false) }).pipe(
           Effect.ensuring(note),
         )
       })
       const frames = Effect.map(Ref.get(log), ({ copied, length }) =>
         Option.some({ log: length, checkpointed: copied }),
       )
-      return Context.make(Checkpointer, {
-        run: (mode) => Checkpoint.whole(run(mode), mode, Effect.succeedSome([pinnedReader])),
+      return Context.make(Checkpointer.Checkpointer, {
+        run: (mode) => CheckpointRun.whole(run(mode), mode, Effect.succeedSome([pinnedReader])),
         frames,
         withTurn: identity,
         lengthen: () => Effect.succeedNone,

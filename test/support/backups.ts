@@ -2,14 +2,14 @@
 import { Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
-import { Backup, type SessionBackup } from "../../src/sqlite/copies/Backup.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
-import { quickDisk } from "../../src/testing/TemporaryDatabase.ts"
+import * as Backup from "../../src/sqlite/copies/Backup.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 export const table = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
 export const insert = SqlClient.SqlClient.use((sql) => sql`INSERT INTO t (a) VALUES (zeroblob(1000))`)
-export const backup = (kind: SessionBackup) => Backup.use(({ run }) => run(kind))
+export const backup = (kind: Backup.SessionBackup) => Backup.Backup.use(({ run }) => run(kind))
 
 export const rowsIn = (file: string) => {
   const database = new DatabaseSync(`file:${file}?immutable=1`, { readOnly: true })
@@ -20,6 +20,6 @@ export const rowsIn = (file: string) => {
 
 export const withBackups = (file: string, keep = 10) =>
   Backup.layer({ file, keep }).pipe(
-    Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
+    Layer.provideMerge(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)),
     Layer.provideMerge(LogCapture.layer),
   )

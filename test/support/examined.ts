@@ -9,7 +9,7 @@ import * as Doctor from "../../src/doctor/Doctor.ts"
 import type { Report, Subject } from "../../src/doctor/Finding.ts"
 import * as Readable from "../../src/doctor/Readable.ts"
 import * as Facts from "../../src/facts/Facts.ts"
-import { temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 export const examine = Doctor.examine
 
@@ -21,7 +21,7 @@ export const gather = Effect.fnUntraced(function* (file: string) {
 
 /** A database at rest in WAL mode, with an empty table `t` beside what the statements make. */
 export const database = Effect.fnUntraced(function* (statements = "", journalMode = "WAL") {
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   const db = new DatabaseSync(file)
   db.exec(`PRAGMA journal_mode = ${journalMode}; CREATE TABLE t (a INTEGER PRIMARY KEY, b BLOB); ${statements}`)
   db.close()

@@ -1,6 +1,6 @@
 /** What must be true of a guard that was closed, whatever happened before: one place for every test that tries orders of events. */
 import { Effect, Option } from "effect"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { SimulatedLog } from "./SimulatedLog.ts"
 
 /** How long a closing guard waits for a checkpoint in flight. */
@@ -15,7 +15,7 @@ export interface Closed {
 
 /** The rules that were broken; none when all is as it must be. */
 export const brokenRules = Effect.fnUntraced(function* ({ stop, wasOn }: Closed) {
-  const { entries } = yield* LogCapture
+  const { entries } = yield* LogCapture.LogCapture
   const runs = yield* SimulatedLog.use((simulated) => simulated.runs)
   const said = (event: string) => entries.filter((entry) => entry.event === event)
   const broken: Array<string> = []

@@ -1,31 +1,29 @@
 /** A guard on a scripted checkpointer, in virtual time. */
 import { Duration, Effect, Exit, Layer, Ref, Scope } from "effect"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
-import { LogCapture } from "../../src/testing/LogCapture.ts"
-import { Recording, type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as ScriptedCheckpointer from "../../src/testing/ScriptedCheckpointer.ts"
 
 /** A guard on a scripted checkpointer; its log and its recording are seen by the test. */
-export const guarded = (options: WalGuardOptions, script?: Script) =>
+export const guarded = (options: WalGuard.WalGuardOptions, script?: ScriptedCheckpointer.Script) =>
   WalGuard.layer(options).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
-    Layer.provideMerge(scripted(script)),
-    Layer.provideMerge(temporaryDatabase()),
+    Layer.provideMerge(ScriptedCheckpointer.layer(script)),
+    Layer.provideMerge(TemporaryDatabase.layer()),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
   )
 
-export const minute: WalGuardOptions = { interval: "60 seconds" }
+export const minute: WalGuard.WalGuardOptions = { interval: "60 seconds" }
 
 /** The script of a disk that is slow with PASSIVE; the TRUNCATE at the end of a test takes no time. */
 export const slow =
-  (takes: Duration.Input): Script =>
+  (takes: Duration.Input): ScriptedCheckpointer.Script =>
   (_, mode) =>
     mode === "PASSIVE" ? { takes } : {}
 
-export const recording = Effect.flatMap(Recording, Ref.get)
+export const recording = Effect.flatMap(ScriptedCheckpointer.Recording, Ref.get)
 export const starts = Effect.map(recording, (all) =>
   all.filter(({ what }) => what === "start").map(({ seconds }) => seconds),
 )

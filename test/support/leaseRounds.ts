@@ -10,7 +10,7 @@
 import { Cause, Effect, Exit, Layer, Scope } from "effect"
 import * as fs from "node:fs"
 import { createInterface } from "node:readline"
-import { Lease, LeaseError } from "../../src/engine/Lease.ts"
+import * as Lease from "../../src/engine/Lease.ts"
 
 let held: Scope.Closeable | undefined
 
@@ -32,7 +32,7 @@ const churn = async (file: string, times: number) => {
     const exit = await take(file)
     if (Exit.isFailure(exit)) {
       const error = Cause.squash(exit.cause)
-      if (error instanceof LeaseError && error.reason === "Held") continue
+      if (error instanceof Lease.LeaseError && error.reason === "Held") continue
       return `failed ${String(error)}`
     }
     had++
@@ -59,7 +59,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     if (error === undefined) console.log("runs")
     else
       console.log(
-        error instanceof LeaseError ? `refused ${error.holder?.pid} ${error.message}` : `failed ${String(error)}`,
+        error instanceof Lease.LeaseError ? `refused ${error.holder?.pid} ${error.message}` : `failed ${String(error)}`,
       )
   }
 }

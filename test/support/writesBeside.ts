@@ -5,7 +5,7 @@
 import { Effect, Layer, Logger } from "effect"
 import { SqlClient } from "effect/sql"
 import * as fs from "node:fs"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
 
 const say = (word: string) => Effect.sync(() => fs.writeSync(1, `${word}\n`))
@@ -27,5 +27,5 @@ const program = Effect.gen(function* () {
 })
 
 await Effect.runPromise(
-  Effect.provide(program, Layer.provideMerge(Database.layer({ file: process.argv[2] ?? "" }), Logger.layer([]))),
+  Effect.provide(program, Layer.provideMerge(Database.layer({ filename: process.argv[2] ?? "" }), Logger.layer([]))),
 )

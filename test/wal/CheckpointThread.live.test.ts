@@ -4,9 +4,9 @@ import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { Worker } from "node:worker_threads"
-import { logged, LogCapture, steps } from "../../src/testing/LogCapture.ts"
-import { quickDisk, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import { CheckpointThread, makeUnsafe } from "../../src/wal/CheckpointThread.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 import { list } from "../support/files.ts"
@@ -72,19 +72,19 @@ const sharing = Effect.fnUntraced(function* (spawn: () => Worker) {
     workers.push(worker)
     return worker
   })
-  const folder = yield* temporaryFolder
-  const below = Layer.mergeAll(quickDisk, Layer.succeed(CheckpointThread, thread))
+  const folder = yield* TemporaryDatabase.folder
+  const below = Layer.mergeAll(TemporaryDatabase.quickDisk, Layer.succeed(CheckpointThread, thread))
   const log = yield* Layer.build(LogCapture.layer)
   const open = Effect.fnUntraced(function* (name: string) {
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
-    const context = yield* GuardedDatabase.layer({ file: `${folder}/${name}`, interval: 0 }).pipe(
+    const context = yield* GuardedDatabase.layer({ filename: `${folder}/${name}`, interval: 0 }).pipe(
       Layer.provide(below),
       Layer.buildWithScope(scope),
     )
     const sql = Context.get(context, SqlClient.SqlClient)
     yield* sql`CREATE TABLE t (a)`
-    const { run, withTurn } = Context.get(context, Checkpointer)
+    const { run, withTurn } = Context.get(context, Checkpointer.Checkpointer)
     return { sql, passive: Effect.provideContext(withTurn(run("PASSIVE")), log), close: Scope.close(scope, Exit.void) }
   }, Effect.provideContext(log))
   return {
@@ -114,7 +114,7 @@ describe("databases of one process", () => {
       yield* b.close
       expect(yield* list(folder)).toEqual(["a.db", "b.db"])
       expect(workers).toHaveLength(1)
-      expect((yield* log(steps)).filter((step) => String(step).includes("checkpoint"))).toEqual([
+      expect((yield* log(LogCapture.steps)).filter((step) => String(step).includes("checkpoint"))).toEqual([
         "close checkpoint connection",
         "close checkpoint thread",
       ])
@@ -142,7 +142,7 @@ describe("databases of one process", () => {
       yield* b.close
       expect(yield* list(folder)).toEqual(["a.db", "b.db"])
       expect(workers).toHaveLength(1)
-      expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
+      expect(yield* log(LogCapture.logged("checkpoint thread failed"))).toEqual([])
     }),
   )
 
@@ -155,7 +155,7 @@ describe("databases of one process", () => {
       const b = yield* open("b.db")
       yield* Fiber.join(closing)
       expect((yield* b.passive).outcome).toBe("Complete")
-      expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
+      expect(yield* log(LogCapture.logged("checkpoint thread failed"))).toEqual([])
       expect(workers).toHaveLength(2)
     }),
   )
@@ -184,7 +184,7 @@ describe("databases of one process", () => {
         "CheckpointerBusy",
         "CheckpointerBusy",
       ])
-      expect(yield* log(logged("checkpoint thread hangs"))).toHaveLength(1)
+      expect(yield* log(LogCapture.logged("checkpoint thread hangs"))).toHaveLength(1)
     }),
   )
 
@@ -196,7 +196,7 @@ describe("databases of one process", () => {
       expect(yield* Effect.flip(gone.run("PASSIVE"))).toMatchObject({ _tag: "CheckpointError", reason: "Replaced" })
       expect((yield* a.passive).outcome).toBe("Complete")
       expect(workers).toHaveLength(1)
-      expect(yield* log(logged("checkpoint thread failed"))).toEqual([])
+      expect(yield* log(LogCapture.logged("checkpoint thread failed"))).toEqual([])
       expect(yield* list(folder)).not.toContain("gone.db")
     }),
   )

@@ -1,23 +1,18 @@
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Metric, Result } from "effect"
-import { Database } from "../../src/sqlite/Database.ts"
-import {
-  type CheckpointMode,
-  type CheckpointOutcome,
-  outcomeOf,
-  run as runStatements,
-} from "../../src/wal/Checkpoint.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
-import { temporaryDatabase, temporaryFile } from "../../src/testing/TemporaryDatabase.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import type { CheckpointMode, CheckpointOutcome } from "../../src/wal/Checkpoint.ts"
+import { outcomeOf, run as runStatements } from "../../src/wal/CheckpointRun.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { checkpointerContract, reader, run, write } from "./checkpointerContract.ts"
 
-const inline = Layer.provideMerge(Checkpointer.layerInline(), temporaryDatabase({ busyTimeout: "20 seconds" }))
+const inline = Layer.provideMerge(Checkpointer.layerInline(), TemporaryDatabase.layer({ busyTimeout: "20 seconds" }))
 
 const adopted = Checkpointer.layerInline().pipe(
-  Layer.provideMerge(AdoptedDatabase.layer()),
-  Layer.provideMerge(Layer.unwrap(Effect.map(temporaryFile, (filename) => SqliteClient.layer({ filename })))),
+  Layer.provideMerge(Database.layerClient()),
+  Layer.provideMerge(Layer.unwrap(Effect.map(TemporaryDatabase.file, (filename) => SqliteClient.layer({ filename })))),
 )
 
 checkpointerContract("inline", inline)
@@ -44,7 +39,7 @@ describe("a busy answer before SQLite has looked at the log", () => {
 describe("an inline checkpoint", () => {
   it.effect("never waits for a reader with TRUNCATE, and leaves the busy timeout as it was", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* write
       yield* reader
       const done = yield* run("TRUNCATE")
@@ -56,7 +51,7 @@ describe("an inline checkpoint", () => {
 
   it.effect("is LockedInTransaction when somebody began one by hand and left it", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* write
       yield* sql`BEGIN`
       yield* sql`SELECT count(*) FROM t`
@@ -67,7 +62,7 @@ describe("an inline checkpoint", () => {
 
   it.effect("is NotWal for a database without a log", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* sql`PRAGMA journal_mode = DELETE`
       expect((yield* run("PASSIVE")).outcome).toBe("NotWal")
     }).pipe(Effect.provide(adopted)),
@@ -75,7 +70,7 @@ describe("an inline checkpoint", () => {
 
   it.effect("waits for a transaction of another fiber", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* write
       const done = yield* Effect.all(
         [sql.withTransaction(Effect.andThen(write, Effect.yieldNow)), Effect.exit(run("PASSIVE"))],
@@ -106,10 +101,10 @@ describe("an inline checkpoint", () => {
 
   it.effect("that fails is a typed error with its reason", () =>
     Effect.gen(function* () {
-      const { file } = yield* Database
+      const { filename: file } = yield* Database.Database
       yield* write
       const closed = yield* Effect.scoped(
-        Layer.build(Layer.provide(Layer.fresh(Checkpointer.layerInline()), Database.layer({ file }))),
+        Layer.build(Layer.provide(Layer.fresh(Checkpointer.layerInline()), Database.layer({ filename: file }))),
       )
       const result = yield* Effect.provideContext(Effect.result(run("PASSIVE")), closed)
       expect(Result.isFailure(result) && result.failure._tag).toBe("CheckpointError")

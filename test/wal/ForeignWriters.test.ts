@@ -1,21 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
-import { type Duration, Effect, identity, Layer, Option, Ref } from "effect"
+import { Context, Effect, identity, Layer, Option, Ref, type Duration } from "effect"
 import { constUndefined } from "effect/Function"
 import { TestClock } from "effect/testing"
 import type { Process } from "../../src/processes/Processes.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import type { Stamp } from "../../src/sqlite/LogSync.ts"
 import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 /** A log that somebody else writes: the test says what is in it, and a pass copies all but what `leaves` says. */
 const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
-  Layer.succeed(Checkpointer, {
+  Layer.succeed(Checkpointer.Checkpointer, {
     frames: Effect.asSome(Ref.get(log)),
     withTurn: identity,
     lengthen: () => Effect.succeedNone,
@@ -37,16 +37,16 @@ const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
 
 /** What the system tells of the WAL: by default nothing, so that it is looked at at each beat. */
 const others = (processes: ReadonlyArray<Process>, walStamp: () => Stamp | undefined) =>
-  Layer.effect(
-    Database,
-    Effect.map(Database, (database) => ({
-      ...database,
-      syncFile: Effect.void,
-      walStamp,
-      others: Effect.succeedSome(processes),
-      lockHolders: Effect.succeedSome(processes.map(({ command, pid }) => ({ pid, command, lock: "write" as const }))),
-    })),
-  ).pipe(Layer.provideMerge(temporaryDatabase({ durability: "normal" })))
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const lockHolders = processes.map(({ command, pid }) => ({ pid, command, lock: "write" as const }))
+      return Context.make(Database.Database, {
+        ...(yield* Database.Database),
+        others: Effect.succeedSome(processes),
+        lockHolders: Effect.succeedSome(lockHolders),
+      }).pipe(Context.add(DatabaseControl, { ...(yield* DatabaseControl), syncFile: Effect.void, walStamp }))
+    }),
+  ).pipe(Layer.provideMerge(TemporaryDatabase.layer({ durability: "normal" })))
 
 const guarded = (
   log: Ref.Ref<WalFrames>,
@@ -59,11 +59,10 @@ const guarded = (
     leaves?: number
     processes?: ReadonlyArray<Process>
     stamp?: () => Stamp | undefined
-    checkpointer?: Layer.Layer<Checkpointer>
+    checkpointer?: Layer.Layer<Checkpointer.Checkpointer>
   } = {},
 ) =>
   WalGuard.layer({ interval: "1 hour", maxFrames: 1000, writers: "elsewhere" }).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(checkpointer),
     Layer.provideMerge(others(processes, stamp)),
     Layer.provideMerge(Shutdown.layer()),
@@ -88,7 +87,7 @@ describe("a log that other processes write", () => {
         yield* Ref.set(log, { log: 600, checkpointed: 0 })
         yield* TestClock.adjust("1 second")
         expect(yield* Ref.get(log)).toEqual({ log: 600, checkpointed: 600 })
-        expect(Option.isSome(yield* WalGuard.use(({ last }) => last))).toBe(true)
+        expect(Option.isSome(yield* WalGuard.WalGuard.use(({ last }) => last))).toBe(true)
       }).pipe(Effect.provide(guarded(log)))
     }),
   )
@@ -97,7 +96,7 @@ describe("a log that other processes write", () => {
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
       yield* Effect.gen(function* () {
-        const { exposure } = yield* Database
+        const { exposure } = yield* DatabaseControl
         yield* TestClock.adjust("1 second")
         expect(yield* exposure.seconds).toBe(0)
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
@@ -113,7 +112,7 @@ describe("a log that other processes write", () => {
       yield* Effect.gen(function* () {
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("10 seconds")
-        const { exposureSeconds } = yield* WalGuard.use(({ observed }) => observed)
+        const { exposureSeconds } = yield* WalGuard.WalGuard.use(({ observed }) => observed)
         expect(exposureSeconds).toEqual(Option.none())
       }).pipe(Effect.provide(guarded(log)))
     }),
@@ -127,12 +126,12 @@ describe("a log that other processes write", () => {
           yield* Ref.update(log, (now) => ({ ...now, log: now.log + 1000 }))
           yield* TestClock.adjust("1 second")
         }
-        const said = yield* logged("wal_checkpoint cannot bound the log")
+        const said = yield* LogCapture.logged("wal_checkpoint cannot bound the log")
         expect(said.map(({ level }) => level)).toEqual(["Warn"])
         expect(said[0]?.fields).toMatchObject({ outcome: "WriterBusy", writers: "writer --fast (pid 4711)" })
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("1 second")
-        expect(yield* logged("wal_checkpoint bounds the log again")).toHaveLength(1)
+        expect(yield* LogCapture.logged("wal_checkpoint bounds the log again")).toHaveLength(1)
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
     }),
   )
@@ -145,7 +144,7 @@ describe("a log that other processes write", () => {
           yield* Ref.set(log, { log: second % 2 === 0 ? 2500 : 1500, checkpointed: 0 })
           yield* TestClock.adjust("1 second")
         }
-        expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toEqual([])
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
     }),
   )
@@ -154,11 +153,11 @@ describe("a log that other processes write", () => {
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
       yield* Effect.gen(function* () {
-        const { file } = yield* Database
+        const { filename: file } = yield* Database.Database
         yield* Ref.set(log, { log: 125_933, checkpointed: 0 })
         yield* TestClock.adjust("2 minutes")
-        expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
-        const said = yield* logged("wal_checkpoint left a long log")
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toEqual([])
+        const said = yield* LogCapture.logged("wal_checkpoint left a long log")
         expect(said.map(({ level }) => level)).toEqual(["Info"])
         expect(said[0]?.fields).toMatchObject({ log_frames: 125_933, checkpointed_frames: 125_933 })
         expect(said[0]?.fields["advice"]).toContain(`seawall checkpoint --mode truncate ${file}`)
@@ -167,8 +166,8 @@ describe("a log that other processes write", () => {
         yield* TestClock.adjust("10 seconds")
         yield* Ref.set(log, { log: 130_000, checkpointed: 0 })
         yield* TestClock.adjust("1 minute")
-        expect(yield* logged("wal_checkpoint left a long log")).toHaveLength(1)
-        expect(yield* logged("wal_checkpoint bounds the log again")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint left a long log")).toHaveLength(1)
+        expect(yield* LogCapture.logged("wal_checkpoint bounds the log again")).toEqual([])
       }).pipe(Effect.provide(guarded(log, { processes: [writer] })))
     }),
   )
@@ -182,12 +181,12 @@ describe("a log that other processes write", () => {
           yield* TestClock.adjust("20 seconds")
           yield* Ref.update(log, (now) => ({ ...now, log: now.log + 100 }))
         }
-        expect(yield* logged("wal_checkpoint cannot bound the log")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toEqual([])
         for (let second = 0; second < 4; second++) {
           yield* Ref.update(log, (now) => ({ ...now, log: now.log + 100 }))
           yield* TestClock.adjust("1 second")
         }
-        expect(yield* logged("wal_checkpoint cannot bound the log")).toHaveLength(1)
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toHaveLength(1)
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
     }),
   )
@@ -198,8 +197,8 @@ describe("a log that other processes write", () => {
       const looks = yield* Ref.make(0)
       let mtimeMs = 0
       const counting = Layer.effect(
-        Checkpointer,
-        Effect.map(Checkpointer, (it) => ({
+        Checkpointer.Checkpointer,
+        Effect.map(Checkpointer.Checkpointer, (it) => ({
           ...it,
           frames: Effect.andThen(
             Ref.update(looks, (n) => n + 1),
@@ -214,7 +213,7 @@ describe("a log that other processes write", () => {
         mtimeMs = 1
         expect(yield* looksIn("1 second")).toBe(10)
         expect(yield* looksIn("20 seconds")).toBe(0)
-        const { exposure } = yield* Database
+        const { exposure } = yield* DatabaseControl
         mtimeMs = 2
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("100 millis")
@@ -226,7 +225,7 @@ describe("a log that other processes write", () => {
   it.effect("is emptied at the end when nobody else has the database open", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
-      const entries = yield* Effect.provide(LogCapture, guarded(log))
+      const entries = yield* Effect.provide(LogCapture.LogCapture, guarded(log))
       expect(entries.entries.some(({ fields }) => fields["mode"] === "TRUNCATE")).toBe(true)
     }),
   )
@@ -234,7 +233,7 @@ describe("a log that other processes write", () => {
   it.effect("is left as it is at the end when somebody has, and it is said who", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
-      const { entries } = yield* Effect.provide(LogCapture, guarded(log, { processes: [writer] }))
+      const { entries } = yield* Effect.provide(LogCapture.LogCapture, guarded(log, { processes: [writer] }))
       expect(entries.some(({ fields }) => fields["mode"] === "TRUNCATE")).toBe(false)
       const skipped = entries.filter(({ event }) => event === "wal_checkpoint truncate skipped")
       expect(skipped.map(({ fields, level }) => [level, fields["reason"]])).toEqual([

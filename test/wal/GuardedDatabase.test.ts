@@ -2,17 +2,19 @@ import { describe, expect, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Duration, Effect, identity, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
-import { events, LogCapture } from "../../src/testing/LogCapture.ts"
-import { quickDisk, temporaryFile, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import { CheckpointThread } from "../../src/wal/CheckpointThread.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as LatencyWindow from "../../src/wal/LatencyWindow.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { list } from "../support/files.ts"
 
 const inline = (file: string, options: Partial<GuardedDatabase.GuardedDatabaseOptions> = {}) =>
-  GuardedDatabase.layer({ file, checkpoints: "inline", maxFrames: 0, ...options }).pipe(Layer.provide(quickDisk))
+  GuardedDatabase.layer({ filename: file, checkpoints: "inline", maxFrames: 0, ...options }).pipe(
+    Layer.provide(TemporaryDatabase.quickDisk),
+  )
 
 const write = Effect.fnUntraced(function* (rows: number) {
   const sql = yield* SqlClient.SqlClient
@@ -23,15 +25,15 @@ const write = Effect.fnUntraced(function* (rows: number) {
 describe("a guarded database in one layer", () => {
   it.effect("is checkpointed by interval, and leaves one clean file", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const seen = yield* Effect.gen(function* () {
         yield* write(1)
         yield* TestClock.adjust("60 seconds")
-        expect(Option.getOrThrow(yield* WalGuard.use((guard) => guard.last)).outcome).toBe("Complete")
-        return LogCapture
+        expect(Option.getOrThrow(yield* WalGuard.WalGuard.use((guard) => guard.last)).outcome).toBe("Complete")
+        return LogCapture.LogCapture
       }).pipe(Effect.flatten, Effect.provide(inline(`${folder}/app.db`).pipe(Layer.provideMerge(LogCapture.layer))))
       expect(yield* list(folder)).toEqual(["app.db"])
-      expect(yield* Effect.provideService(events, LogCapture, seen)).toEqual([
+      expect(yield* Effect.provideService(LogCapture.events, LogCapture.LogCapture, seen)).toEqual([
         "wal_checkpoint started",
         "wal_checkpoint",
         "wal_checkpoint aggregate",
@@ -42,8 +44,8 @@ describe("a guarded database in one layer", () => {
 
   it.effect("checkpoints on a thread unless it is told otherwise", () =>
     Effect.gen(function* () {
-      const concurrent = Checkpointer.use((checkpointer) => checkpointer.concurrent)
-      const file = yield* temporaryFile
+      const concurrent = Checkpointer.Checkpointer.use((checkpointer) => checkpointer.concurrent)
+      const file = yield* TemporaryDatabase.file
       const thread = Layer.succeed(CheckpointThread, {
         attach: () =>
           Effect.succeed({
@@ -54,7 +56,9 @@ describe("a guarded database in one layer", () => {
             isStarting: Effect.succeed(false),
           }),
       })
-      const threaded = GuardedDatabase.layer({ file, interval: 0 }).pipe(Layer.provide([quickDisk, thread]))
+      const threaded = GuardedDatabase.layer({ filename: file, interval: 0 }).pipe(
+        Layer.provide([TemporaryDatabase.quickDisk, thread]),
+      )
       expect(yield* Effect.provide(concurrent, threaded)).toBe(true)
       expect(yield* Effect.provide(concurrent, inline(file))).toBe(false)
     }),
@@ -62,52 +66,52 @@ describe("a guarded database in one layer", () => {
 
   it.effect("is guarded also in a program that wants whole numbers as bigint", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       yield* Effect.gen(function* () {
         yield* write(1)
         yield* TestClock.adjust("60 seconds")
-        expect(Option.getOrThrow(yield* WalGuard.use((guard) => guard.last)).outcome).toBe("Complete")
+        expect(Option.getOrThrow(yield* WalGuard.WalGuard.use((guard) => guard.last)).outcome).toBe("Complete")
       }).pipe(Effect.provide(inline(file)), Effect.provideService(SqlClient.SafeIntegers, true))
     }),
   )
 
   it.effect("takes its options from the configuration", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       const layer = GuardedDatabase.layerConfig({
-        file: Config.String("DATABASE"),
+        filename: Config.String("DATABASE"),
         interval: Config.Duration("INTERVAL"),
         checkpoints: Config.succeed("inline"),
       }).pipe(
         Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ DATABASE: file, INTERVAL: "5 seconds" }))),
       )
-      const { interval } = yield* WalGuard.use((guard) => guard.observed).pipe(Effect.provide(layer))
+      const { interval } = yield* WalGuard.WalGuard.use((guard) => guard.observed).pipe(Effect.provide(layer))
       expect(Duration.toSeconds(interval)).toBe(5)
     }),
   )
 })
 
 /** How a program has two of them: each behind a tag of its own, all in one `Effect.provide`. */
-class Prices extends Context.Service<Prices, Context.Context<GuardedDatabase.GuardedDatabase>>()("test/Prices") {}
-class Orders extends Context.Service<Orders, Context.Context<GuardedDatabase.GuardedDatabase>>()("test/Orders") {}
+class Prices extends Context.Service<Prices, Context.Context<GuardedDatabase.Provided>>()("test/Prices") {}
+class Orders extends Context.Service<Orders, Context.Context<GuardedDatabase.Provided>>()("test/Orders") {}
 
 describe("two guarded databases in one program", () => {
   it.effect("have nothing in common: neither the connection, nor the checkpoints, nor the latencies", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const all = Effect.context<GuardedDatabase.GuardedDatabase>()
+      const folder = yield* TemporaryDatabase.folder
+      const all = Effect.context<GuardedDatabase.Provided>()
       yield* Effect.gen(function* () {
         const [prices, orders] = [yield* Prices, yield* Orders]
         yield* Effect.provideContext(write(9), prices)
         yield* Effect.provideContext(write(1), orders)
         yield* TestClock.adjust("60 seconds")
         const frames = (context: typeof prices) =>
-          Effect.map(Context.get(context, WalGuard).last, (last) => Option.getOrThrow(last).checkpointedFrames)
+          Effect.map(Context.get(context, WalGuard.WalGuard).last, (last) => Option.getOrThrow(last).checkpointedFrames)
         const [long, short] = [yield* frames(prices), yield* frames(orders)]
         expect(long).toBeGreaterThan(short)
         expect(short).toBeGreaterThan(0)
         for (const context of [prices, orders]) {
-          expect(yield* Ref.get(Context.get(context, LatencyWindow))).toHaveLength(1)
+          expect(yield* Ref.get(Context.get(context, LatencyWindow.LatencyWindow))).toHaveLength(1)
         }
       }).pipe(
         Effect.provide(

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { append, type LatencySummary, summarize, windowSize } from "../../src/wal/LatencyWindow.ts"
+import * as LatencyWindow from "../../src/wal/LatencyWindow.ts"
 
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
@@ -18,27 +18,27 @@ const bruteForce = (samples: ReadonlyArray<number>, percent: number) => {
   return below.value + part * (above.value - below.value)
 }
 
-const figures = (summary: LatencySummary) => {
+const figures = (summary: LatencyWindow.LatencySummary) => {
   if (summary.n === 0 || !("max_ms" in summary)) throw new Error("expected figures")
   return summary
 }
 
 describe("the latency window", () => {
   it("has the percentiles of Python's inclusive method", () => {
-    expect(summarize(upTo(20))).toEqual({ n: 20, p50_ms: 10.5, p95_ms: 19.05, max_ms: 20 })
+    expect(LatencyWindow.summary(upTo(20))).toEqual({ n: 20, p50_ms: 10.5, p95_ms: 19.05, max_ms: 20 })
   })
 
   it("takes a single sample for its own p50, p95 and max", () => {
-    expect(summarize([7])).toEqual({ n: 1, p50_ms: 7, p95_ms: 7, max_ms: 7 })
+    expect(LatencyWindow.summary([7])).toEqual({ n: 1, p50_ms: 7, p95_ms: 7, max_ms: 7 })
   })
 
   it("has no figures without samples", () => {
-    expect(summarize([])).toEqual({ n: 0 })
+    expect(LatencyWindow.summary([])).toEqual({ n: 0 })
   })
 
   it("keeps the last 512 samples and drops the oldest", () => {
-    const window = upTo(600).reduce<ReadonlyArray<number>>((all, sample) => append(sample)(all), [])
-    expect(window).toHaveLength(windowSize)
+    const window = upTo(600).reduce<ReadonlyArray<number>>((all, sample) => LatencyWindow.append(sample)(all), [])
+    expect(window).toHaveLength(LatencyWindow.windowSize)
     expect(window[0]).toBe(600 - 512 + 1)
     expect(window.at(-1)).toBe(600)
   })
@@ -48,7 +48,7 @@ describe("the latency window", () => {
     "agrees with the brute-force definition for any samples",
     [Schema.NonEmptyArray(Latency)],
     ([samples]) => {
-      const summary = figures(summarize(samples))
+      const summary = figures(LatencyWindow.summary(samples))
       expect(summary.p50_ms).toBeCloseTo(bruteForce(samples, 50), 6)
       expect(summary.p95_ms).toBeCloseTo(bruteForce(samples, 95), 6)
       expect(summary.max_ms + 0).toBe(Math.max(...samples) + 0) // there is a negative zero

@@ -5,21 +5,19 @@ import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { Worker } from "node:worker_threads"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import type { CheckpointMode } from "../../src/wal/Checkpoint.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import { CheckpointThread, makeUnsafe } from "../../src/wal/CheckpointThread.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import * as ThreadCheckpointer from "../../src/wal/ThreadCheckpointer.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { checkpointerContract } from "./checkpointerContract.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
-import { temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { list } from "../support/files.ts"
 import { attributesOf, recordingTracer } from "../support/Spans.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
-const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
+const run = (mode: CheckpointMode) => Checkpointer.Checkpointer.use((checkpointer) => checkpointer.run(mode))
 
 const write = SqlClient.SqlClient.use((sql) =>
   Effect.andThen(sql`CREATE TABLE IF NOT EXISTS t (a)`, sql`INSERT INTO t (a) VALUES (1)`),
@@ -83,9 +81,9 @@ const oneAfterAnother = (...spawns: ReadonlyArray<() => Worker>) => {
 }
 
 const thread = (spawn = real) =>
-  ThreadCheckpointer.layer().pipe(
+  Checkpointer.layerThread().pipe(
     Layer.provide(Layer.succeed(CheckpointThread, makeUnsafe(spawn))),
-    Layer.provideMerge(temporaryDatabase({ busyTimeout: "20 seconds" })),
+    Layer.provideMerge(TemporaryDatabase.layer({ busyTimeout: "20 seconds" })),
     Layer.provideMerge(LogCapture.layer),
   )
 
@@ -111,7 +109,7 @@ describe("a checkpoint on a thread", () => {
       yield* run("TRUNCATE")
       expect(spans.names()).toEqual(["Checkpointer.run", "Checkpointer.run"])
       expect(attributesOf(spans.of("Checkpointer.run")[1])).toMatchObject({
-        "db.namespace": (yield* Database).file,
+        "db.namespace": (yield* Database.Database).filename,
         "seawall.checkpoint.mode": "TRUNCATE",
         "seawall.checkpoint.outcome": "Complete",
         "seawall.checkpoint.log_frames": 0,
@@ -121,7 +119,7 @@ describe("a checkpoint on a thread", () => {
 
   it.effect("goes on while a fiber of this program is inside a transaction", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* write
       const inside = yield* Deferred.make<void>()
       const checkpoint = yield* Effect.forkChild(Effect.andThen(Deferred.await(inside), run("PASSIVE")))
@@ -135,7 +133,7 @@ describe("a checkpoint on a thread", () => {
 
   it.effect("is LockedInTransaction, at once, for a fiber inside a transaction", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* write
       const [own, forked] = yield* sql.withTransaction(
         Effect.all([run("PASSIVE"), Effect.flatMap(Effect.forkChild(run("PASSIVE")), Fiber.join)]),
@@ -146,7 +144,7 @@ describe("a checkpoint on a thread", () => {
 
   it.effect("is ReaderBlocked under a foreign reader, and WriterBusy under a foreign writer", () =>
     Effect.gen(function* () {
-      const { file } = yield* Database
+      const { filename: file } = yield* Database.Database
       yield* write
       yield* Effect.scoped(
         Effect.gen(function* () {
@@ -168,16 +166,16 @@ describe("a checkpoint on a thread", () => {
 
   it.effect("leaves nothing behind when it closes", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const log = yield* Layer.build(LogCapture.layer)
       yield* Effect.andThen(write, run("PASSIVE")).pipe(
         Effect.provide(
-          ThreadCheckpointer.layer().pipe(Layer.provideMerge(Database.layer({ file: `${folder}/test.db` }))),
+          Checkpointer.layerThread().pipe(Layer.provideMerge(Database.layer({ filename: `${folder}/test.db` }))),
         ),
         Effect.provideContext(log),
       )
       expect(yield* list(folder)).toEqual(["test.db"])
-      const steps = yield* Effect.provideContext(logged("shutdown step"), log)
+      const steps = yield* Effect.provideContext(LogCapture.logged("shutdown step"), log)
       expect(steps.map(({ fields }) => fields["step"])).toEqual([
         "close checkpoint thread",
         "drain writes",
@@ -188,20 +186,20 @@ describe("a checkpoint on a thread", () => {
 
   it.effect("refuses a SQLite that could corrupt the database, and says which versions are safe", () =>
     Effect.gen(function* () {
-      const database = yield* Database
-      const result = yield* Layer.build(ThreadCheckpointer.layer()).pipe(
-        Effect.provideService(Database, { ...database, version: "3.51.2" }),
+      const database = yield* Database.Database
+      const result = yield* Layer.build(Checkpointer.layerThread()).pipe(
+        Effect.provideService(Database.Database, { ...database, version: "3.51.2" }),
         Effect.result,
       )
       expect(Result.isFailure(result) && result.failure.message).toContain("3.51.3 or later")
-    }).pipe(Effect.scoped, Effect.provide(temporaryDatabase())),
+    }).pipe(Effect.scoped, Effect.provide(TemporaryDatabase.layer())),
   )
 })
 
 describe("a program that ends before the thread has started", () => {
   it.effect("empties a short WAL by itself, waits for no thread and leaves one file", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const log = yield* Layer.build(LogCapture.layer)
       let worker: Worker | undefined
       yield* Effect.gen(function* () {
@@ -211,28 +209,28 @@ describe("a program that ends before the thread has started", () => {
         expect([outcome, logFrames]).toEqual(["Complete", 0])
       }).pipe(
         Effect.provide(
-          ThreadCheckpointer.layer().pipe(
+          Checkpointer.layerThread().pipe(
             Layer.provide(
               Layer.succeed(
                 CheckpointThread,
                 makeUnsafe(() => (worker = loading())),
               ),
             ),
-            Layer.provideMerge(Database.layer({ file: `${folder}/test.db` })),
+            Layer.provideMerge(Database.layer({ filename: `${folder}/test.db` })),
           ),
         ),
         Effect.provideContext(log),
       )
       expect(yield* list(folder)).toEqual(["test.db"])
-      const steps = yield* Effect.provideContext(logged("shutdown step"), log)
+      const steps = yield* Effect.provideContext(LogCapture.logged("shutdown step"), log)
       expect(steps.map(({ fields }) => fields["step"])).toContain("close checkpoint thread")
-      expect(yield* Effect.provideContext(logged("checkpoint thread failed"), log)).toEqual([])
+      expect(yield* Effect.provideContext(LogCapture.logged("checkpoint thread failed"), log)).toEqual([])
     }),
   )
 
   it.effect("leaves a long WAL to the thread, so that the event loop does not wait for the copy", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* sql`PRAGMA wal_autocheckpoint = 0`
       yield* write
       yield* sql`INSERT INTO t (a) VALUES (zeroblob(4500000))`
@@ -266,7 +264,7 @@ describe("a thread that fails", () => {
         expect(yield* failure).toBe("ThreadFailed")
         expect(yield* failure).toBe("Complete")
         expect(started()).toBe(2)
-        const lines = yield* logged("checkpoint thread failed")
+        const lines = yield* LogCapture.logged("checkpoint thread failed")
         expect(lines.map(({ level, fields }) => [level, fields["next"]])).toEqual([
           ["Error", "the thread is started once more"],
         ])
@@ -280,7 +278,7 @@ describe("a thread that fails", () => {
         expect([yield* failure, yield* failure, yield* failure]).toEqual(["ThreadFailed", "ThreadFailed", "Complete"])
         expect((yield* run("TRUNCATE")).outcome).toBe("Complete")
         expect(started()).toBe(2)
-        const lines = yield* logged("checkpoint thread failed")
+        const lines = yield* LogCapture.logged("checkpoint thread failed")
         expect(lines.map(({ fields }) => fields["next"])).toEqual([
           "the thread is started once more",
           "checkpoints run inline until the program restarts",
@@ -297,7 +295,7 @@ describe("a thread that fails", () => {
       yield* run("PASSIVE")
       const first = worker
       yield* Effect.promise(() => first!.terminate())
-      const failed = yield* logged("checkpoint thread failed")
+      const failed = yield* LogCapture.logged("checkpoint thread failed")
       expect(failed.map(({ fields }) => [fields["logger"], fields["database"]])).toEqual([["seawall", undefined]])
       yield* write
       expect((yield* run("PASSIVE")).outcome).toBe("Complete")
@@ -312,8 +310,8 @@ describe("a thread that fails", () => {
       expect((yield* run("PASSIVE")).outcome).toBe("CheckpointerBusy")
       yield* TestClock.adjust("30 seconds")
       expect((yield* Fiber.join(first)).outcome).toBe("CheckpointerBusy")
-      const hangs = yield* logged("checkpoint thread hangs")
-      expect(hangs.map(({ fields }) => fields["database"])).toEqual([(yield* Database).file])
+      const hangs = yield* LogCapture.logged("checkpoint thread hangs")
+      expect(hangs.map(({ fields }) => fields["database"])).toEqual([(yield* Database.Database).filename])
       expect((yield* run("TRUNCATE")).outcome).toBe("CheckpointerBusy")
     }).pipe(Effect.provide(thread(hanging))),
   )
@@ -322,7 +320,7 @@ describe("a thread that fails", () => {
     let worker: Worker | undefined
     const spawn = () => (worker = real())
     return Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* write
         yield* run("PASSIVE")
@@ -330,9 +328,9 @@ describe("a thread that fails", () => {
         yield* Effect.promise(() => worker!.terminate())
       }).pipe(
         Effect.provide(
-          ThreadCheckpointer.layer().pipe(
+          Checkpointer.layerThread().pipe(
             Layer.provide(Layer.succeed(CheckpointThread, makeUnsafe(spawn))),
-            Layer.provideMerge(Database.layer({ file: `${folder}/test.db` })),
+            Layer.provideMerge(Database.layer({ filename: `${folder}/test.db` })),
             Layer.provideMerge(LogCapture.layer),
           ),
         ),
@@ -347,13 +345,12 @@ describe("a guard with a thread that hangs", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const context = yield* WalGuard.layer({ interval: "1 second" }).pipe(
-        Layer.provideMerge(LatencyWindow.layer()),
         Layer.provideMerge(thread(deaf)),
         Layer.provideMerge(Shutdown.layer("4 seconds")),
         Layer.buildWithScope(scope),
       )
       const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
-      const { sql } = yield* inside(Database)
+      const { sql } = yield* inside(Database.Database)
       const pages = Effect.map(sql.unsafe("PRAGMA wal_autocheckpoint").values, (rows) => rows[0]?.[0])
       yield* inside(write)
       yield* TestClock.adjust("1 second")

@@ -1,13 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
 import { latencyOfAll } from "../../src/wal/Observed.ts"
-import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
-import { events, LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
 import { ownFields } from "../support/labels.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
@@ -16,9 +15,8 @@ const { SimulatedLog } = Simulated
 
 const good: Simulated.Behaviour = { millisPerThousandFrames: 10, next: () => "copies" }
 
-const guarded = (options: WalGuardOptions, behaviour = good) =>
+const guarded = (options: WalGuard.WalGuardOptions, behaviour = good) =>
   WalGuard.layer(options).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Simulated.layer(behaviour)),
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
@@ -41,9 +39,9 @@ const writing = (framesPerMilli: number, millis: number) =>
 
 const log = SimulatedLog.use((simulated) => simulated.log)
 const runs = SimulatedLog.use((simulated) => simulated.runs)
-const observed = WalGuard.use((guard) => guard.observed)
+const observed = WalGuard.WalGuard.use((guard) => guard.observed)
 
-const hourly: WalGuardOptions = { interval: "1 hour", maxFrames: 1000 }
+const hourly: WalGuard.WalGuardOptions = { interval: "1 hour", maxFrames: 1000 }
 
 describe("the bound of the log", () => {
   it.effect("holds while writes keep coming, without a line", () =>
@@ -53,7 +51,7 @@ describe("the bound of the log", () => {
       expect(longest).toBeGreaterThan(0)
       expect(longest).toBeLessThan(2000)
       expect((yield* runs).length).toBeGreaterThan(10) // 50,000 frames were copied
-      expect(yield* events).toEqual(["wal_checkpoint started"])
+      expect(yield* LogCapture.events).toEqual(["wal_checkpoint started"])
     }).pipe(Effect.provide(guarded(hourly))),
   )
 
@@ -69,7 +67,7 @@ describe("the bound of the log", () => {
     Effect.gen(function* () {
       yield* writing(10, 2000)
       expect((yield* log).longest).toBe(20_000)
-      expect(yield* events).toEqual([])
+      expect(yield* LogCapture.events).toEqual([])
     }).pipe(Effect.provide(guarded({ ...hourly, interval: 0 }))),
   )
 
@@ -89,7 +87,11 @@ describe("the bound of the log", () => {
     return Effect.gen(function* () {
       yield* writing(10, 3000)
       expect((yield* log).longest).toBeLessThan(3000)
-      expect(yield* events).toEqual(["wal_checkpoint started", "wal_checkpoint failed", "wal_checkpoint recovered"])
+      expect(yield* LogCapture.events).toEqual([
+        "wal_checkpoint started",
+        "wal_checkpoint failed",
+        "wal_checkpoint recovered",
+      ])
     }).pipe(Effect.provide(guarded(hourly, behaviour)))
   })
 
@@ -99,7 +101,7 @@ describe("the bound of the log", () => {
       yield* writing(1, 100)
       yield* pin
       yield* writing(1, 10_000)
-      const blocked = yield* logged("wal_checkpoint blocked")
+      const blocked = yield* LogCapture.logged("wal_checkpoint blocked")
       expect(blocked).toHaveLength(1)
       expect(blocked[0]?.level).toBe("Warn")
       expect(blocked[0]?.fields).toMatchObject({ outcome: "ReaderBlocked" })
@@ -114,9 +116,9 @@ describe("the bound of the log", () => {
       expect(Option.getOrThrow(frames).log).toBe((yield* log).length)
       yield* unpin
       yield* writing(1, 3000)
-      const unblocked = yield* logged("wal_checkpoint unblocked")
+      const unblocked = yield* LogCapture.logged("wal_checkpoint unblocked")
       expect(unblocked.map(({ level }) => level)).toEqual(["Info"])
-      expect(yield* logged("wal_checkpoint blocked")).toHaveLength(1)
+      expect(yield* LogCapture.logged("wal_checkpoint blocked")).toHaveLength(1)
       expect((yield* log).length).toBeLessThan(2000)
       expect((yield* observed).incident).toEqual(Option.none())
     }).pipe(Effect.provide(guarded(hourly))),
@@ -128,7 +130,7 @@ describe("the bound of the log", () => {
       yield* writing(1, 100)
       yield* pin
       yield* writing(1, 10_000)
-      const [line] = yield* logged("wal_checkpoint blocked")
+      const [line] = yield* LogCapture.logged("wal_checkpoint blocked")
       expect(line?.fields).toMatchObject({ outcome: "ReaderBlocked" })
       expect(line?.fields).not.toHaveProperty("exposure_seconds")
     }).pipe(Effect.provide(guarded({ ...hourly, writers: "elsewhere" }))),
@@ -148,7 +150,7 @@ describe("the bound of the log", () => {
       const { n, p50_ms, p95_ms, max_ms, slow } = { p50_ms: 0, p95_ms: 0, max_ms: 0, ...latencyOfAll(finished) }
       expect(n).toBe(finished.length)
       expect(slow).toBeGreaterThan(0)
-      const [aggregate] = yield* inside(logged("wal_checkpoint aggregate"))
+      const [aggregate] = yield* inside(LogCapture.logged("wal_checkpoint aggregate"))
       expect(ownFields(aggregate!)).toEqual({
         runs: "interval",
         n: 0, // the interval is an hour: each of these was by size
@@ -171,7 +173,7 @@ describe("the bound of the log", () => {
 
   it.effect("names the transaction that keeps the gate open, and does not wait for it", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* tooLong
       const held = yield* Effect.never.pipe(
         sql.withTransaction,
@@ -181,7 +183,7 @@ describe("the bound of the log", () => {
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.interrupt(held)
       yield* TestClock.adjust("5 seconds")
-      const [line, ...more] = yield* logged("wal_checkpoint held up")
+      const [line, ...more] = yield* LogCapture.logged("wal_checkpoint held up")
       expect(more).toEqual([])
       expect([line?.level, line?.fields["transaction"]]).toEqual(["Warn", "Orders.settle"])
       expect(line?.fields["seconds"]).toBeGreaterThanOrEqual(1)
@@ -190,7 +192,7 @@ describe("the bound of the log", () => {
 
   it.effect("accuses no transaction that came only now, when many take turns", () =>
     Effect.gen(function* () {
-      const { sql } = yield* Database
+      const { sql } = yield* Database.Database
       yield* tooLong
       const turns = Effect.forever(sql.withTransaction(Effect.sleep("30 millis")))
       const many = yield* Effect.forkChild(
@@ -201,7 +203,7 @@ describe("the bound of the log", () => {
       )
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.interrupt(many)
-      expect(yield* logged("wal_checkpoint held up")).toEqual([])
+      expect(yield* LogCapture.logged("wal_checkpoint held up")).toEqual([])
     }).pipe(Effect.provide(guarded({ interval: "1 hour", maxFrames: 500 }))),
   )
 })
@@ -226,7 +228,7 @@ describe("a guard under anything that can happen, in any order", () => {
         )
         const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
         const simulated = yield* inside(SimulatedLog)
-        const guard = yield* inside(WalGuard)
+        const guard = yield* inside(WalGuard.WalGuard)
         const writers: Array<Fiber.Fiber<unknown, unknown>> = []
         for (let action = 0; action < 30; action++) {
           switch (random(5)) {

@@ -5,37 +5,37 @@ import { Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import * as LogFile from "../../src/sqlite/outside/LogFile.ts"
 import { say } from "../../src/sqlite/SqliteVersion.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import type { WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import type * as WalGuard from "../../src/wal/WalGuard.ts"
 import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { sizeOf } from "../support/files.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 
 const opened = Effect.fnUntraced(function* (
-  options: WalGuardOptions & Pick<GuardedDatabase.GuardedDatabaseOptions, "checkpoints" | "durability">,
+  options: WalGuard.WalGuardOptions & Pick<GuardedDatabase.GuardedDatabaseOptions, "checkpoints" | "durability">,
 ) {
-  const folder = yield* temporaryFolder
+  const folder = yield* TemporaryDatabase.folder
   const file = `${folder}/test.db`
   const scope = yield* Scope.make()
-  const context = yield* GuardedDatabase.layer({ file, durability: "normal", ...options }).pipe(
+  const context = yield* GuardedDatabase.layer({ filename: file, durability: "normal", ...options }).pipe(
     Layer.provideMerge(Shutdown.layer()),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),
   )
   const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
-  const { sql } = yield* inside(Database)
+  const { sql } = yield* inside(Database.Database)
   yield* sql`CREATE TABLE t (id INTEGER PRIMARY KEY, text BLOB)`
   const write = (bytes: number) => sql.unsafe("INSERT INTO t (text) VALUES (zeroblob(?))", [bytes])
   /** Writes on until there is such a line. */
   const untilLogged = (event: string) =>
     write(100).pipe(
       Effect.andThen(Effect.sleep("20 millis")),
-      Effect.andThen(inside(logged(event))),
+      Effect.andThen(inside(LogCapture.logged(event))),
       Effect.repeat({ until: (lines) => lines.length > 0 }),
       Effect.timeout("15 seconds"),
     )
@@ -45,14 +45,14 @@ const opened = Effect.fnUntraced(function* (
 describe("an inline checkpointer on an unsafe SQLite", () => {
   it.live("warns when another process has the file open, and only then", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const file = `${folder}/test.db`
       const pid = yield* foreignConnection(file, ["PRAGMA journal_mode = WAL", "CREATE TABLE t (a)"])
       yield* say("3.53.0", file)
-      expect(yield* logged("sqlite version unsafe")).toEqual([])
+      expect(yield* LogCapture.logged("sqlite version unsafe")).toEqual([])
       yield* say("3.51.2", `${folder}/other.db`)
       yield* say("3.51.2", file)
-      const [alone, line] = yield* logged("sqlite version unsafe")
+      const [alone, line] = yield* LogCapture.logged("sqlite version unsafe")
       expect([alone?.level, alone?.fields["others"]]).toEqual(["Info", "none"])
       expect(line?.level).toBe("Warn")
       expect(line?.fields).toMatchObject({ version: "3.51.2" })
@@ -88,7 +88,7 @@ describe("a guard with a thread", () => {
       yield* untilLogged("wal_checkpoint")
       const pid = yield* foreignConnection(file, ["BEGIN IMMEDIATE"])
       yield* close
-      const [line] = yield* inside(logged("wal_checkpoint truncate incomplete"))
+      const [line] = yield* inside(LogCapture.logged("wal_checkpoint truncate incomplete"))
       expect(line?.fields).toMatchObject({ outcome: "WriterBusy" })
       expect(line?.fields["blockers"]).toMatch(new RegExp(`^python3 -c import sqlite3.*\\(pid ${pid}, write\\)$`))
     }).pipe(Effect.scoped),
@@ -114,7 +114,7 @@ describe("a guard with a thread", () => {
     Effect.gen(function* () {
       const { close, folder, inside, sql, untilLogged, write } = yield* opened({ interval: "1 second", maxFrames: 500 })
       yield* untilLogged("wal_checkpoint") // the thread is up
-      const { frames } = yield* inside(Checkpointer)
+      const { frames } = yield* inside(Checkpointer.Checkpointer)
       const before = (yield* sql.unsafe<{ n: number }>("SELECT count(*) AS n FROM t"))[0]?.n ?? 0
       let written = 0
       let length = 0
@@ -145,7 +145,7 @@ describe("a guard with a thread", () => {
       clearInterval(timer)
       expect(turns).toBeGreaterThan(3)
       expect(fs.readdirSync(folder)).toEqual(["test.db"])
-      const [line] = yield* inside(logged("wal_checkpoint"))
+      const [line] = yield* inside(LogCapture.logged("wal_checkpoint"))
       expect(line?.fields).toMatchObject({ mode: "TRUNCATE", busy: 0, log_frames: 0 })
       expect(yield* inside(Effect.flatMap(Shutdown.Shutdown, ({ failures }) => failures))).toEqual([])
     }).pipe(Effect.scoped),

@@ -1,12 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Config, ConfigProvider, Duration, Effect, Fiber, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
-import { Database } from "../../src/sqlite/Database.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
-import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
-import { type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
+import * as LatencyWindow from "../../src/wal/LatencyWindow.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as ScriptedCheckpointer from "../../src/testing/ScriptedCheckpointer.ts"
 import { built, guarded, minute, recording, slow, starts } from "../support/guarded.ts"
 import { ownFields } from "../support/labels.ts"
 
@@ -17,7 +18,7 @@ describe("the cadence", () => {
       expect(yield* starts).toEqual([])
       yield* TestClock.adjust("121 seconds")
       expect(yield* starts).toEqual([60, 120, 180])
-      expect(yield* logged("wal_checkpoint")).toHaveLength(3)
+      expect(yield* LogCapture.logged("wal_checkpoint")).toHaveLength(3)
     }).pipe(Effect.provide(guarded(minute))),
   )
 
@@ -39,14 +40,14 @@ describe("the cadence", () => {
 
   it.effect("says its interval when it starts, once", () =>
     Effect.gen(function* () {
-      const lines = yield* logged("wal_checkpoint started")
+      const lines = yield* LogCapture.logged("wal_checkpoint started")
       expect(lines.map((line) => [line.level, ownFields(line)])).toEqual([["Info", { interval_seconds: 60 }]])
     }).pipe(Effect.provide(guarded(minute))),
   )
 
   it.effect("goes on with a new interval, counted from the change", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
+      const guard = yield* WalGuard.WalGuard
       yield* TestClock.adjust("70 seconds")
       yield* guard.setInterval("10 seconds")
       yield* TestClock.adjust("25 seconds")
@@ -59,7 +60,7 @@ describe("the cadence", () => {
 
   it.effect("lets a run in flight end before the changed interval begins", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
+      const guard = yield* WalGuard.WalGuard
       yield* TestClock.adjust("70 seconds") // the first run goes from 60 to 90
       yield* guard.setInterval("10 seconds")
       yield* TestClock.adjust("30 seconds")
@@ -75,8 +76,8 @@ describe("the cadence", () => {
 
   it.effect("stops at interval zero and starts again at a positive one", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
-      const { autocheckpoint } = yield* Database
+      const guard = yield* WalGuard.WalGuard
+      const { autocheckpoint } = yield* DatabaseControl
       yield* guard.setInterval(0)
       yield* TestClock.adjust("1 hour")
       expect(yield* starts).toEqual([])
@@ -92,11 +93,11 @@ describe("the cadence", () => {
 describe("starting", () => {
   it.effect("twice warns and runs one loop", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
+      const guard = yield* WalGuard.WalGuard
       yield* guard.start
       yield* TestClock.adjust("120 seconds")
       expect(yield* starts).toEqual([60, 120])
-      expect((yield* logged("wal_checkpoint already started")).map(({ level }) => level)).toEqual(["Warn"])
+      expect((yield* LogCapture.logged("wal_checkpoint already started")).map(({ level }) => level)).toEqual(["Warn"])
     }).pipe(Effect.provide(guarded(minute))),
   )
 
@@ -113,8 +114,8 @@ describe("starting", () => {
       yield* Fiber.interrupt(second)
       yield* TestClock.adjust("60 seconds")
       expect(yield* starts).toEqual([60, 120])
-      expect(yield* logged("wal_checkpoint already started")).toHaveLength(1)
-      expect(yield* logged("wal_checkpoint aggregate")).toHaveLength(0)
+      expect(yield* LogCapture.logged("wal_checkpoint already started")).toHaveLength(1)
+      expect(yield* LogCapture.logged("wal_checkpoint aggregate")).toHaveLength(0)
     }).pipe(Effect.provide(guarded(minute))),
   )
 
@@ -128,24 +129,23 @@ describe("starting", () => {
         yield* TestClock.adjust("1 hour")
         yield* close()
         expect(yield* inside(starts)).toEqual([])
-        expect(yield* inside(events)).toEqual([])
-        expect(yield* inside(steps)).toEqual(["drain writes", "close database"])
+        expect(yield* inside(LogCapture.events)).toEqual([])
+        expect(yield* inside(LogCapture.steps)).toEqual(["drain writes", "close database"])
       }),
     )
   }
 
   it.effect("turns SQLite's autocheckpoint off, and the end of the guard restores it", () =>
     Effect.gen(function* () {
-      const { autocheckpoint } = yield* Database
+      const { autocheckpoint } = yield* DatabaseControl
       const { close } = yield* built(Layer.fresh(WalGuard.layer(minute)))
       const before = yield* autocheckpoint(0)
       yield* close()
       expect([before, yield* autocheckpoint(1000)]).toEqual([0, 1000])
     }).pipe(
       Effect.provide(
-        scripted().pipe(
-          Layer.provideMerge(LatencyWindow.layer()),
-          Layer.provideMerge(temporaryDatabase()),
+        ScriptedCheckpointer.layer().pipe(
+          Layer.provideMerge(TemporaryDatabase.layer()),
           Layer.provideMerge(LogCapture.layer),
         ),
       ),
@@ -157,7 +157,7 @@ describe("what is logged", () => {
   it.effect("five fields, exactly", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("61 seconds")
-      const lines = yield* logged("wal_checkpoint")
+      const lines = yield* LogCapture.logged("wal_checkpoint")
       expect(lines.map((line) => [line.level, ownFields(line)])).toEqual([
         ["Info", { mode: "PASSIVE", busy: 0, log_frames: 10, checkpointed_frames: 10, elapsed_ms: 12 }],
       ])
@@ -172,8 +172,8 @@ describe("what is logged", () => {
     it.effect(`a run of ${millis} ms logs ${warnings} warning(s) with the same fields`, () =>
       Effect.gen(function* () {
         yield* TestClock.adjust("61 seconds")
-        const [line] = yield* logged("wal_checkpoint")
-        const slow = yield* logged("wal_checkpoint slow")
+        const [line] = yield* LogCapture.logged("wal_checkpoint")
+        const slow = yield* LogCapture.logged("wal_checkpoint slow")
         expect(slow).toHaveLength(warnings)
         expect(line?.fields["elapsed_ms"]).toBe(millis)
         for (const { level, fields } of slow) expect([level, fields]).toEqual(["Warn", line?.fields])
@@ -185,7 +185,7 @@ describe("what is logged", () => {
     Effect.gen(function* () {
       const { inside, close } = yield* built(guarded(minute, (_, mode) => ({ takes: mode === "TRUNCATE" ? 900 : 5 })))
       yield* inside(
-        Effect.flatMap(LatencyWindow, (window) =>
+        Effect.flatMap(LatencyWindow.LatencyWindow, (window) =>
           Ref.set(
             window,
             Array.from({ length: 512 }, () => 400),
@@ -196,7 +196,7 @@ describe("what is logged", () => {
       const closing = yield* Effect.forkChild(close(), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(closing)
-      const [aggregate, ...more] = yield* inside(logged("wal_checkpoint aggregate"))
+      const [aggregate, ...more] = yield* inside(LogCapture.logged("wal_checkpoint aggregate"))
       expect(more).toEqual([])
       expect(ownFields(aggregate!)).toEqual({
         runs: "interval",
@@ -217,7 +217,7 @@ describe("what is logged", () => {
     Effect.gen(function* () {
       const { inside, close } = yield* built(guarded(minute))
       yield* close()
-      expect((yield* inside(logged("wal_checkpoint aggregate"))).map(ownFields)).toEqual([
+      expect((yield* inside(LogCapture.logged("wal_checkpoint aggregate"))).map(ownFields)).toEqual([
         { runs: "interval", n: 0, all_n: 0, all_slow: 0 },
       ])
     }),
@@ -229,11 +229,11 @@ describe("a run that goes wrong", () => {
     Effect.gen(function* () {
       yield* TestClock.adjust("180 seconds")
       expect(yield* starts).toEqual([60, 120, 180])
-      const [line, ...more] = yield* logged("wal_checkpoint failed")
+      const [line, ...more] = yield* LogCapture.logged("wal_checkpoint failed")
       expect(more).toEqual([])
       expect(line?.level).toBe("Error")
       expect(line?.cause).toContain("wal_checkpoint(PASSIVE) failed: disk I/O error")
-      expect((yield* logged("wal_checkpoint recovered")).map(ownFields)).toEqual([{ failures: 1 }])
+      expect((yield* LogCapture.logged("wal_checkpoint recovered")).map(ownFields)).toEqual([{ failures: 1 }])
     }).pipe(Effect.provide(guarded(minute, (run) => (run === 0 ? { failsWith: 10 } : {})))),
   )
 
@@ -241,23 +241,25 @@ describe("a run that goes wrong", () => {
     Effect.gen(function* () {
       yield* TestClock.adjust("120 seconds")
       expect(yield* starts).toEqual([60, 120])
-      expect((yield* logged("wal_checkpoint failed"))[0]?.cause).toContain("no such thing")
+      expect((yield* LogCapture.logged("wal_checkpoint failed"))[0]?.cause).toContain("no such thing")
     }).pipe(Effect.provide(guarded(minute, (run) => (run === 0 ? { diesWith: "no such thing" } : {})))),
   )
 
   it.effect("failures that repeat are logged ever more rarely, and their end once", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("3100 seconds")
-      expect((yield* logged("wal_checkpoint failed")).map(({ fields }) => fields["failures"])).toEqual([1, 2, 4, 8, 16])
+      expect((yield* LogCapture.logged("wal_checkpoint failed")).map(({ fields }) => fields["failures"])).toEqual([
+        1, 2, 4, 8, 16,
+      ])
       yield* TestClock.adjust("100 seconds")
-      expect((yield* logged("wal_checkpoint recovered")).map(ownFields)).toEqual([{ failures: 31 }])
+      expect((yield* LogCapture.logged("wal_checkpoint recovered")).map(ownFields)).toEqual([{ failures: 31 }])
     }).pipe(Effect.provide(guarded({ interval: "100 seconds" }, (run) => (run < 31 ? { failsWith: 10 } : {})))),
   )
 
   it.effect("a failed run does not enter the window", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("60 seconds")
-      expect(yield* Effect.flatMap(LatencyWindow, Ref.get)).toEqual([])
+      expect(yield* Effect.flatMap(LatencyWindow.LatencyWindow, Ref.get)).toEqual([])
     }).pipe(Effect.provide(guarded(minute, () => ({ failsWith: 10 })))),
   )
 })
@@ -265,9 +267,8 @@ describe("a run that goes wrong", () => {
 /** The database below also records that it closes, so that the sequence is whole. */
 describe("options from the configuration", () => {
   const layers = WalGuard.layerConfig({ interval: Config.Duration("WAL_INTERVAL") }).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
-    Layer.provideMerge(scripted()),
-    Layer.provideMerge(temporaryDatabase()),
+    Layer.provideMerge(ScriptedCheckpointer.layer()),
+    Layer.provideMerge(TemporaryDatabase.layer()),
     Layer.provideMerge(LogCapture.layer),
   )
   const configured = (env: Readonly<Record<string, string>>) =>
@@ -283,26 +284,28 @@ describe("options from the configuration", () => {
   it.effect("that are missing are an error of the layer, and of the database's", () =>
     Effect.gen(function* () {
       expect(yield* Effect.flip(Effect.scoped(Layer.build(layers)))).toMatchObject({ _tag: "ConfigError" })
-      const database = Database.layerConfig({ file: Config.String("DATABASE") })
+      const database = Database.layerConfig({ filename: Config.String("DATABASE") })
       expect(yield* Effect.flip(Effect.scoped(Layer.build(database)))).toMatchObject({ _tag: "ConfigError" })
     }).pipe(configured({})),
   )
 })
 
 describe("what a power cut could still take", () => {
-  const partly: Script = (_, mode) => (mode === "PASSIVE" ? { row: { busy: 0, log: 60, checkpointed: 50 } } : {})
+  const partly: ScriptedCheckpointer.Script = (_, mode) =>
+    mode === "PASSIVE" ? { row: { busy: 0, log: 60, checkpointed: 50 } } : {}
 
   it.effect("is not covered by a checkpoint of which nobody knows whether it copied anything", () =>
     Effect.gen(function* () {
-      const { exposure, sql } = yield* Database
+      const { sql } = yield* Database.Database
+      const { exposure } = yield* DatabaseControl
       yield* sql`CREATE TABLE t (a)`
       yield* TestClock.adjust("60 seconds")
       expect(exposure.isExposed()).toBe(true)
     }).pipe(
       Effect.provide(
         WalGuard.layer(minute).pipe(
-          Layer.provide([LatencyWindow.layer(), scripted(partly)]),
-          Layer.provideMerge(temporaryDatabase({ durability: "normal" })),
+          Layer.provide([LatencyWindow.layer(), ScriptedCheckpointer.layer(partly)]),
+          Layer.provideMerge(TemporaryDatabase.layer({ durability: "normal" })),
           Layer.provide(LogCapture.layer),
         ),
       ),
@@ -311,7 +314,7 @@ describe("what a power cut could still take", () => {
 })
 
 describe("what a guard knows", () => {
-  const observed = WalGuard.use((guard) => guard.observed)
+  const observed = WalGuard.WalGuard.use((guard) => guard.observed)
 
   it.effect("are its last checkpoints, with what asked for them, and the log as it was seen then", () =>
     Effect.gen(function* () {
@@ -324,7 +327,7 @@ describe("what a guard knows", () => {
       ])
       expect(frames).toEqual(Option.some({ log: 10, checkpointed: 10 }))
       expect([failures, incident, Duration.toSeconds(interval)]).toEqual([0, Option.none(), 60])
-      yield* WalGuard.use((guard) => guard.setInterval(0))
+      yield* WalGuard.WalGuard.use((guard) => guard.setInterval(0))
       expect(Duration.isZero((yield* observed).interval)).toBe(true)
     }).pipe(Effect.provide(guarded(minute))),
   )

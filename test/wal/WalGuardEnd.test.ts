@@ -4,14 +4,13 @@ import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import type { SqlClient } from "effect/sql"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
-import { alone, temporaryDatabase } from "../../src/testing/TemporaryDatabase.ts"
-import { events, LogCapture, logged, steps } from "../../src/testing/LogCapture.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { scriptedDatabase, ScriptedDisk } from "../support/ScriptedDisk.ts"
-import { type Script, scripted } from "../../src/testing/ScriptedCheckpointer.ts"
+import * as ScriptedCheckpointer from "../../src/testing/ScriptedCheckpointer.ts"
 import { built, guarded, minute, starts } from "../support/guarded.ts"
 
 const sequence = [
@@ -27,14 +26,14 @@ describe("the order of the end", () => {
     const outer = yield* built(guarded(minute))
     yield* TestClock.adjust("60 seconds")
     yield* outer.close(exit)
-    expect(yield* outer.inside(steps)).toEqual(sequence)
-    expect(yield* outer.inside(events)).toEqual([
+    expect(yield* outer.inside(LogCapture.steps)).toEqual(sequence)
+    expect(yield* outer.inside(LogCapture.events)).toEqual([
       "wal_checkpoint started",
       "wal_checkpoint",
       "wal_checkpoint aggregate",
       "wal_checkpoint",
     ])
-    expect((yield* outer.inside(logged("wal_checkpoint")))[1]?.fields["mode"]).toBe("TRUNCATE")
+    expect((yield* outer.inside(LogCapture.logged("wal_checkpoint")))[1]?.fields["mode"]).toBe("TRUNCATE")
   })
 
   it.effect("is kept at a normal end", () => whole(Exit.void))
@@ -53,7 +52,7 @@ describe("the order of the end", () => {
       )
       yield* Deferred.await(ready)
       yield* Fiber.interrupt(user)
-      expect(yield* Effect.provideContext(steps, log)).toEqual(sequence)
+      expect(yield* Effect.provideContext(LogCapture.steps, log)).toEqual(sequence)
     }),
   )
 
@@ -67,15 +66,14 @@ describe("the order of the end", () => {
         Effect.exit,
       )
       expect(Exit.isFailure(exit)).toBe(true)
-      expect(yield* Effect.provideContext(steps, log)).toEqual(sequence)
+      expect(yield* Effect.provideContext(LogCapture.steps, log)).toEqual(sequence)
     }),
   )
 
-  const guardedBelow = (options: WalGuardOptions) =>
+  const guardedBelow = (options: WalGuard.WalGuardOptions) =>
     WalGuard.layer(options).pipe(
-      Layer.provideMerge(LatencyWindow.layer()),
-      Layer.provideMerge(scripted()),
-      Layer.provideMerge(temporaryDatabase()),
+      Layer.provideMerge(ScriptedCheckpointer.layer()),
+      Layer.provideMerge(TemporaryDatabase.layer()),
     )
 
   it.effect("a TRUNCATE that fails is an ERROR, is remembered, and the database still closes", () =>
@@ -83,9 +81,9 @@ describe("the order of the end", () => {
       const { inside, close } = yield* built(guarded(minute, () => ({ failsWith: 10 })))
       yield* close()
       expect(
-        (yield* inside(logged("shutdown step failed"))).map(({ level, fields }) => [level, fields["step"]]),
+        (yield* inside(LogCapture.logged("shutdown step failed"))).map(({ level, fields }) => [level, fields["step"]]),
       ).toEqual([["Error", "wal_checkpoint truncate"]])
-      expect(yield* inside(steps)).toEqual(sequence.filter((step) => step !== "wal_checkpoint truncate"))
+      expect(yield* inside(LogCapture.steps)).toEqual(sequence.filter((step) => step !== "wal_checkpoint truncate"))
       const shutdown = yield* inside(Shutdown.Shutdown)
       expect(yield* shutdown.failures).toEqual(["wal_checkpoint truncate"])
     }),
@@ -95,7 +93,7 @@ describe("the order of the end", () => {
     Effect.gen(function* () {
       const { inside, close } = yield* built(guarded(minute, () => ({ row: { busy: 1, log: 7, checkpointed: 7 } })))
       yield* close()
-      const [line] = yield* inside(logged("wal_checkpoint truncate incomplete"))
+      const [line] = yield* inside(LogCapture.logged("wal_checkpoint truncate incomplete"))
       expect([line?.level, line?.fields["outcome"]]).toEqual(["Warn", "ReaderBlocked"])
       expect(yield* Effect.flatMap(inside(Shutdown.Shutdown), (shutdown) => shutdown.failures)).toEqual([])
     }),
@@ -107,18 +105,18 @@ describe("the order of the end", () => {
       yield* TestClock.adjust("60 seconds")
       const closing = yield* Effect.forkChild(close(), { startImmediately: true })
       yield* TestClock.adjust("4999 millis")
-      expect(yield* inside(events)).toEqual(["wal_checkpoint started"])
+      expect(yield* inside(LogCapture.events)).toEqual(["wal_checkpoint started"])
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(closing) // no virtual time passes any more: it ends at the bound
-      expect(yield* inside(events)).toEqual([
+      expect(yield* inside(LogCapture.events)).toEqual([
         "wal_checkpoint started",
         "shutdown step overdue",
         "wal_checkpoint aggregate",
         "wal_checkpoint truncate skipped",
       ])
       expect(yield* inside(starts)).toEqual([60])
-      expect(yield* inside(steps)).toEqual(["drain writes", "restore autocheckpoint", "close database"])
-      expect((yield* inside(logged("wal_checkpoint truncate skipped")))[0]?.level).toBe("Error")
+      expect(yield* inside(LogCapture.steps)).toEqual(["drain writes", "restore autocheckpoint", "close database"])
+      expect((yield* inside(LogCapture.logged("wal_checkpoint truncate skipped")))[0]?.level).toBe("Error")
     }),
   )
 
@@ -127,7 +125,7 @@ describe("the order of the end", () => {
     () =>
       Effect.gen(function* () {
         const { inside, close } = yield* built(guarded(minute, () => ({ hangs: true })))
-        const guard = yield* inside(WalGuard)
+        const guard = yield* inside(WalGuard.WalGuard)
         yield* TestClock.adjust("60 seconds")
         yield* guard.setInterval("30 seconds")
         yield* guard.setInterval(0)
@@ -137,7 +135,7 @@ describe("the order of the end", () => {
         yield* TestClock.adjust("5 seconds")
         yield* Fiber.join(closing)
         expect(yield* inside(starts)).toEqual([60])
-        expect(yield* inside(logged("wal_checkpoint truncate skipped"))).toHaveLength(1)
+        expect(yield* inside(LogCapture.logged("wal_checkpoint truncate skipped"))).toHaveLength(1)
       }),
   )
 
@@ -147,10 +145,10 @@ describe("the order of the end", () => {
       const closing = yield* Effect.forkChild(close(), { startImmediately: true })
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(closing)
-      expect((yield* inside(logged("shutdown step overdue"))).map(({ fields }) => fields["step"])).toEqual([
+      expect((yield* inside(LogCapture.logged("shutdown step overdue"))).map(({ fields }) => fields["step"])).toEqual([
         "wal_checkpoint truncate",
       ])
-      expect((yield* inside(steps)).at(-1)).toBe("close database")
+      expect((yield* inside(LogCapture.steps)).at(-1)).toBe("close database")
     }),
   )
 })
@@ -159,28 +157,28 @@ describe("after a sync of the log that failed", () => {
   /** A database whose first sync fails; what would wait for the real disk does not. */
   const failing = (
     afterFailedSync: "refuse" | "resume",
-    checkpointer: Layer.Layer<Checkpointer, never, SqlClient.SqlClient>,
+    checkpointer: Layer.Layer<Checkpointer.Checkpointer, never, SqlClient.SqlClient>,
   ) => {
-    const database = alone(scriptedDatabase({ durability: "normal", afterFailedSync }))
+    const database = TemporaryDatabase.alone(scriptedDatabase({ durability: "normal", afterFailedSync }))
     return WalGuard.layer({ interval: "60 seconds", maxFrames: 0 }).pipe(
-      Layer.provideMerge(LatencyWindow.layer()),
       Layer.provideMerge(checkpointer),
       Layer.provideMerge(database),
       Layer.provideMerge(LogCapture.layer),
     )
   }
-  const write = Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
+  const write = Database.Database.use(({ sql }) => sql`CREATE TABLE IF NOT EXISTS t (a)`)
   let tables = 0
-  const commit = Database.use(({ sql }) => sql.unsafe(`CREATE TABLE t${++tables} (a)`))
+  const commit = Database.Database.use(({ sql }) => sql.unsafe(`CREATE TABLE t${++tables} (a)`))
   const fails = Effect.gen(function* () {
-    const { durable } = yield* Database
+    const { durable } = yield* Database.Database
     yield* commit
     const waiting = yield* Effect.forkChild(Effect.exit(durable), { startImmediately: true })
     yield* ScriptedDisk.use(({ fail }) => fail)
     expect(Exit.isFailure(yield* Fiber.join(waiting))).toBe(true)
   })
   const isRefused = Effect.map(Effect.exit(write), Exit.isFailure)
-  const blockedAtFirst: Script = (index) => (index === 0 ? { row: { busy: 0, log: 10, checkpointed: 5 } } : {})
+  const blockedAtFirst: ScriptedCheckpointer.Script = (index) =>
+    index === 0 ? { row: { busy: 0, log: 10, checkpointed: 5 } } : {}
 
   it.effect("writes are taken again once a checkpoint has copied all of it, with the option alone", () =>
     Effect.gen(function* () {
@@ -190,8 +188,8 @@ describe("after a sync of the log that failed", () => {
       expect(yield* isRefused).toBe(true) // the first checkpoint was blocked
       yield* TestClock.adjust("60 seconds")
       expect(yield* isRefused).toBe(false)
-      expect((yield* logged("database takes writes again")).map(({ level }) => level)).toEqual(["Warn"])
-    }).pipe(Effect.provide(failing("resume", scripted(blockedAtFirst)))),
+      expect((yield* LogCapture.logged("database takes writes again")).map(({ level }) => level)).toEqual(["Warn"])
+    }).pipe(Effect.provide(failing("resume", ScriptedCheckpointer.layer(blockedAtFirst)))),
   )
 
   it.effect("the same with checkpoints inline, which have the connection to themselves", () =>
@@ -204,7 +202,7 @@ describe("after a sync of the log that failed", () => {
 
   it.effect("a second failure is told again after the first was mended", () =>
     Effect.gen(function* () {
-      const { durabilityLost } = yield* Database
+      const { durabilityLost } = yield* Database.Database
       yield* fails
       yield* durabilityLost
       yield* TestClock.adjust("60 seconds")
@@ -212,7 +210,7 @@ describe("after a sync of the log that failed", () => {
       expect(again.pollUnsafe()).toBeUndefined()
       yield* fails
       yield* Fiber.join(again)
-    }).pipe(Effect.provide(failing("resume", scripted()))),
+    }).pipe(Effect.provide(failing("resume", ScriptedCheckpointer.layer()))),
   )
 
   it.effect("nothing is written until the program restarts, without it", () =>
@@ -220,17 +218,19 @@ describe("after a sync of the log that failed", () => {
       yield* fails
       yield* TestClock.adjust("10 minutes")
       expect(yield* isRefused).toBe(true)
-    }).pipe(Effect.provide(failing("refuse", scripted()))),
+    }).pipe(Effect.provide(failing("refuse", ScriptedCheckpointer.layer()))),
   )
 })
 
 describe("SQLite's own autocheckpoint", () => {
-  const pages = Database.use(({ sql }) => Effect.map(sql`PRAGMA wal_autocheckpoint`.values, ([row]) => row?.[0]))
-  const busy: Script = () => ({ row: { busy: 1, log: -1, checkpointed: -1 } })
+  const pages = Database.Database.use(({ sql }) =>
+    Effect.map(sql`PRAGMA wal_autocheckpoint`.values, ([row]) => row?.[0]),
+  )
+  const busy: ScriptedCheckpointer.Script = () => ({ row: { busy: 1, log: -1, checkpointed: -1 } })
 
   it.effect("stands in for a checkpointer that is busy, and stays on when the guard stops meanwhile", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
+      const guard = yield* WalGuard.WalGuard
       expect(yield* pages).toBe(0)
       yield* TestClock.adjust("60 seconds")
       expect(yield* pages).toBe(1000)
@@ -245,8 +245,8 @@ describe("SQLite's own autocheckpoint", () => {
 
   it.effect("stays off, and the guard goes on, when its stop is given up", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
-      const { sql } = yield* Database
+      const guard = yield* WalGuard.WalGuard
+      const { sql } = yield* Database.Database
       const inside = yield* Deferred.make<void>()
       const holding = yield* Effect.forkChild(
         sql.withTransaction(Effect.andThen(Deferred.succeed(inside, undefined), Effect.never)),
@@ -270,12 +270,12 @@ describe("SQLite's own autocheckpoint", () => {
     it.effect(`is never touched by a guard that ${before} and whose layer has closed`, () =>
       Effect.gen(function* () {
         const { close, inside } = yield* built(guarded(options))
-        const guard = yield* inside(WalGuard)
+        const guard = yield* inside(WalGuard.WalGuard)
         yield* close()
-        const said = yield* inside(events)
+        const said = yield* inside(LogCapture.events)
         yield* guard.setInterval("5 seconds")
         yield* TestClock.adjust("60 seconds")
-        expect(yield* inside(events)).toEqual(said)
+        expect(yield* inside(LogCapture.events)).toEqual(said)
         expect(yield* inside(starts)).toHaveLength(before === "ran" ? 1 : 0) // TRUNCATE
       }),
     )
@@ -284,14 +284,14 @@ describe("SQLite's own autocheckpoint", () => {
   it.effect("is left alone by an interval that never ends", () =>
     Effect.gen(function* () {
       expect(yield* pages).toBe(1000)
-      expect(yield* events).toEqual([])
+      expect(yield* LogCapture.events).toEqual([])
     }).pipe(Effect.provide(guarded({ interval: "Infinity" }))),
   )
 
   it.effect("is turned off by a start that comes after one that was given up", () =>
     Effect.gen(function* () {
-      const guard = yield* WalGuard
-      const { sql } = yield* Database
+      const guard = yield* WalGuard.WalGuard
+      const { sql } = yield* Database.Database
       yield* guard.setInterval(0)
       const inside = yield* Deferred.make<void>()
       const holding = yield* Effect.forkChild(
@@ -304,7 +304,7 @@ describe("SQLite's own autocheckpoint", () => {
       expect(yield* pages).toBe(1000)
       yield* guard.setInterval("60 seconds")
       expect(yield* pages).toBe(0)
-      expect(yield* logged("wal_checkpoint already started")).toEqual([])
+      expect(yield* LogCapture.logged("wal_checkpoint already started")).toEqual([])
     }).pipe(Effect.provide(guarded({ ...minute, maxFrames: 0 }))),
   )
 })

@@ -3,18 +3,18 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, type Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import type { CheckpointMode } from "../../src/wal/Checkpoint.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 
-export const run = (mode: CheckpointMode) => Checkpointer.use((checkpointer) => checkpointer.run(mode))
+export const run = (mode: CheckpointMode) => Checkpointer.Checkpointer.use((checkpointer) => checkpointer.run(mode))
 
 export const write = SqlClient.SqlClient.use((sql) =>
   Effect.andThen(sql`CREATE TABLE IF NOT EXISTS t (a)`, sql`INSERT INTO t (a) VALUES (1)`),
 )
 
 /** Another connection to the same file, as another program has it. */
-export const stranger = Effect.flatMap(Database, ({ file }) =>
+export const stranger = Effect.flatMap(Database.Database, ({ filename: file }) =>
   Effect.acquireRelease(
     Effect.sync(() => new DatabaseSync(file, { timeout: 0 })),
     (connection) => Effect.sync(() => connection.close()),
@@ -31,7 +31,7 @@ export const reader = Effect.tap(stranger, (connection) =>
 
 export const checkpointerContract = <E>(
   name: string,
-  layer: Layer.Layer<Checkpointer | Database | SqlClient.SqlClient, E>,
+  layer: Layer.Layer<Checkpointer.Checkpointer | Database.Database | SqlClient.SqlClient, E>,
 ) =>
   describe(`a checkpoint ${name}`, () => {
     it.effect("is Complete when it has copied every frame", () =>
@@ -77,7 +77,7 @@ export const checkpointerContract = <E>(
 
     it.effect("is LockedInTransaction, at once, for a fiber inside a transaction", () =>
       Effect.gen(function* () {
-        const { sql } = yield* Database
+        const { sql } = yield* Database.Database
         yield* write
         const done = yield* sql.withTransaction(Effect.andThen(write, run("PASSIVE")))
         expect(done.outcome).toBe("LockedInTransaction")
@@ -88,7 +88,7 @@ export const checkpointerContract = <E>(
     it.effect("sees the frames of the log without moving any", () =>
       Effect.gen(function* () {
         yield* write
-        const checkpointer = yield* Checkpointer
+        const checkpointer = yield* Checkpointer.Checkpointer
         const before = yield* checkpointer.frames
         expect(Option.isSome(before) && before.value.log).toBeGreaterThan(0)
         expect(Option.isSome(before) && before.value.checkpointed).toBe(0)

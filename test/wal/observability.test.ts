@@ -4,28 +4,28 @@ import { Context, Effect, Exit, Layer, Metric, Option, References, Scope } from 
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { type Entry, LogCapture } from "../../src/testing/LogCapture.ts"
-import { alone, quickDisk, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
-import { Database } from "../../src/sqlite/Database.ts"
-import type { GuardedDatabase } from "../../src/wal/GuardedDatabase.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard, type WalGuardOptions } from "../../src/wal/WalGuard.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import type * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { settle } from "../support/ScriptedDisk.ts"
 import { attributesOf, recordingTracer } from "../support/Spans.ts"
 
-const guarded = (file: string, options: WalGuardOptions = {}) =>
+const guarded = (file: string, options: WalGuard.WalGuardOptions = {}) =>
   WalGuard.layer({ maxFrames: 0, ...options }).pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Checkpointer.layerInline()),
-    Layer.provideMerge(alone(Database.layer({ file }))),
-    Layer.provide(quickDisk),
+    Layer.provideMerge(TemporaryDatabase.alone(Database.layer({ filename: file }))),
+    Layer.provide(TemporaryDatabase.quickDisk),
   )
 
 /** Both databases of a program, what it logs, and their metrics. */
-const program = Effect.fnUntraced(function* (below: Layer.Layer<never> = Layer.empty, options: WalGuardOptions = {}) {
-  const folder = yield* temporaryFolder
+const program = Effect.fnUntraced(function* (
+  below: Layer.Layer<never> = Layer.empty,
+  options: WalGuard.WalGuardOptions = {},
+) {
+  const folder = yield* TemporaryDatabase.folder
   const names = { prices: `${folder}/prices.db`, orders: `${folder}/orders.db` }
   const registry = new Map()
   const ground = yield* Layer.build(
@@ -40,7 +40,7 @@ const program = Effect.fnUntraced(function* (below: Layer.Layer<never> = Layer.e
     Effect.map(
       Layer.buildWithScope(guarded(file, options), scope).pipe(Effect.provideContext(ground)),
       (context) =>
-        <A, E>(self: Effect.Effect<A, E, GuardedDatabase>) =>
+        <A, E>(self: Effect.Effect<A, E, GuardedDatabase.Provided>) =>
           Effect.provideContext(self, Context.merge(ground, context)),
     )
   const [prices, orders] = [yield* open(names.prices), yield* open(names.orders)]
@@ -52,14 +52,14 @@ const program = Effect.fnUntraced(function* (below: Layer.Layer<never> = Layer.e
     prices,
     orders,
     registry,
-    entries: Context.get(ground, LogCapture).entries,
+    entries: Context.get(ground, LogCapture.LogCapture).entries,
     close: Scope.close(scope, Exit.void),
   }
 })
 
 const insert = Writer.use((writer) => writer.execute("INSERT INTO t (a) VALUES (?)", [1]))
 
-const of = (entries: ReadonlyArray<Entry>, database: string) =>
+const of = (entries: ReadonlyArray<LogCapture.Entry>, database: string) =>
   entries.flatMap(({ event, fields }) =>
     fields["database"] === database ? [event === "shutdown step" ? fields["step"] : event] : [],
   )
@@ -68,9 +68,9 @@ describe("a log line", () => {
   it.effect("of a guard and of a database says which database it is about, from the start to the end", () =>
     Effect.gen(function* () {
       const { close, entries, names, orders, prices } = yield* program()
-      yield* orders(WalGuard.use((guard) => guard.setInterval("30 seconds")))
+      yield* orders(WalGuard.WalGuard.use((guard) => guard.setInterval("30 seconds")))
       yield* TestClock.adjust("60 seconds")
-      yield* prices(WalGuard.use((guard) => guard.start))
+      yield* prices(WalGuard.WalGuard.use((guard) => guard.start))
       yield* close
       const end = [
         "stop wal_checkpoint loop",
@@ -137,21 +137,20 @@ describe("a log line", () => {
 
   it.effect("of an adopted database says the path that SQLite has for it", () =>
     Effect.gen(function* () {
-      const file = `${yield* temporaryFolder}/adopted.db`
+      const file = `${yield* TemporaryDatabase.folder}/adopted.db`
       const log = yield* Layer.build(LogCapture.layer)
       yield* TestClock.adjust("60 seconds").pipe(
         Effect.provide(
           WalGuard.layer({ maxFrames: 0 }).pipe(
-            Layer.provideMerge(LatencyWindow.layer()),
             Layer.provideMerge(Checkpointer.layerInline()),
-            Layer.provideMerge(alone(AdoptedDatabase.layer())),
-            Layer.provideMerge(Database.layer({ file })),
-            Layer.provide(quickDisk),
+            Layer.provideMerge(TemporaryDatabase.alone(Database.layerClient())),
+            Layer.provideMerge(Database.layer({ filename: file })),
+            Layer.provide(TemporaryDatabase.quickDisk),
           ),
         ),
         Effect.provideContext(log),
       )
-      const { entries } = Context.get(log, LogCapture)
+      const { entries } = Context.get(log, LogCapture.LogCapture)
       expect(entries.length).toBeGreaterThan(3)
       expect([...new Set(entries.map(({ fields }) => fields["database"]))]).toEqual([file])
     }),
@@ -166,7 +165,7 @@ describe("a metric", () => {
       yield* Effect.provideService(prices(insert), Metric.CurrentMetricAttributes, surrounding)
       yield* orders(insert)
       yield* TestClock.adjust("60 seconds")
-      yield* orders(Checkpointer.use((checkpointer) => checkpointer.run("PASSIVE")))
+      yield* orders(Checkpointer.Checkpointer.use((checkpointer) => checkpointer.run("PASSIVE")))
       yield* close
       const series = yield* Effect.provideService(Metric.snapshot, Metric.MetricRegistry, registry)
       const of = (database: string) => [
@@ -306,7 +305,7 @@ describe("a span", () => {
       const spans = recordingTracer()
       const { close, orders } = yield* program(spans.layer, { writers: "elsewhere", maxFrames: 4000 })
       yield* TestClock.adjust("59 seconds") // ten looks a second
-      yield* orders(Checkpointer.use((checkpointer) => checkpointer.frames))
+      yield* orders(Checkpointer.Checkpointer.use((checkpointer) => checkpointer.frames))
       expect(spans.names()).toEqual([])
       yield* close
       expect(spans.names()).toEqual(["Checkpointer.run", "Checkpointer.run"]) // TRUNCATE

@@ -3,15 +3,14 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Scope, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
-import { Database } from "../../src/sqlite/Database.ts"
-import { StateManager } from "../../src/state/StateManager.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
-import { quickDisk, temporaryDatabase, temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
+import * as Database from "../../src/sqlite/Database.ts"
+import * as StateManager from "../../src/state/StateManager.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { list, sizeOf } from "../support/files.ts"
 import { ownFields } from "../support/labels.ts"
-import { LogCapture, logged } from "../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
 
 const fields = ["busy", "checkpointed_frames", "elapsed_ms", "log_frames", "mode"]
 
@@ -20,9 +19,9 @@ const opened = Effect.fnUntraced(function* (file: string) {
   const scope = yield* Scope.make()
   const context = yield* StateManager.layer().pipe(
     Layer.provideMerge(WalGuard.layer({ interval: "1 second" })),
-    Layer.provideMerge(LatencyWindow.layer()),
+
     Layer.provideMerge(Checkpointer.layerInline()),
-    Layer.provideMerge(Layer.provide(Database.layer({ file }), quickDisk)),
+    Layer.provideMerge(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),
   )
@@ -31,7 +30,7 @@ const opened = Effect.fnUntraced(function* (file: string) {
 })
 
 const upserts = (n: number, pause: Effect.Effect<unknown> = Effect.void) =>
-  StateManager.use((state) =>
+  StateManager.StateManager.use((state) =>
     Effect.forEach(
       Array.from({ length: n }, (_, i) => i),
       (i) => Effect.andThen(state.set(`key ${i}`, `value ${i}`), pause),
@@ -42,20 +41,20 @@ const upserts = (n: number, pause: Effect.Effect<unknown> = Effect.void) =>
 describe("a guarded database on a real file", () => {
   it.effect("checkpoints every second, and at the end says its aggregate and truncates", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const { inside, close } = yield* opened(`${folder}/test.db`)
       yield* inside(upserts(20))
       yield* TestClock.adjust("2500 millis")
       yield* close
 
-      const lines = yield* inside(logged("wal_checkpoint"))
+      const lines = yield* inside(LogCapture.logged("wal_checkpoint"))
       const modes = lines.map((line) => line.fields["mode"])
       expect(modes).toEqual(["PASSIVE", "PASSIVE", "TRUNCATE"])
       for (const line of lines) expect(Object.keys(ownFields(line)).toSorted()).toEqual(fields)
       expect(lines[0]?.fields["checkpointed_frames"]).toBe(lines[0]?.fields["log_frames"])
       expect(lines[0]?.fields["log_frames"]).toBeGreaterThan(0)
 
-      const aggregates = yield* inside(logged("wal_checkpoint aggregate"))
+      const aggregates = yield* inside(LogCapture.logged("wal_checkpoint aggregate"))
       expect(aggregates).toHaveLength(1)
       const { n, p50_ms, p95_ms, max_ms } = aggregates[0]!.fields as Record<string, number>
       expect(n).toBe(2)
@@ -66,14 +65,14 @@ describe("a guarded database on a real file", () => {
 
   it.effect("loses no row of 200 upserts that race the loop", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const { inside, close } = yield* opened(`${folder}/test.db`)
       const writer = yield* inside(upserts(200, Effect.sleep("50 millis"))).pipe(
         Effect.forkChild({ startImmediately: true }),
       )
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(writer)
-      expect((yield* inside(logged("wal_checkpoint"))).length).toBeGreaterThanOrEqual(9)
+      expect((yield* inside(LogCapture.logged("wal_checkpoint"))).length).toBeGreaterThanOrEqual(9)
       yield* close
 
       const again = yield* opened(`${folder}/test.db`)
@@ -86,13 +85,13 @@ describe("a guarded database on a real file", () => {
 
   it.effect("makes a real log, and leaves the main file alone", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const { inside, close } = yield* opened(`${folder}/test.db`)
       yield* inside(upserts(50))
       expect(yield* sizeOf(`${folder}/test.db-wal`)).toBeGreaterThan(50 * 4096)
       yield* close
       expect(yield* list(folder)).toEqual(["test.db"])
-      expect(yield* inside(logged("database sidecars left"))).toEqual([])
+      expect(yield* inside(LogCapture.logged("database sidecars left"))).toEqual([])
     }),
   )
 })
@@ -102,7 +101,7 @@ describe("the log of a database without a guard", () => {
     "stays under 10 MB over 200,000 writes, because SQLite's own autocheckpoint is left on",
     () =>
       Effect.gen(function* () {
-        const { sql, file } = yield* Database
+        const { sql, filename: file } = yield* Database.Database
         yield* sql`CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)`
         let largest = 0
         yield* Effect.gen(function* () {
@@ -115,7 +114,7 @@ describe("the log of a database without a guard", () => {
         }).pipe(Effect.repeat(Schedule.recurs(199)))
         expect(largest).toBeGreaterThan(1e6)
         expect(largest).toBeLessThan(10e6)
-      }).pipe(Effect.provide(temporaryDatabase({ durability: "normal" }))),
+      }).pipe(Effect.provide(TemporaryDatabase.layer({ durability: "normal" }))),
     60_000, // 200,000 real commits, on a machine that may be busy
   )
 })

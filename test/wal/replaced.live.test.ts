@@ -11,15 +11,13 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import * as AdoptedDatabase from "../../src/sqlite/AdoptedDatabase.ts"
-import { Database } from "../../src/sqlite/Database.ts"
+import * as Database from "../../src/sqlite/Database.ts"
 import { Writer } from "../../src/sqlite/Writer.ts"
-import { logged, LogCapture } from "../../src/testing/LogCapture.ts"
-import { temporaryFolder } from "../../src/testing/TemporaryDatabase.ts"
-import { Checkpointer } from "../../src/wal/Checkpointer.ts"
+import * as LogCapture from "../../src/testing/LogCapture.ts"
+import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
+import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
-import { LatencyWindow } from "../../src/wal/LatencyWindow.ts"
-import { WalGuard } from "../../src/wal/WalGuard.ts"
+import * as WalGuard from "../../src/wal/WalGuard.ts"
 
 /** A healthy database of another program, with one commit in its WAL, which nobody closed. */
 const other = (file: string) => {
@@ -53,15 +51,14 @@ const changes: Readonly<Record<string, (file: string) => void>> = {
 }
 
 /** The driver's own client has no `Writer`. */
-const guarded = (how: string, file: string): Layer.Layer<GuardedDatabase.GuardedDatabase, unknown> => {
+const guarded = (how: string, file: string): Layer.Layer<GuardedDatabase.Provided, unknown> => {
   const [checkpoints, durability] = how.split(" ") as ["thread" | "inline", "durable" | "full" | "normal"]
-  if (how !== "adopted") return GuardedDatabase.layer({ file, checkpoints, durability })
+  if (how !== "adopted") return GuardedDatabase.layer({ filename: file, checkpoints, durability })
   return WalGuard.layer().pipe(
-    Layer.provideMerge(LatencyWindow.layer()),
     Layer.provideMerge(Checkpointer.layerInline()),
-    Layer.provideMerge(AdoptedDatabase.layer()),
+    Layer.provideMerge(Database.layerClient()),
     Layer.provideMerge(SqliteClient.layer({ filename: file })),
-  ) as Layer.Layer<GuardedDatabase.GuardedDatabase, unknown>
+  ) as Layer.Layer<GuardedDatabase.Provided, unknown>
 }
 
 /**
@@ -72,7 +69,7 @@ const contentsOf = (folder: string) =>
   execFileSync("sh", ["-c", "sha256sum $(ls | grep -v -e -shm)"], { cwd: folder, encoding: "utf8" })
 
 const opened = Effect.fnUntraced(function* (how: string) {
-  const folder = yield* temporaryFolder
+  const folder = yield* TemporaryDatabase.folder
   const file = `${folder}/app.db`
   other(file)
   const scope = yield* Scope.make()
@@ -101,25 +98,25 @@ describe.each(Object.entries(changes))("a database of which %s", (_, change) => 
           Writer.use((writer) => writer.execute("INSERT INTO t VALUES (3)")),
           Writer.use((writer) => writer.transaction(plain)),
           SqlClient.SqlClient.use((sql) => sql.withTransaction(plain)),
-          Database.use(({ durable }) => durable),
+          Database.Database.use(({ durable }) => durable),
         ]
         for (const write of writes)
           expect(String(yield* inside(Effect.flip(write as Effect.Effect<void, unknown>)))).not.toBe("")
-        const error = yield* inside(Database.use(({ replaced }) => replaced))
+        const error = yield* inside(Database.Database.use(({ replaced }) => replaced))
         expect([error.reason, error.message]).toEqual([
           "Replaced",
           expect.stringContaining("is no longer the database"),
         ])
         yield* TestClock.adjust("10 minutes")
-        expect(yield* inside(WalGuard.use((guard) => guard.last))).toEqual(Option.none())
+        expect(yield* inside(WalGuard.WalGuard.use((guard) => guard.last))).toEqual(Option.none())
         yield* close
         expect(contentsOf(folder)).toEqual(before)
-        const lines = yield* inside(logged("database replaced"))
+        const lines = yield* inside(LogCapture.logged("database replaced"))
         expect(lines.map(({ level, fields }) => [level, fields["file"]])).toEqual([["Error", file]])
         expect(yield* inside(Effect.flatMap(Shutdown.Shutdown, ({ failures }) => failures))).toContain(
           "database replaced",
         )
-        expect(yield* inside(logged("database left open"))).toHaveLength(1)
+        expect(yield* inside(LogCapture.logged("database left open"))).toHaveLength(1)
       }).pipe(Effect.scoped),
   )
 
@@ -129,10 +126,10 @@ describe.each(Object.entries(changes))("a database of which %s", (_, change) => 
       yield* inside(plain)
       change(file)
       yield* TestClock.adjust("1 second")
-      expect((yield* inside(Effect.flip(Database.use(({ durable }) => durable)))).reason).toBe("Replaced")
+      expect((yield* inside(Effect.flip(Database.Database.use(({ durable }) => durable)))).reason).toBe("Replaced")
       yield* TestClock.adjust("10 minutes")
-      expect(yield* inside(WalGuard.use((guard) => guard.last))).toEqual(Option.none())
-      expect(yield* inside(logged("database replaced"))).toHaveLength(1)
+      expect(yield* inside(WalGuard.WalGuard.use((guard) => guard.last))).toEqual(Option.none())
+      expect(yield* inside(LogCapture.logged("database replaced"))).toHaveLength(1)
       yield* close
     }).pipe(Effect.scoped),
   )
@@ -143,7 +140,7 @@ describe.each(Object.entries(changes))("a database of which %s", (_, change) => 
       yield* inside(plain)
       change(file)
       const before = contentsOf(folder)
-      const error = yield* inside(Effect.flip(Checkpointer.use(({ run }) => run("PASSIVE"))))
+      const error = yield* inside(Effect.flip(Checkpointer.Checkpointer.use(({ run }) => run("PASSIVE"))))
       expect(error).toMatchObject({ _tag: "CheckpointError", reason: "Replaced" })
       yield* close
       expect(contentsOf(folder)).toEqual(before)
@@ -155,7 +152,7 @@ describe("a database whose name is a symbolic link", () => {
   it.effect("is still the one that was opened when the link leads elsewhere", () =>
     Effect.gen(function* () {
       const { close, file, inside } = yield* Effect.gen(function* () {
-        const folder = yield* temporaryFolder
+        const folder = yield* TemporaryDatabase.folder
         fs.writeFileSync(`${folder}/real.db`, "")
         fs.symlinkSync("real.db", `${folder}/app.db`)
         const scope = yield* Scope.make()
@@ -169,7 +166,7 @@ describe("a database whose name is a symbolic link", () => {
       fs.symlinkSync("nowhere.db", file)
       yield* TestClock.adjust("10 minutes")
       yield* inside(plain)
-      expect(yield* inside(logged("database replaced"))).toEqual([])
+      expect(yield* inside(LogCapture.logged("database replaced"))).toEqual([])
       yield* close
     }).pipe(Effect.scoped),
   )

@@ -11,7 +11,7 @@ import { Clock, Context, Duration, Effect, FileSystem, Layer, Option, Ref, Sched
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { nameOf, prune, type SessionBackup } from "./BackupFiles.ts"
-import { Database } from "../Database.ts"
+import * as Database from "../Database.ts"
 import { about } from "../DatabaseName.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
@@ -52,11 +52,11 @@ export class Backup extends Context.Service<
     /** Makes one now with this name; fails when something has it already, which is left as it is. Removes nothing. */
     readonly runTo: (name: string) => Effect.Effect<string, BackupError>
   }
->()("seawall/sqlite/Backup") {
-  /** Makes nothing by itself: see `aroundSession`. */
-  static readonly layer = (options: BackupOptions): Layer.Layer<Backup> =>
-    Layer.effect(Backup, about(options.file)(make(options))).pipe(Layer.provide(NodeServices.layer))
-}
+>()("seawall/sqlite/Backup") {}
+
+/** Makes nothing by itself: see `aroundSession`. */
+export const layer = (options: BackupOptions): Layer.Layer<Backup> =>
+  Layer.effect(Backup, about(options.file)(make(options))).pipe(Layer.provide(NodeServices.layer))
 
 /** @internal */
 export const defaultKeep = 10
@@ -169,11 +169,11 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
  */
 export const aroundSession = (
   wanted: Effect.Effect<boolean> = Effect.succeed(true),
-): Layer.Layer<never, never, Backup | Database> =>
+): Layer.Layer<never, never, Backup | Database.Database> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const { run } = yield* Backup
-      const { file, sql } = yield* Database
+      const { filename: file, sql } = yield* Database.Database
       const shutdown = yield* Shutdown.Shutdown
       const skipped = (reason: string) =>
         Effect.andThen(

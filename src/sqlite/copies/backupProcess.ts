@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { backup, DatabaseSync } from "node:sqlite"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
-import { nativeMessage, nativeReason } from "../NativeError.ts"
+import { messageOf, reasonOf } from "../NativeError.ts"
 import { address } from "../outside/Address.ts"
 
 /** Pages between two lines: 40 MB at the default page size. */
@@ -24,7 +24,7 @@ const modified = () => fs.statSync(file, { bigint: true }).mtimeNs
 
 const say = (line: object) => fs.writeSync(1, `${JSON.stringify(line)}\n`)
 
-const failure = (cause: unknown) => ({ reason: nativeReason(cause), detail: nativeMessage(cause) })
+const failure = (cause: unknown) => ({ reason: reasonOf(cause), detail: messageOf(cause) })
 
 const copy = Effect.gen(function* () {
   const { situation, source, unchanged } = yield* Effect.try({

@@ -9,7 +9,7 @@
  */
 import * as Effect from "effect/Effect"
 import { DatabaseSync } from "node:sqlite"
-import { nativeMessage, nativeReason } from "../NativeError.ts"
+import { messageOf, reasonOf } from "../NativeError.ts"
 import { address } from "../outside/Address.ts"
 
 /** More findings than this say nothing more to whoever must restore a backup. */
@@ -27,7 +27,7 @@ const check = (file: string) => {
 
 const verdict = Effect.try({
   try: () => ({ findings: check(process.argv[2] ?? "") }),
-  catch: (cause) => ({ reason: nativeReason(cause), detail: nativeMessage(cause) }),
+  catch: (cause) => ({ reason: reasonOf(cause), detail: messageOf(cause) }),
 })
 
 process.stdout.write(`${JSON.stringify(Effect.runSync(Effect.catch(verdict, Effect.succeed)))}\n`)

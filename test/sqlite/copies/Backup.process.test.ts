@@ -5,26 +5,26 @@ import { ChildProcess } from "effect/process"
 import { SqlClient } from "effect/sql"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
-import { Backup, BackupError } from "../../../src/sqlite/copies/Backup.ts"
+import * as Backup from "../../../src/sqlite/copies/Backup.ts"
 import * as BackupFiles from "../../../src/sqlite/copies/BackupFiles.ts"
 import * as DatabaseFile from "../../../src/files/DatabaseFile.ts"
 import { using } from "../../../src/processes/Processes.ts"
-import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { endingEarly } from "../../support/endingEarly.ts"
 import { list } from "../../support/files.ts"
-import { logged, LogCapture } from "../../../src/testing/LogCapture.ts"
+import * as LogCapture from "../../../src/testing/LogCapture.ts"
 import { backup, insert, rowsIn, table, withBackups } from "../../support/backups.ts"
 
 describe("a backup", () => {
   it.live("is one whole file with everything that was committed, and says so", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* Effect.andThen(table, insert)
         const name = yield* backup("bak")
         expect(name).toMatch(/test\.db\.bak\.\d{8}T\d{9}Z$/)
         expect(rowsIn(name)).toBe(1)
-        const [line] = yield* logged("backup")
+        const [line] = yield* LogCapture.logged("backup")
         expect(line?.fields).toMatchObject({ file: name, bytes: fs.statSync(name).size })
         expect((yield* list(folder)).filter((file) => file.includes("partial"))).toEqual([])
       }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
@@ -33,7 +33,7 @@ describe("a backup", () => {
 
   it.live("lets writers go on, and the event loop", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* table
         yield* Effect.repeat(insert, { times: 5000 })
@@ -53,15 +53,15 @@ describe("a backup", () => {
 
   it.live("writes over nobody's file, also not under the name that it has while it is written", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/copy.partial`, "somebody's")
       yield* Effect.gen(function* () {
         yield* table
-        const error = yield* Effect.flip(Backup.use(({ runTo }) => runTo(`${folder}/copy`)))
+        const error = yield* Effect.flip(Backup.Backup.use(({ runTo }) => runTo(`${folder}/copy`)))
         expect(error.message).toContain(`remove ${folder}/copy.partial first`)
         expect(fs.readFileSync(`${folder}/copy.partial`, "utf8")).toBe("somebody's")
         fs.rmSync(`${folder}/copy.partial`)
-        yield* Backup.use(({ runTo }) => runTo(`${folder}/copy`))
+        yield* Backup.Backup.use(({ runTo }) => runTo(`${folder}/copy`))
       }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
       expect(yield* list(folder)).toEqual(["copy", "test.db"])
     }),
@@ -69,7 +69,7 @@ describe("a backup", () => {
 
   it.live("goes when there are newer ones of its kind, and what an interrupted one left goes with it", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/test.db.bak.20200101T000000000Z.partial`, "left")
       const underWay = `${folder}/test.db.manual.20200101T000000000Z.partial`
       fs.writeFileSync(underWay, "what somebody's seawall backup writes just now")
@@ -91,7 +91,7 @@ describe("a backup", () => {
 
   it.live("that fails is a typed error and leaves nothing", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* table
         // A page of the database is damaged, unseen by who does not read it: its copy must not get the name of a backup.
@@ -106,7 +106,7 @@ describe("a backup", () => {
         )
         const before = yield* list(folder)
         const error = yield* Effect.flip(backup("bak"))
-        expect(error).toBeInstanceOf(BackupError)
+        expect(error).toBeInstanceOf(Backup.BackupError)
         expect(error.message).toContain("integrity check")
         expect(yield* list(folder)).toEqual(before)
       }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
@@ -117,7 +117,7 @@ describe("a backup", () => {
 describe("a copy whose process ends early", () => {
   it.live("says with which exit code, and leaves nothing", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* table
         const error = yield* endingEarly(Effect.flip(backup("bak")))
@@ -133,7 +133,7 @@ describe("what is removed", () => {
 
   it.live("is not what another process writes just now", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const partial = `${older(folder, 1)}.partial`
       for (const suffix of ["", "-journal"]) fs.writeFileSync(partial + suffix, "")
       const writing = yield* ChildProcess.make("tail", ["-f", partial])
@@ -148,7 +148,7 @@ describe("what is removed", () => {
 
   it.live("is not what a backup of this process writes, at any moment until it has its name", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* table
         const making = yield* Effect.forkChild(backup("bak"), { startImmediately: true })
@@ -165,14 +165,16 @@ describe("what is removed", () => {
 
   it.live("is every other old one when one of them cannot be removed, which is a WARNING", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       for (const n of [1, 3, 4]) fs.writeFileSync(older(folder, n), "")
       fs.mkdirSync(`${older(folder, 2)}/not empty`, { recursive: true })
       yield* BackupFiles.prune(`${folder}/test.db`, "bak", 1)
       expect(yield* list(folder)).toEqual(
         [older(folder, 2), older(folder, 4)].map((name) => name.slice(folder.length + 1)),
       )
-      expect(yield* logged("old backup left")).toMatchObject([{ level: "Warn", fields: { file: older(folder, 2) } }])
+      expect(yield* LogCapture.logged("old backup left")).toMatchObject([
+        { level: "Warn", fields: { file: older(folder, 2) } },
+      ])
     }).pipe(Effect.provide([NodeServices.layer, LogCapture.layer])),
   )
 })
@@ -180,7 +182,7 @@ describe("what is removed", () => {
 describe("a backup that is called off", () => {
   it.live("ends at once, and leaves nothing", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       yield* Effect.gen(function* () {
         yield* table
         yield* SqlClient.SqlClient.use(

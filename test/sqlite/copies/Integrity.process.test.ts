@@ -6,12 +6,12 @@ import * as fs from "node:fs"
 import * as BackupFiles from "../../../src/sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../../../src/sqlite/copies/Integrity.ts"
 import { shell } from "../../support/Seawall.ts"
-import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { backup, insert, rowsIn, table, withBackups } from "../../support/backups.ts"
 
 describe("a damaged database", () => {
   const sessions = Effect.gen(function* () {
-    const folder = yield* temporaryFolder
+    const folder = yield* TemporaryDatabase.folder
     const file = `${folder}/it's.db`
     const names = yield* Effect.gen(function* () {
       yield* Effect.andThen(table, insert)
@@ -50,7 +50,7 @@ describe("a damaged database", () => {
 
   it.effect("has backups whose names sort as their times do", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const file = `${folder}/test.db`
       const times = [0, 1, 999, 1000, 1_764_000_000_000, 1_764_000_000_001]
       for (const time of times) fs.writeFileSync(BackupFiles.nameOf(file, time % 2 === 0 ? "bak" : "post", time), "")

@@ -3,9 +3,9 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Result } from "effect"
 import { DatabaseSync } from "node:sqlite"
-import { Database } from "../../../src/sqlite/Database.ts"
+import * as Database from "../../../src/sqlite/Database.ts"
 import * as Integrity from "../../../src/sqlite/copies/Integrity.ts"
-import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { endingEarly } from "../../support/endingEarly.ts"
 import { list } from "../../support/files.ts"
 
@@ -15,15 +15,15 @@ const check = (file: string) => Integrity.check(file).pipe(Effect.provide(NodeSe
 
 /** A database with some pages, closed: the main file alone. */
 const sound = Effect.gen(function* () {
-  const folder = yield* temporaryFolder
+  const folder = yield* TemporaryDatabase.folder
   const file = `${folder}/test.db`
-  yield* Database.use(({ sql }) =>
+  yield* Database.Database.use(({ sql }) =>
     Effect.gen(function* () {
       yield* sql`CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)`
       yield* sql`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
                  INSERT INTO t SELECT i, 'some text to fill the pages with' FROM n`
     }),
-  ).pipe(Effect.provide(Database.layer({ file })))
+  ).pipe(Effect.provide(Database.layer({ filename: file })))
   return { folder, file }
 })
 
@@ -51,7 +51,7 @@ describe("the integrity check", () => {
 
   it.effect("accepts a file that is not there yet, and an empty one", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const { writeFileString } = yield* fs
       yield* writeFileString(`${folder}/empty.db`, "")
       expect(Result.isSuccess(yield* check(`${folder}/none.db`))).toBe(true)
@@ -68,8 +68,8 @@ describe("the integrity check", () => {
       expect(before[1]?.length).toBeGreaterThan(4096)
       expect(Result.isSuccess(yield* check(file))).toBe(true)
       expect([yield* readFile(file), yield* readFile(`${file}-wal`)]).toEqual(before)
-      const rows = yield* Database.use(({ sql }) => sql`SELECT b FROM t WHERE a = 5000`).pipe(
-        Effect.provide(Database.layer({ file })),
+      const rows = yield* Database.Database.use(({ sql }) => sql`SELECT b FROM t WHERE a = 5000`).pipe(
+        Effect.provide(Database.layer({ filename: file })),
       )
       expect(rows).toHaveLength(1)
     }),
@@ -94,7 +94,7 @@ describe("the integrity check", () => {
 
   it.effect("refuses what is no database", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const { writeFileString } = yield* fs
       yield* writeFileString(`${folder}/test.db`, "this is a text".repeat(1000))
       const result = yield* check(`${folder}/test.db`)
@@ -112,12 +112,12 @@ describe("the integrity check", () => {
 
   it.effect("stands below the writing connection: a database that fails it is never opened", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const file = `${folder}/test.db`
       const { writeFileString } = yield* fs
       yield* writeFileString(file, "this is a text".repeat(1000))
       const opened = yield* Layer.build(
-        Database.layer({ file }).pipe(Layer.provideMerge(Integrity.layer({ file, check: "quick" }))),
+        Database.layer({ filename: file }).pipe(Layer.provideMerge(Integrity.layer({ file, check: "quick" }))),
       ).pipe(Effect.scoped, Effect.result)
       expect(Result.isFailure(opened) && opened.failure._tag).toBe("IntegrityError")
     }),

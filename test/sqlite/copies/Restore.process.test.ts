@@ -5,7 +5,7 @@ import { Effect, FileSystem, PlatformError } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Restore from "../../../src/sqlite/copies/Restore.ts"
-import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { list } from "../../support/files.ts"
 
 const database = (file: string, rows: number) => {
@@ -16,7 +16,7 @@ const database = (file: string, rows: number) => {
 }
 
 const prepared = Effect.gen(function* () {
-  const folder = yield* temporaryFolder
+  const folder = yield* TemporaryDatabase.folder
   database(`${folder}/test.db`, 1)
   database(`${folder}/backup`, 2)
   return { folder, file: `${folder}/test.db`, before: fs.readFileSync(`${folder}/test.db`) }

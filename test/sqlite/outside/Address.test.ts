@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { address, urlOf } from "../../../src/sqlite/outside/Address.ts"
-import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { foreignConnection } from "../../support/ForeignReader.ts"
 import { copyOf, leftBehind } from "../../support/LeftFiles.ts"
 
@@ -17,9 +17,9 @@ const create = (file: string, journalMode: string) => {
 describe("the address of a database", () => {
   it.effect("is that of the file itself, with what SQLite is asked for", () =>
     Effect.gen(function* () {
-      const file = `${yield* temporaryFolder}/what?mode=rwc#1.db`
+      const file = `${yield* TemporaryDatabase.folder}/what?mode=rwc#1.db`
       create(file, "WAL")
-      const link = `${yield* temporaryFolder}/link.db`
+      const link = `${yield* TemporaryDatabase.folder}/link.db`
       fs.symlinkSync(file, link)
       expect(address(link)).toEqual({ url: urlOf(file, "AtRest"), situation: "AtRest", isWal: true })
       const asked = (["Open", "OpenBriefly", "AtRest", "LogLeft"] as const).map((it) => urlOf(file, it).search)
@@ -29,7 +29,7 @@ describe("the address of a database", () => {
 
   it.effect("is plain without WAL mode, where nothing is created beside it", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       create(file, "DELETE")
       expect(address(file)).toEqual({ url: urlOf(file, "Open"), situation: "Open", isWal: false })
     }),
@@ -46,7 +46,7 @@ describe("the address of a database", () => {
 
   it.live("is plain while somebody has it open", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       create(file, "WAL")
       yield* foreignConnection(file, ["SELECT * FROM t"])
       expect(address(file)).toEqual({ url: urlOf(file, "Open"), situation: "Open", isWal: true })

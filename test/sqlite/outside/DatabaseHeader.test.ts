@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Option, PlatformError } from "effect"
 import * as fs from "node:fs"
 import * as DatabaseHeader from "../../../src/sqlite/outside/DatabaseHeader.ts"
-import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { leftBehind } from "../../support/LeftFiles.ts"
 
 const read = (file: string) => DatabaseHeader.read(file).pipe(Effect.provide(NodeFileSystem.layer))
@@ -60,7 +60,7 @@ describe("the header of a database", () => {
 
   it.effect("is none in an empty file", () =>
     Effect.gen(function* () {
-      const file = yield* temporaryFile
+      const file = yield* TemporaryDatabase.file
       fs.writeFileSync(file, "")
       expect(Option.isNone(yield* read(file))).toBe(true)
     }),
@@ -77,9 +77,9 @@ describe("what is not a database", () => {
         yield* changed((bytes) => bytes.writeUInt8(3, 19)),
         yield* changed((bytes) => bytes.writeUInt8(0, 21)),
       ]
-      const text = yield* temporaryFile
+      const text = yield* TemporaryDatabase.file
       fs.writeFileSync(text, "this is a text".repeat(1000))
-      const short = yield* temporaryFile
+      const short = yield* TemporaryDatabase.file
       fs.writeFileSync(short, fs.readFileSync(text).subarray(0, 99))
       for (const file of [...files, text, short]) {
         const error = yield* Effect.flip(read(file))
@@ -94,7 +94,7 @@ describe("what is not a database", () => {
       const file = yield* changed(() => {})
       const missing = yield* Effect.flip(read(`${file}.none`))
       expect([missing.reason, missing.message]).toEqual(["Missing", `${file}.none does not exist; check the path`])
-      const folder = yield* Effect.flip(read(yield* temporaryFolder))
+      const folder = yield* Effect.flip(read(yield* TemporaryDatabase.folder))
       expect(folder.reason).toBe("NotAFile")
       expect(folder.message).toContain("is no regular file; give the path of a database")
       const denied = PlatformError.systemError({ _tag: "PermissionDenied", module: "FileSystem", method: "open" })

@@ -4,7 +4,7 @@ import { Effect, Option, Result, Schema } from "effect"
 import * as fs from "node:fs"
 import * as DatabaseHeader from "../../../src/sqlite/outside/DatabaseHeader.ts"
 import * as LogFile from "../../../src/sqlite/outside/LogFile.ts"
-import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { copyOf, leftBehind, recovered } from "../../support/LeftFiles.ts"
 import { randomOf } from "../../support/random.ts"
 
@@ -14,7 +14,7 @@ const read = (file: string) => LogFile.read(file).pipe(Effect.provide(NodeFileSy
 const readLog = (file: string) => Effect.flatMap(read(`${file}-wal`), (log) => Effect.fromOption(log))
 
 const readBytes = Effect.fnUntraced(function* (bytes: Uint8Array) {
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   fs.writeFileSync(`${file}-wal`, bytes)
   return yield* readLog(file)
 })
@@ -255,7 +255,7 @@ describe("a log that this machine does not write", () => {
 describe("a log that cannot be read", () => {
   it.effect("is none when it does not exist, and an error when it is a folder", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       expect(Option.isNone(yield* read(`${folder}/none.db-wal`))).toBe(true)
       const result = yield* Effect.result(read(folder))
       expect(Result.isFailure(result) && result.failure.reason).toBe("NotAFile")

@@ -5,7 +5,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as LogFile from "../../../src/sqlite/outside/LogFile.ts"
 import * as LogIndex from "../../../src/sqlite/outside/LogIndex.ts"
-import { temporaryFile, temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { leftBehind } from "../../support/LeftFiles.ts"
 
 const read = (file: string) => LogIndex.read(file).pipe(Effect.provide(NodeFileSystem.layer))
@@ -14,7 +14,7 @@ const read = (file: string) => LogIndex.read(file).pipe(Effect.provide(NodeFileS
 const readIndex = (file: string) => Effect.flatMap(read(`${file}-shm`), (index) => Effect.fromOption(index))
 
 const readBytes = Effect.fnUntraced(function* (bytes: Uint8Array) {
-  const file = yield* temporaryFile
+  const file = yield* TemporaryDatabase.file
   fs.writeFileSync(`${file}-shm`, bytes)
   return yield* readIndex(file)
 })
@@ -108,7 +108,7 @@ describe("the index of a log", () => {
 
   it.effect("is none when it does not exist or is empty, and an error when it is a folder", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/empty.db-shm`, "")
       expect(Option.isNone(yield* read(`${folder}/none.db-shm`))).toBe(true)
       expect(Option.isNone(yield* read(`${folder}/empty.db-shm`))).toBe(true)

@@ -5,7 +5,7 @@ import { Effect, Option, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import type { Situation } from "../../../src/sqlite/outside/Address.ts"
 import * as ReadOnly from "../../../src/sqlite/outside/ReadOnly.ts"
-import { temporaryFolder } from "../../../src/testing/TemporaryDatabase.ts"
+import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { foreignConnection } from "../../support/ForeignReader.ts"
 import { copyOf, leftBehind } from "../../support/LeftFiles.ts"
 import { list } from "../../support/files.ts"
@@ -45,7 +45,7 @@ describe("a database at rest", () => {
   ]) {
     it.effect(`is read, and nothing beside it changes: ${name}`, () =>
       Effect.gen(function* () {
-        const folder = yield* temporaryFolder
+        const folder = yield* TemporaryDatabase.folder
         const file = `${folder}/${name}`
         make(file)
         const bytes = fs.readFileSync(file)
@@ -58,7 +58,7 @@ describe("a database at rest", () => {
 
   it.effect("cannot be written", () =>
     Effect.gen(function* () {
-      const file = `${yield* temporaryFolder}/test.db`
+      const file = `${yield* TemporaryDatabase.folder}/test.db`
       make(file)
       const write = SqlClient.SqlClient.use((sql) => sql.unsafe("INSERT INTO t VALUES (3)"))
       expect((yield* failureOf(Effect.provide(write, ReadOnly.layer(file, "AtRest"))))._tag).toBe("SqlError")
@@ -67,7 +67,7 @@ describe("a database at rest", () => {
 
   it.effect("is not one whose log was left, by its own name or by a link to it", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       const file = `${folder}/test.db`
       make(file)
       fs.symlinkSync(file, `${folder}/link.db`)
@@ -87,7 +87,7 @@ describe("a database at rest", () => {
 
   it.live("is not one that somebody has open, who is named as he was started", () =>
     Effect.gen(function* () {
-      const file = `${yield* temporaryFolder}/test.db`
+      const file = `${yield* TemporaryDatabase.folder}/test.db`
       make(file)
       const pid = yield* foreignConnection(file, ["SELECT * FROM t"])
       const error = yield* failureOf(count(file))
@@ -98,7 +98,7 @@ describe("a database at rest", () => {
 
   it.effect("is not what is not there, is no file or is no database, and nothing is created", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/text.db`, "no database, and long enough to have a header".repeat(10))
       expect(yield* failureOf(count(`${folder}/none.db`))).toMatchObject({ reason: "FileMissing" })
       expect(yield* failureOf(count(folder))).toMatchObject({ reason: "NotAFile" })
@@ -135,11 +135,11 @@ describe("a database that somebody has open", () => {
   for (const situation of ["Open", "OpenBriefly"] as const) {
     it.live(`is read beside its writer, by a link to it too, and its files stay as they are: ${situation}`, () =>
       Effect.gen(function* () {
-        const folder = yield* temporaryFolder
+        const folder = yield* TemporaryDatabase.folder
         const file = `${folder}/test.db`
         make(file)
         yield* foreignConnection(file, ["INSERT INTO t VALUES (3)", "BEGIN IMMEDIATE", "INSERT INTO t VALUES (4)"])
-        const link = `${yield* temporaryFolder}/link.db`
+        const link = `${yield* TemporaryDatabase.folder}/link.db`
         fs.symlinkSync(file, link)
         const names = yield* list(folder)
         for (const path of [file, link]) expect((yield* read(path, situation))[0]?.n).toBe(3)
@@ -151,7 +151,7 @@ describe("a database that somebody has open", () => {
 
   it.effect("is not opened for a moment when nobody has it open after all, and nothing is created", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
+      const folder = yield* TemporaryDatabase.folder
       make(`${folder}/test.db`)
       expect((yield* failureOf(read(`${folder}/test.db`, "OpenBriefly"))).message).toContain("nobody uses it yet")
       expect(yield* list(folder)).toEqual(["test.db"])
@@ -160,7 +160,7 @@ describe("a database that somebody has open", () => {
 
   it.live("lets who reads for a moment wait for nobody, and others for a second", () =>
     Effect.gen(function* () {
-      const file = `${yield* temporaryFolder}/test.db`
+      const file = `${yield* TemporaryDatabase.folder}/test.db`
       make(file)
       yield* foreignConnection(file, ["SELECT * FROM t"])
       const timeout = SqlClient.SqlClient.use((sql) => sql.unsafe<{ timeout: number }>("PRAGMA busy_timeout"))
