@@ -6,8 +6,8 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, FileSystem, Layer, Option, Ref, Schema } from "effect"
-import { Dashboard, Engine, EngineConfig, EngineProgram, type Figure, goOn, HaltReason, LiveLog } from "seawall"
-import { type Migrations, Session, StateManager, Tables } from "seawall"
+import { Dashboard, LiveLog } from "seawall/dashboard"
+import { Engine, EngineConfig, EngineProgram, HaltReason, Session, StateManager, Tables } from "seawall/engine"
 
 const { withDefault } = EngineConfig
 
@@ -41,7 +41,7 @@ const reasons = HaltReason.define({
 })
 
 /** Its table. A step that was released is never changed; a new one gets the next number. */
-const migrations: Migrations = {
+const migrations: StateManager.Migrations = {
   "0001_readings": Effect.gen(function* () {
     yield* Tables.table("readings", {
       reading_id: "INTEGER PRIMARY KEY",
@@ -56,7 +56,7 @@ const keys = { last: "temperature.last", readings: "temperature.readings" }
 
 /** What it does. Memory moves only after the transaction has. */
 const makeProgram = Effect.fnUntraced(function* ({ alarm, sensor }: Config) {
-  const state = yield* StateManager
+  const state = yield* StateManager.StateManager
   const fs = yield* FileSystem.FileSystem
   yield* state.migrate("temperature", migrations)
   const last = yield* Ref.make(Option.none<number>())
@@ -80,25 +80,29 @@ const makeProgram = Effect.fnUntraced(function* ({ alarm, sensor }: Config) {
     yield* Ref.set(readings, count)
     yield* Ref.set(last, Option.some(degrees))
     yield* Ref.set(misses, 0)
-    if (degrees >= alarm.lowest && degrees <= alarm.highest) return goOn
+    if (degrees >= alarm.lowest && degrees <= alarm.highest) return EngineProgram.noHalt
     return reasons.haltWith("temperature_alarm", `${degrees} is not between ${alarm.lowest} and ${alarm.highest}`)
   })
 
   const miss = Effect.fnUntraced(function* (error: Error) {
     const count = yield* Ref.updateAndGet(misses, (n) => n + 1)
     yield* Effect.annotateLogs(Effect.logWarning("sensor missed"), { in_a_row: count, error: error.message })
-    return count < sensor.patience ? goOn : reasons.haltWith("sensor_lost", error.message)
+    return count < sensor.patience ? EngineProgram.noHalt : reasons.haltWith("sensor_lost", error.message)
   })
 
   const figures = Effect.gen(function* () {
-    const degrees = Option.map(yield* Ref.get(last), (value): Figure => ({ name: "degrees", value, unit: "°C" }))
+    const degrees = Option.map(yield* Ref.get(last), (value): EngineProgram.Figure => ({
+      name: "degrees",
+      value,
+      unit: "°C",
+    }))
     return [
       ...Option.toArray(degrees),
       { name: "readings", label: "Readings", value: yield* Ref.get(readings), unit: "" },
     ]
   })
 
-  return EngineProgram.of({
+  return EngineProgram.EngineProgram.of({
     tick: (sessionId) =>
       Effect.matchEffect(measure, { onSuccess: (degrees) => record(sessionId, degrees), onFailure: miss }),
     figures,
@@ -111,7 +115,9 @@ const session = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const source = "config.yaml"
   const config = yield* Config.load({ source, yaml: yield* fs.readFileString(source), env: process.env })
-  const program = Layer.effect(EngineProgram, makeProgram(config)).pipe(Layer.provide(NodeFileSystem.layer))
+  const program = Layer.effect(EngineProgram.EngineProgram, makeProgram(config)).pipe(
+    Layer.provide(NodeFileSystem.layer),
+  )
   return Dashboard.layerEngine({ port: config.page.port }).pipe(
     Layer.provideMerge(
       Session.layer({ config, invariants: Config.invariants, parentSessionId: Option.none(), program }),

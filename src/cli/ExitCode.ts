@@ -1,7 +1,7 @@
 /**
  * What the exit code of a session says to what supervises it.
  *
- * 65 and 78 are those of sysexits.h; they come with the errors that carry them (`IntegrityError`, `ConfigError`,
+ * 65 and 78 are those of sysexits.h; they come with the errors that carry them (`IntegrityError`, `EngineConfigError`,
  * `PreflightError`). The end of a session is judged by its halt reason: the life cycle and the program say what each means.
  */
 import { failed } from "../engine/Main.ts"

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import * as path from "node:path"
-import * as Lease from "../engine/Lease.ts"
+import * as Lease from "../lease/Lease.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 
 /** In a folder that does not exist there is no engine, and the command itself says what is wrong: nothing is created for that. */

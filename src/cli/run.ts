@@ -10,7 +10,7 @@ import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
 import * as Engine from "../engine/Engine.ts"
-import { ConfigError } from "../engine/EngineConfig.ts"
+import { EngineConfigError } from "../engine/EngineConfig.ts"
 import * as Session from "../engine/Session.ts"
 import * as Feed from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
@@ -87,7 +87,7 @@ const loadConfig = Effect.fnUntraced(function* (input: Input) {
     ? ""
     : yield* Effect.mapError(
         fs.readFileString(source),
-        (error) => new ConfigError({ source, problems: [{ path: "file", message: error.message }] }),
+        (error) => new EngineConfigError({ source, problems: [{ path: "file", message: error.message }] }),
       )
   return yield* PaperConfig.load({
     source: useDefaults ? "the defaults" : source,
@@ -168,7 +168,7 @@ const watch = Effect.fnUntraced(function* (input: Input) {
 const session = Effect.fnUntraced(function* (input: Input) {
   if (Option.isSome(input.speed) && Option.isNone(input.feed)) {
     const message = "there is nothing to replay: name a feed with --feed"
-    return yield* new ConfigError({ source: "the command line", problems: [{ path: "--speed", message }] })
+    return yield* new EngineConfigError({ source: "the command line", problems: [{ path: "--speed", message }] })
   }
   const config = yield* loadConfig(input)
   const feed = yield* feedLayer(input, config)

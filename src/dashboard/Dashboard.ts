@@ -27,6 +27,8 @@ import type { EngineStatus, Snapshot } from "./Snapshot.ts"
 import * as WatchedDatabase from "./WatchedDatabase.ts"
 import * as WatchedEngine from "./WatchedEngine.ts"
 
+export type { Watched } from "./WatchedDatabase.ts"
+
 /** 8501: what the dashboards that operators of trading engines know listen on. */
 export const defaultPort = 8501
 

@@ -20,7 +20,7 @@ export interface ConfigProblem {
 }
 
 /** A configuration that was refused, with everything that is wrong with it. Exit code 78 (EX_CONFIG). */
-export class ConfigError extends Schema.TaggedError<ConfigError>()("seawall/ConfigError", {
+export class EngineConfigError extends Schema.TaggedError<EngineConfigError>()("EngineConfigError", {
   source: Schema.String,
   problems: Schema.Array(Schema.Struct({ path: Schema.String, message: Schema.String })),
 }) {
@@ -136,7 +136,7 @@ export const load = Effect.fnUntraced(function* <A>(
   sections: Sections,
   sources: ConfigSources,
 ) {
-  const refuse = (problems: ReadonlyArray<ConfigProblem>) => new ConfigError({ source: sources.source, problems })
+  const refuse = (problems: ReadonlyArray<ConfigProblem>) => new EngineConfigError({ source: sources.source, problems })
   const file = yield* Effect.mapError(Effect.fromResult(parseYaml(sources.yaml)), (problem) => refuse([problem]))
   const environment = readEnvironment(sections, sources.env ?? {})
   const merged = merge(merge(file, environment.tree), sources.overrides ?? {})

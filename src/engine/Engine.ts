@@ -20,6 +20,9 @@ import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 import * as Main from "./Main.ts"
 
+export type { EngineStatus } from "./EngineStatus.ts"
+export type { MainOptions } from "./Main.ts"
+
 /** The times of a session, and where it comes from; nothing has a default here (`EngineConfig` has them). */
 export interface EngineOptions {
   /** Time from the end of one tick to the start of the next; the first comes at once, and no two overlap. */

@@ -10,7 +10,7 @@ import { Effect, Schema, SchemaGetter } from "effect"
 import { Durability } from "../sqlite/Durability.ts"
 import * as ConfigSources from "./ConfigSources.ts"
 
-export { ConfigError, type ConfigProblem, type ConfigSources, type Section } from "./ConfigSources.ts"
+export { EngineConfigError, type ConfigProblem, type ConfigSources, type Section } from "./ConfigSources.ts"
 
 /** A key, or a section, that may be left out: it is `value` then. */
 export const withDefault = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]) =>
@@ -86,9 +86,9 @@ export interface Definition<Config, Encoded> {
   readonly invariants: (config: Config) => ReadonlyArray<string>
   /**
    * Reads, merges and decodes: overrides over environment over file over defaults. Touches no file: `yaml` is its text.
-   * Fails with one `ConfigError` that holds every problem. Does not look at the invariants.
+   * Fails with one `EngineConfigError` that holds every problem. Does not look at the invariants.
    */
-  readonly load: (sources: ConfigSources.ConfigSources) => Effect.Effect<Config, ConfigSources.ConfigError>
+  readonly load: (sources: ConfigSources.ConfigSources) => Effect.Effect<Config, ConfigSources.EngineConfigError>
 }
 
 /** An absent section is an empty one, so that its missing keys are named one by one. */

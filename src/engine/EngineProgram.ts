@@ -25,7 +25,7 @@ export type TickResult = Option.Option<Halting>
 export const noHalt: TickResult = Option.none()
 
 /** The answer of a tick that is the last one, with a reason of the life cycle. `HaltReason.define` has it for a program's own. */
-export const halt = (reason: HaltReason, detail: string): TickResult => Option.some({ reason, detail })
+export const haltWith = (reason: HaltReason, detail: string): TickResult => Option.some({ reason, detail })
 
 /** The work of an engine; whoever uses Seawall writes it. */
 export class EngineProgram extends Context.Service<

@@ -59,6 +59,7 @@ export const layer = Layer.effect(
 /**
  * What only the way of ending tells: the reason of the request, else `failure` when the scope closes with a failure, else
  * `interrupted_other` when it was interrupted by somebody who asked for nothing. None when the reason is stored.
+ * @internal
  */
 export const explicitReason = (
   requested: Option.Option<HaltRequest>,

@@ -121,6 +121,7 @@ export const isCleanOf =
 /**
  * What is stored at shutdown: what the caller alone knows (a signal, the duration, an exception), else what a tick or an
  * earlier step has stored, else `unexpected_halt`. It is always written.
+ * @internal
  */
 export const resolve = (explicit: Option.Option<Token>, stored: Option.Option<string>): string =>
   Option.getOrElse(

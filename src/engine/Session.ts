@@ -24,7 +24,7 @@ import type { EngineConfig } from "./EngineConfig.ts"
 import type * as EngineProgram from "./EngineProgram.ts"
 import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
-import * as Lease from "./Lease.ts"
+import * as Lease from "../lease/Lease.ts"
 import * as Preflight from "./Preflight.ts"
 
 /** What runs, with which configuration, and after which session. */

@@ -4,7 +4,7 @@
  */
 import { Effect, Option } from "effect"
 import * as os from "node:os"
-import * as Lease from "../engine/Lease.ts"
+import * as Lease from "../lease/Lease.ts"
 
 /**
  * What an effect answers, and whether an engine ran while it did: one that starts or ends meanwhile did. `before` is what the

@@ -6,7 +6,7 @@
  * Seawall did not open it knows on Linux alone, in WAL mode. Whoever then reads with SQLite does so after this.
  */
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
-import * as Lease from "../engine/Lease.ts"
+import * as Lease from "../lease/Lease.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureNotOpenHere, type OpenHereError } from "../processes/OpenFiles.ts"
 import { ensureSameFile, type OtherFileError } from "../processes/OtherFile.ts"

@@ -8,7 +8,7 @@
  * connection to any of them (see `FileBytes`).
  */
 import { Effect, FileSystem, Option, Order, Path, Schema } from "effect"
-import { suffix as leaseSuffix } from "../engine/LeaseFile.ts"
+import { suffix as leaseSuffix } from "../lease/LeaseFile.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
-import { Trusted } from "./StatementRefused.ts"
+import { Trusted } from "./StatementRules.ts"
 
 /** Sets it for the connection of this client, and returns what it was. By position: a client may rename its columns. */
 export const set = (sql: SqlClient.SqlClient) =>

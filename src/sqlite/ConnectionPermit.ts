@@ -10,7 +10,7 @@ import type { SqlConnection, SqlError } from "effect/sql"
 import { compilingAnew } from "./Compiling.ts"
 import { aboutThis } from "./DatabaseName.ts"
 import { type CommitLog, connectionOf, type Lender, Loan, rollBack } from "./LentConnection.ts"
-import type { Use } from "./StatementRefused.ts"
+import type { Use } from "./StatementRules.ts"
 import * as Waiting from "./Waiting.ts"
 
 /**

@@ -101,7 +101,9 @@ export class DatabaseOpenError extends Schema.TaggedError<DatabaseOpenError>()("
   }
 }
 
-/** What the system says. Node gives its code, in the error itself or in what that wraps. */
+/** What the system says. Node gives its code, in the error itself or in what that wraps.
+ * @internal
+ */
 export const systemReason = (error: unknown, depth = 4): OpenReason => {
   if (depth === 0) return "Unknown"
   switch (Predicate.hasProperty(error, "code") ? error.code : undefined) {

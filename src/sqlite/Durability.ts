@@ -16,7 +16,9 @@ import { Schema } from "effect"
 export const Durability = Schema.Literals(["durable", "full", "normal"])
 export type Durability = typeof Durability.Type
 
-/** What a choice means for those who commit. */
+/** What a choice means for those who commit.
+ * @internal
+ */
 export interface Syncs {
   /** Of the connection, as its name and as SQLite reads it back. https://www.sqlite.org/pragma.html#pragma_synchronous */
   readonly synchronous: { readonly name: string; readonly value: number }

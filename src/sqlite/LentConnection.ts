@@ -13,7 +13,8 @@ import { SqlError, type SqlConnection } from "effect/sql"
 import type { DurabilityError } from "./Durability.ts"
 import { messageOf } from "./NativeError.ts"
 import { kindOf, mayCommit } from "./StatementKind.ts"
-import { refusalOf, type Settings, toSqlError, Trusted, type Use } from "./StatementRefused.ts"
+import { toSqlError } from "./StatementRefused.ts"
+import { refusalOf, type Settings, Trusted, type Use } from "./StatementRules.ts"
 import { type Awaited, innermost, type Transaction } from "./Waiting.ts"
 
 type Connection = SqlConnection.Connection

@@ -31,7 +31,9 @@ const Rows = Schema.NonEmptyArray(
   }),
 )
 
-/** Reads only. One statement tells all of it, so that no write comes between one figure and another. */
+/** Reads only. One statement tells all of it, so that no write comes between one figure and another.
+ * @internal
+ */
 export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   const { has } = yield* Columns.read(sql, "capital_events", "engine_state")
   const netBasis = has("capital_events", "basis_delta_rlusd")
@@ -56,7 +58,9 @@ export interface CapitalChange {
   readonly after: Capital
 }
 
-/** Works an intent out without a database. */
+/** Works an intent out without a database.
+ * @internal
+ */
 export type CapitalPlan = (before: Capital) => Result.Result<CapitalChange, CapitalError>
 
 /** What somebody puts in, or takes out, by the rules of `CapitalMovement`. */
@@ -65,9 +69,12 @@ export type Deposit = Pick<CapitalMovement, "amount" | "priceRlusd" | "sourceNot
   readonly asset?: CapitalMovement["asset"] | undefined
 }
 
+/** @internal */
 export const deposit = ({ asset = "RLUSD", ...rest }: Deposit) => validate({ ...rest, asset, eventType: "deposit" })
 
-/** A basis from before there were books. */
+/** A basis from before there were books.
+ * @internal
+ */
 export const initialBasis = (amount: number): Result.Result<CapitalEvent, CapitalError> =>
   Result.andThen(must(amount > 0, "amount", "a finite number greater than 0", amount), () =>
     validate({
@@ -81,7 +88,9 @@ export const initialBasis = (amount: number): Result.Result<CapitalEvent, Capita
 
 const raisedBasis = ({ netBasisRlusd }: Capital, { basisDeltaRlusd }: CapitalEvent) => netBasisRlusd + basisDeltaRlusd
 
-/** An injection is no profit: what profit is counted from rises by as much as the basis. Absent, it counts as 0. */
+/** An injection is no profit: what profit is counted from rises by as much as the basis. Absent, it counts as 0.
+ * @internal
+ */
 export const injection =
   (event: CapitalEvent): CapitalPlan =>
   (before) => {
@@ -95,7 +104,9 @@ export const injection =
     )
   }
 
-/** Once, whatever the amount of the first one was. */
+/** Once, whatever the amount of the first one was.
+ * @internal
+ */
 export const initialBasisOnce =
   (event: CapitalEvent): CapitalPlan =>
   (before) =>
@@ -109,13 +120,16 @@ export const initialBasisOnce =
           },
     )
 
+/** Where capital is written. */
 export interface CapitalStore {
   readonly sql: SqlClient.SqlClient
   /** Sets a state key, as a part of the transaction around it. */
   readonly set: (key: string, value: string) => Effect.Effect<unknown, SqlError.SqlError>
 }
 
-/** All that is written to the table goes through this. Inside a transaction. */
+/** All that is written to the table goes through this. Inside a transaction.
+ * @internal
+ */
 export const record = Effect.fnUntraced(function* ({ sql }: CapitalStore, event: CapitalEvent) {
   yield* sql.unsafe(
     `INSERT INTO capital_events (asset, event_type, amount, price_rlusd, basis_delta_rlusd, source_note, created_at)
@@ -132,7 +146,9 @@ export const record = Effect.fnUntraced(function* ({ sql }: CapitalStore, event:
   )
 })
 
-/** Does what the plan says, inside a transaction. */
+/** Does what the plan says, inside a transaction.
+ * @internal
+ */
 export const carryOut = Effect.fnUntraced(function* (store: CapitalStore, plan: CapitalPlan) {
   const { after, before, event } = yield* Effect.fromResult(plan(yield* read(store.sql)))
   if (Option.isSome(event)) yield* record(store, event.value)

@@ -55,7 +55,9 @@ class CapitalEvent extends Schema.Class<CapitalEvent>("seawall/state/CapitalEven
 }) {}
 export type { CapitalEvent } // its constructor goes round the rules
 
-/** A rule of a field. */
+/** A rule of a field.
+ * @internal
+ */
 export const must = (
   holds: boolean,
   field: string,
@@ -74,11 +76,15 @@ export const must = (
 
 const isPositive = (value: number | undefined) => Number.isFinite(value) && Number(value) > 0
 
-/** In RLUSD; not a number when the price that it takes is absent. */
+/** In RLUSD; not a number when the price that it takes is absent.
+ * @internal
+ */
 export const worthOf = ({ amount, asset, priceRlusd = Number.NaN }: Omit<CapitalMovement, "eventType">) =>
   asset === "RLUSD" ? amount : amount * priceRlusd
 
-/** The one way to a `CapitalEvent`. The first rule that is broken is the error. */
+/** The one way to a `CapitalEvent`. The first rule that is broken is the error.
+ * @internal
+ */
 export const validate = (movement: CapitalMovement): Result.Result<CapitalEvent, CapitalError> =>
   Result.gen(function* () {
     const { amount, asset, eventType, priceRlusd, sourceNote } = movement

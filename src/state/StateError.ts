@@ -31,13 +31,17 @@ export class StateError extends Schema.TaggedError<StateError>()("StateError", {
 
 const wrap = (operation: string, cause: unknown) => new StateError({ operation, reason: reasonOf(cause), cause })
 
-/** Any failure below, a driver's or a row that does not decode, as the one error of this floor. */
+/** Any failure below, a driver's or a row that does not decode, as the one error of this floor.
+ * @internal
+ */
 export const stateError =
   (operation: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, StateError, R> =>
     Effect.mapError(self, (cause) => wrap(operation, cause))
 
-/** The same, but a broken rule of the capital stays what it is. */
+/** The same, but a broken rule of the capital stays what it is.
+ * @internal
+ */
 export const capitalOrStateError =
   (operation: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, StateError | CapitalError, R> =>
@@ -52,7 +56,9 @@ const isStoreFailure = (cause: unknown): cause is StoreFailure =>
   cause instanceof DurabilityError ||
   Schema.isSchemaError(cause)
 
-/** The same for what a program does in a store: its own failures stay what they are. */
+/** The same for what a program does in a store: its own failures stay what they are.
+ * @internal
+ */
 export const ownOrStateError =
   (operation: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R> =>

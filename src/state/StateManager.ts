@@ -20,6 +20,9 @@ import { type Migrations, runEngine, runProgram } from "./Migrations.ts"
 import type { OwnTable } from "./OwnTables.ts"
 import { ownOrStateError, stateError, type StateError, type StoreFailure } from "./StateError.ts"
 
+export type { Migrations, OwnTable, Row, StoreFailure }
+export type { CapitalWithdrawal } from "./CapitalIntents.ts"
+
 /** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
 export class SessionRow extends Schema.Class<SessionRow>("seawall/state/SessionRow")({
   sessionId: Schema.Int,

@@ -10,7 +10,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { DateTime, Effect, Option, Schema } from "effect"
-import * as Lease from "../engine/Lease.ts"
+import * as Lease from "../lease/Lease.ts"
 import * as EngineLease from "../facts/EngineLease.ts"
 import * as Facts from "../facts/Facts.ts"
 import { WalLock } from "../processes/LockTable.ts"
@@ -19,6 +19,11 @@ import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
 import { LogEndReason } from "../sqlite/outside/LogFile.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
 import * as StoredEngine from "./StoredEngine.ts"
+
+export type { OpenHereError } from "../processes/OpenFiles.ts"
+export type { OtherFileError } from "../processes/OtherFile.ts"
+export type { DatabaseHeaderError } from "../sqlite/outside/DatabaseHeader.ts"
+export type { FileBytesError }
 
 const Nullable = Schema.OptionFromNullOr
 
@@ -100,7 +105,9 @@ export const StatusJson = Schema.fromJsonString(Status)
 
 const isReadSlot = (lock: WalLock) => lock.startsWith("read")
 
-/** Whether it holds a read slot, so that the WAL cannot start again at its beginning. */
+/** Whether it holds a read slot, so that the WAL cannot start again at its beginning.
+ * @internal
+ */
 export const isReading = ({ locks }: Pick<OpenedBy, "locks">) => locks.some(isReadSlot)
 
 /** The later of two looks, with since when the looks have found each reader in its slot. */

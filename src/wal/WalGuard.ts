@@ -34,6 +34,10 @@ import * as LatencyWindow from "./LatencyWindow.ts"
 import type { Observed } from "./Observed.ts"
 import * as WalBound from "./WalBound.ts"
 
+export type { Incident, SeenHolder } from "./BlockedWatch.ts"
+export type { FinishedCheckpoint } from "./Observed.ts"
+export type { Observed }
+
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
 

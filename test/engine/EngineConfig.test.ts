@@ -1,7 +1,7 @@
 /** The configuration of an engine whose program is none that ships: what is said of one section holds for those of any program. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Result, Schema } from "effect"
-import { ConfigError, type ConfigSources } from "../../src/engine/EngineConfig.ts"
+import { EngineConfigError, type ConfigSources } from "../../src/engine/EngineConfig.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 
 const { withDefault } = EngineConfig
@@ -31,7 +31,7 @@ const loading = (sources: Partial<ConfigSources>) => Station.load({ source: "sta
 /** The problems as the lines of the message, in no order; fails the test when the configuration is not refused. */
 const problemsOf = Effect.fnUntraced(function* (
   sources: Partial<ConfigSources>,
-  load: (sources: ConfigSources) => Effect.Effect<unknown, ConfigError> = Station.load,
+  load: (sources: ConfigSources) => Effect.Effect<unknown, EngineConfigError> = Station.load,
 ) {
   const result = yield* Effect.result(load({ source: "station.yaml", yaml: "", ...sources }))
   if (Result.isSuccess(result)) throw new Error(`expected a refusal, got ${JSON.stringify(result.success)}`)

@@ -38,7 +38,7 @@ describe("the reasons of the life cycle", () => {
   }
 
   it("are the answer of a tick whose program defines none", () => {
-    expect(EngineProgram.halt("engine_requested_halt", "done")).toEqual(
+    expect(EngineProgram.haltWith("engine_requested_halt", "done")).toEqual(
       Option.some({ reason: "engine_requested_halt", detail: "done" }),
     )
   })
@@ -65,7 +65,7 @@ describe("the reasons of a program", () => {
     // @ts-expect-error not defined
     reasons.haltWith("sensor_lots", "")
     // @ts-expect-error of the life cycle alone
-    EngineProgram.halt("sensor_lost", "")
+    EngineProgram.haltWith("sensor_lost", "")
     // @ts-expect-error the life cycle's tokens keep their meaning
     const other = define({ duration_elapsed: { exitCode: 9, isClean: false } })
     expect(exitCodeOf(other)("duration_elapsed")).toBe(0)

@@ -103,7 +103,7 @@ describe("docs/observability.md", () => {
   it.each([
     [
       "another name of a metric",
-      "src/wal/Checkpoint.ts",
+      "src/wal/CheckpointRun.ts",
       '"seawall_wal_frames"',
       '"seawall_wal_pages"',
       ["the document lacks metric seawall_wal_pages of Guard", "the source lacks metric seawall_wal_frames of Guard"],
@@ -140,7 +140,7 @@ describe("docs/observability.md", () => {
     ],
     [
       "another label",
-      "src/wal/Checkpoint.ts",
+      "src/wal/CheckpointRun.ts",
       "Metric.withAttributes(total, { mode, outcome })",
       "Metric.withAttributes(total, { mode, result: outcome })",
       [
@@ -157,14 +157,14 @@ describe("docs/observability.md", () => {
     ],
     [
       "a unit less",
-      "src/wal/Checkpoint.ts",
+      "src/wal/CheckpointRun.ts",
       "How long a checkpoint took, in seconds",
       "How long a checkpoint took",
       ["seawall_wal_checkpoint_duration_seconds does not say its unit"],
     ],
     [
       "another bound",
-      "src/wal/Checkpoint.ts",
+      "src/wal/CheckpointRun.ts",
       "0.5, 1, 5]",
       "0.5, 1]",
       [expect.stringContaining("the document lacks bounds of seawall_wal_checkpoint_duration_seconds")],

@@ -3,22 +3,18 @@
 /** A guarded program that writes, checkpoints, and says what became of its log. */
 export const guarded = (checkpointer: string) => `import { Console, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
-import { Checkpointer, Database, LatencyWindow, ThreadCheckpointer, WalGuard, Writer } from "seawall"
-import * as Module from "seawall/WalGuard"
+import { Checkpointer, Database, WalGuard, Writer } from "seawall"
 
 const Guarded = WalGuard.layer({ interval: "10 millis" }).pipe(
-  
   Layer.provideMerge(${checkpointer}),
   Layer.provideMerge(Database.layer({ filename: "program.db" })),
 )
 
-export const used = [Checkpointer, ThreadCheckpointer, Module.WalGuard === WalGuard]
-
 await Effect.runPromise(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const writer = yield* Writer
-    const guard = yield* WalGuard
+    const writer = yield* Writer.Writer
+    const guard = yield* WalGuard.WalGuard
     yield* sql\`CREATE TABLE IF NOT EXISTS t (a)\`
     yield* writer.execute("INSERT INTO t VALUES (?)", [1])
     yield* Effect.sleep("10 millis").pipe(Effect.andThen(guard.last), Effect.repeat({ until: Option.isSome }))
@@ -30,15 +26,14 @@ await Effect.runPromise(
 /** A test of a guarded program, in virtual time: what it shows took ten minutes there. */
 export const tested = `import { Console, Effect, Layer, Ref } from "effect"
 import { TestClock } from "effect/testing"
-import { LatencyWindow, Shutdown, WalGuard } from "seawall"
-import { LogCapture, logged, Recording, scripted, temporaryDatabase } from "seawall/testing"
+import { Shutdown, WalGuard } from "seawall"
+import { LogCapture, ScriptedCheckpointer, TemporaryDatabase } from "seawall/testing"
 
-const slow = scripted((run) => (run === 1 ? { takes: "1 second" } : {}))
+const slow = ScriptedCheckpointer.layer((run) => (run === 1 ? { takes: "1 second" } : {}))
 
 const Guarded = WalGuard.layer({ interval: "60 seconds" }).pipe(
-  
   Layer.provideMerge(slow),
-  Layer.provideMerge(temporaryDatabase()),
+  Layer.provideMerge(TemporaryDatabase.layer()),
   Layer.provideMerge(Shutdown.layer()),
   Layer.provideMerge(LogCapture.layer),
 )
@@ -46,21 +41,22 @@ const Guarded = WalGuard.layer({ interval: "60 seconds" }).pipe(
 await Effect.runPromise(
   Effect.gen(function* () {
     yield* TestClock.adjust("10 minutes")
-    const starts = (yield* Effect.flatMap(Recording, Ref.get)).filter(({ what }) => what === "start")
-    yield* Console.log("runs", starts.length, "slow", (yield* logged("wal_checkpoint slow")).length)
+    const starts = (yield* Effect.flatMap(ScriptedCheckpointer.Recording, Ref.get)).filter(({ what }) => what === "start")
+    yield* Console.log("runs", starts.length, "slow", (yield* LogCapture.logged("wal_checkpoint slow")).length)
   }).pipe(Effect.provide(Guarded), Effect.provide(TestClock.layer())),
 )
 `
 
 /** Two guarded databases in one program that ends in order on a signal. */
 export const several = `import { Console, Context, Effect, Layer } from "effect"
-import { GuardedDatabase, Halt, Shutdown, Signals, Writer } from "seawall"
+import { GuardedDatabase, Shutdown, Writer } from "seawall"
+import { Halt, Signals } from "seawall/engine"
 
-class One extends Context.Service<One, typeof Writer.Service>()("app/One") {
-  static readonly layer = Layer.effect(One, Writer).pipe(Layer.provide(GuardedDatabase.layer({ filename: "one.db" })))
+class One extends Context.Service<One, typeof Writer.Writer.Service>()("app/One") {
+  static readonly layer = Layer.effect(One, Writer.Writer).pipe(Layer.provide(GuardedDatabase.layer({ filename: "one.db" })))
 }
-class Two extends Context.Service<Two, typeof Writer.Service>()("app/Two") {
-  static readonly layer = Layer.effect(Two, Writer).pipe(Layer.provide(GuardedDatabase.layer({ filename: "two.db" })))
+class Two extends Context.Service<Two, typeof Writer.Writer.Service>()("app/Two") {
+  static readonly layer = Layer.effect(Two, Writer.Writer).pipe(Layer.provide(GuardedDatabase.layer({ filename: "two.db" })))
 }
 
 const main = Effect.gen(function* () {
@@ -69,7 +65,7 @@ const main = Effect.gen(function* () {
     yield* writer.execute("INSERT INTO t VALUES (?)", [1])
   }
   yield* Console.log("both are open")
-  yield* Halt.use((halt) => halt.awaitRequest)
+  yield* Halt.Halt.use((halt) => halt.awaitRequest)
 })
 
 const life = Signals.layer.pipe(Layer.provideMerge(Halt.layer), Layer.provideMerge(Shutdown.layer()))

@@ -3,7 +3,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Result, Runtime, Schema } from "effect"
 import { Yaml } from "effect/encoding"
-import { ConfigError, type ConfigSources } from "../../src/engine/EngineConfig.ts"
+import { EngineConfigError, type ConfigSources } from "../../src/engine/EngineConfig.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
 
 const loading = (sources: Partial<ConfigSources>) => PaperConfig.load({ source: "test.yaml", yaml: "", ...sources })
@@ -12,7 +12,8 @@ const loading = (sources: Partial<ConfigSources>) => PaperConfig.load({ source: 
 const refusal = Effect.fnUntraced(function* (sources: Partial<ConfigSources>) {
   const result = yield* Effect.result(loading(sources))
   if (Result.isSuccess(result)) throw new Error(`expected a refusal, got ${JSON.stringify(result.success)}`)
-  if (!(result.failure instanceof ConfigError)) throw new Error(`expected a ConfigError, got ${String(result.failure)}`)
+  if (!(result.failure instanceof EngineConfigError))
+    throw new Error(`expected a EngineConfigError, got ${String(result.failure)}`)
   return result.failure
 })
 

@@ -68,7 +68,9 @@ const ensureWhole = (tree: SourceTree) => {
   }
 }
 
-const noneKnown = () => undefined
+/** What a program adds to the spans of its database is its own. */
+const ownAlone = (node: Node) =>
+  node.type === "Identifier" && textIn(node, "name") === "spanAttributes" ? [] : undefined
 
 const constructors = ["counter", "gauge", "histogram", "timer", "summary", "summaryWithTimestamp", "frequency"]
 
@@ -76,7 +78,7 @@ const metricsOf = (tree: SourceTree, roomOf: (node: Node) => string): ReadonlyAr
   const labelled = tree.calls(isOf("Metric", "withAttributes")).map((call) => {
     const binding = tree.follow(firstOf(tree, call))
     if (binding.is !== "Value") throw tree.unresolved(call, "expected a metric that is a constant")
-    return { metric: binding.node, attributes: keysOf(tree, argumentsOf(call)[1] ?? call, noneKnown) }
+    return { metric: binding.node, attributes: keysOf(tree, argumentsOf(call)[1] ?? call, ownAlone) }
   })
   return tree
     .calls(isOf("Metric", ...constructors))
@@ -92,7 +94,7 @@ const metricsOf = (tree: SourceTree, roomOf: (node: Node) => string): ReadonlyAr
       }
       // Those that a caller gives are the caller's own.
       const given = propertyOf(options, "attributes")
-      const own = given === undefined || tree.follow(given).is === "Parameter" ? [] : keysOf(tree, given, noneKnown)
+      const own = given === undefined || tree.follow(given).is === "Parameter" ? [] : keysOf(tree, given, ownAlone)
       return textsOf(tree, firstOf(tree, call)).map((name) => ({
         room: roomOf(call),
         name,
@@ -114,7 +116,7 @@ const laterIn = (tree: SourceTree, made: ReadonlyArray<Node>): ReadonlyMap<strin
     const entries = loop === undefined ? undefined : child(loop, "right")
     const isEntries = entries?.type === "CallExpression" && isOf("Object", "entries")(child(entries, "callee"))
     const isName = firstOf(tree, call).type === "Identifier"
-    return isEntries && isName ? keysOf(tree, firstOf(tree, entries), noneKnown) : undefined
+    return isEntries && isName ? keysOf(tree, firstOf(tree, entries), ownAlone) : undefined
   }
   const later = new Map<string, Array<string>>(made.map((span) => [tree.fileOf(span), []]))
   const give = (call: Node, attributes: ReadonlyArray<string>) => {
@@ -123,7 +125,7 @@ const laterIn = (tree: SourceTree, made: ReadonlyArray<Node>): ReadonlyMap<strin
     known.push(...attributes)
   }
   for (const call of tree.calls(isOf("Effect", "annotateCurrentSpan"))) {
-    give(call, keysOf(tree, firstOf(tree, call), noneKnown))
+    give(call, keysOf(tree, firstOf(tree, call), ownAlone))
   }
   for (const call of tree.calls(isCallOf("attribute"))) {
     give(call, entriesAround(call) ?? textsOf(tree, firstOf(tree, call)))
@@ -139,7 +141,7 @@ const spansOf = (tree: SourceTree, roomOf: (node: Node) => string): ReadonlyArra
   const later = laterIn(tree, [...byEffect, ...byTracer])
   const named = (call: Node, name: Node, options: Node | undefined) => {
     const given = propertyOf(options, "attributes")
-    const attributes = given === undefined ? [] : keysOf(tree, given, noneKnown)
+    const attributes = given === undefined ? [] : keysOf(tree, given, ownAlone)
     const its = { room: roomOf(call), attributes, later: later.get(tree.fileOf(call)) ?? [] }
     return textsOf(tree, name).map((it) => ({ ...its, name: it }))
   }

@@ -8,6 +8,7 @@ export const rooms: Readonly<Record<string, string>> = {
   sqlite: "Database",
   wal: "Guard",
   engine: "Engine",
+  lease: "Engine",
   state: "Engine",
   cluster: "Engine",
   shutdown: "Shutdown",

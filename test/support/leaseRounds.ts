@@ -10,7 +10,7 @@
 import { Cause, Effect, Exit, Layer, Scope } from "effect"
 import * as fs from "node:fs"
 import { createInterface } from "node:readline"
-import * as Lease from "../../src/engine/Lease.ts"
+import * as Lease from "../../src/lease/Lease.ts"
 
 let held: Scope.Closeable | undefined
 

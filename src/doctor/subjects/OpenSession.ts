@@ -1,6 +1,6 @@
 /** Sessions that an engine never closed. */
 import { Effect, Option } from "effect"
-import * as Lease from "../../engine/Lease.ts"
+import * as Lease from "../../lease/Lease.ts"
 import * as EngineLease from "../../facts/EngineLease.ts"
 import { count } from "../../facts/Wording.ts"
 import * as ReadOnly from "../../sqlite/outside/ReadOnly.ts"

@@ -52,7 +52,7 @@ export class Backup extends Context.Service<
     /** Makes one now with this name; fails when something has it already, which is left as it is. Removes nothing. */
     readonly runTo: (name: string) => Effect.Effect<string, BackupError>
   }
->()("seawall/sqlite/Backup") {}
+>()("seawall/sqlite/copies/Backup") {}
 
 /** Makes nothing by itself: see `aroundSession`. */
 export const layer = (options: BackupOptions): Layer.Layer<Backup> =>

@@ -68,7 +68,9 @@ export interface RestoreOptions {
   readonly file: string
 }
 
-/** The same on the file system that is provided. */
+/** The same on the file system that is provided.
+ * @internal
+ */
 export const restoreOn = Effect.fn("Restore.restore")(function* ({ backup, file }: RestoreOptions) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path

@@ -1,7 +1,7 @@
 /** What every `Lease` answers, wherever it is kept: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Runtime, type Scope } from "effect"
-import * as Lease from "../../src/engine/Lease.ts"
+import * as Lease from "../../src/lease/Lease.ts"
 
 /** The error of what failed. */
 export const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown => Option.getOrThrow(Exit.findErrorOption(exit))

@@ -20,7 +20,9 @@ import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.t
 
 export { LeaseHolder } from "./LeaseFile.ts"
 
-/** Who has it, for a sentence; the host is said where it is another one, because the pid counts there. */
+/** Who has it, for a sentence; the host is said where it is another one, because the pid counts there.
+ * @internal
+ */
 export const described = ({ command, host, pid, since }: LeaseHolder): string =>
   `pid ${pid} (${clean(command)})${host === os.hostname() ? "" : ` on ${clean(host)}`}, since ${clean(since)}`
 
@@ -61,7 +63,7 @@ export type Occupancy = Data.TaggedEnum<{
 export const Occupancy = Data.taggedEnum<Occupancy>()
 
 /** The lease that this program has. */
-export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder }>()("seawall/engine/Lease") {}
+export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder }>()("seawall/lease/Lease") {}
 
 /** Takes the lease of a database file, which may not exist yet, for the life of the layer; creates missing folders. */
 export const layerFile = ({ file }: { readonly file: string }): Layer.Layer<Lease, LeaseError> =>
