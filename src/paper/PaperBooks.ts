@@ -113,8 +113,9 @@ const make = Effect.gen(function* () {
       function* (tick) {
         yield* finiteTick(tick)
         const at = DateTime.formatIso(yield* DateTime.now)
-        yield* state.transaction("recordTick", ({ set, sql }) =>
+        yield* state.transaction("recordTick", (store) =>
           Effect.gen(function* () {
+            const sql = store.sql.withoutTransforms()
             const snapshot = sql.insert({
               session_id: tick.sessionId,
               recorded_at: at,
@@ -130,7 +131,7 @@ const make = Effect.gen(function* () {
               const fill = sql.insert({ tick_id: id, side, price, xrp, spread_pnl_rlusd: spreadPnlRlusd })
               yield* sql`INSERT INTO paper_fills ${fill}`
             }
-            for (const [key, value] of Object.entries(tick.state)) yield* set(key, value)
+            for (const [key, value] of Object.entries(tick.state)) yield* store.set(key, value)
           }),
         )
       },

@@ -1,5 +1,5 @@
 /**
- * Which columns the tables of a database have that may be anybody's: an engine's, of an older one, or none.
+ * Which columns the tables of a database have that may be of any program: an engine, an older one, or none.
  *
  * Only real tables: what a view costs is not known beforehand. Names are in lower case here, as SQLite ignores theirs.
  * https://www.sqlite.org/pragma.html#pragma_table_info
@@ -19,9 +19,12 @@ export interface Columns {
 /** A number is one to Seawall, whatever the program around it wants of its own statements. */
 export const ownNumbers = Effect.provideService(SqlClient.SafeIntegers, false)
 
+/** The client in reach, for statements of Seawall's own: it takes names as they stand, whatever the program's own become. */
+export const ownNames = SqlClient.SqlClient.use((sql) => Effect.succeed(sql.withoutTransforms()))
+
 /** Of these tables, as far as they are there. */
 export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, ...tables: ReadonlyArray<string>) {
-  const rows = yield* sql.unsafe(
+  const rows = yield* sql.withoutTransforms().unsafe(
     `SELECT lower(t.name) AS "table", lower(c.name) AS "column", c.pk AS pk
      FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
      WHERE t.type = 'table' AND lower(t.name) IN (${tables.map(() => "?").join(", ")})`,

@@ -5,8 +5,8 @@
  * call are one transaction: when one fails, none of them is stored.
  */
 import { SqliteMigrator } from "@effect/sql-sqlite-node"
-import { Effect } from "effect"
-import type { SqlClient } from "effect/sql"
+import { Effect, Record } from "effect"
+import { SqlClient } from "effect/sql"
 import { ownNumbers } from "./Columns.ts"
 import * as OwnTables from "./OwnTables.ts"
 import { stateError } from "./StateError.ts"
@@ -33,11 +33,16 @@ const runIn = Effect.fnUntraced(
     const wrong = misnamed(migrations)
     if (wrong.length > 0) return yield* Effect.fail(`expected steps named like 0001_readings, got ${wrong.join(", ")}`)
     yield* OwnTables.check({ owner, migrationsTable, migrations, tables })
-    // A step that fails is a defect of the migrator.
-    yield* Effect.catchDefect(
-      SqliteMigrator.run({ loader: SqliteMigrator.fromRecord(migrations), table: migrationsTable }),
-      Effect.fail,
+    const sql = yield* SqlClient.SqlClient
+    // The table of the migrator is ours, and the steps are the program's.
+    const loader = SqliteMigrator.fromRecord(
+      Record.map(migrations, (step) => Effect.provideService(step, SqlClient.SqlClient, sql)),
     )
+    const migrating = SqliteMigrator.run({ loader, table: migrationsTable }).pipe(
+      Effect.provideService(SqlClient.SqlClient, sql.withoutTransforms()),
+    )
+    // A step that fails is a defect of the migrator.
+    yield* Effect.catchDefect(migrating, Effect.fail)
   },
   ownNumbers,
   stateError("schema"),

@@ -3,7 +3,6 @@
  * memory. Reads alone; brings no schema up to date, unlike `StateManager`.
  */
 import { Effect, Option, Schema } from "effect"
-import { SqlClient } from "effect/sql"
 import * as Columns from "./Columns.ts"
 import { stateError } from "./StateError.ts"
 
@@ -21,9 +20,9 @@ const most = 100
 
 const columns = ["session_id", "parent_session_id", "started_at", "ended_at", "halt_reason"]
 
-/** The last 100 of them, in the order of their numbers. A table of the same name with other columns is somebody else's. */
+/** The last 100 of them, in the order of their numbers. A table of the same name with other columns is another program's. */
 export const openSessions = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
+  const sql = yield* Columns.ownNames
   const { has } = yield* Columns.read(sql, "sessions")
   if (!has("sessions", ...columns)) return Option.none()
   const open = yield* sql.unsafe(`SELECT session_id AS sessionId, started_at AS startedAt,

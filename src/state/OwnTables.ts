@@ -6,7 +6,7 @@
  * set. https://www.sqlite.org/lang_createtable.html#rowid
  */
 import { Effect, Schema } from "effect"
-import { SqlClient } from "effect/sql"
+import { ownNames } from "./Columns.ts"
 
 /** A table as we make it. Names are in lower case, as SQLite ignores theirs. */
 export interface OwnTable {
@@ -93,7 +93,7 @@ const strangeness = (
 }
 
 const checkSteps = Effect.fnUntraced(function* (owner: string, table: string, migrations: OwnSchema["migrations"]) {
-  const sql = yield* SqlClient.SqlClient
+  const sql = yield* ownNames
   const taken = yield* Effect.flatMap(
     sql`SELECT migration_id AS id, name FROM ${sql(table)} ORDER BY migration_id`,
     Schema.decodeUnknownEffect(Steps),
@@ -115,7 +115,7 @@ const checkSteps = Effect.fnUntraced(function* (owner: string, table: string, mi
 
 /** Fails with the first table that is not ours, or when a later release wrote the database. */
 export const check = Effect.fnUntraced(function* ({ migrations, owner, tables, ...own }: OwnSchema) {
-  const sql = yield* SqlClient.SqlClient
+  const sql = yield* ownNames
   const all = { ...tables, [own.migrationsTable]: migrationsTable }
   const names = Object.keys(all)
   const rows = yield* sql.unsafe(

@@ -116,18 +116,19 @@ const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  const own = sql.withoutTransforms()
   const writer = yield* Writer
   yield* ofSeawall(runEngine(engineMigrations, engineTables))
 
   const setError = stateError("set")
   const now = Effect.map(DateTime.now, DateTime.formatIso)
   const idOf = (rows: ReadonlyArray<Row>) => Effect.map(Schema.decodeUnknownEffect(NewId)(rows), ([{ id }]) => id)
-  const setKey = (key: string, value: string) => sql.unsafe(upsert, [key, value])
+  const setKey = (key: string, value: string) => own.unsafe(upsert, [key, value])
   const write = (entries: Readonly<Record<string, string>>) =>
     Effect.forEach(Object.entries(entries), ([key, value]) => setKey(key, value), { discard: true })
 
   const get = Effect.fn("StateManager.get")(function* (key: string) {
-    const rows = yield* sql.unsafe(
+    const rows = yield* own.unsafe(
       "SELECT CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state WHERE key = ?",
       [key],
     )
@@ -143,7 +144,7 @@ const make = Effect.gen(function* () {
   }, stateError("setMany"))
 
   return StateManager.of({
-    ...CapitalIntents.make({ sql, set: setKey }, writer),
+    ...CapitalIntents.make({ sql: own, set: setKey }, writer),
     get,
     getInt: (key) =>
       Effect.map(get(key), (value) => {
@@ -158,11 +159,11 @@ const make = Effect.gen(function* () {
 
     openSession: Effect.fn("StateManager.openSession")(
       function* ({ parentSessionId }) {
-        const rows = yield* writer.execute(
+        const row = own.unsafe<Row>(
           "INSERT INTO sessions (parent_session_id, started_at) VALUES (?, ?) RETURNING session_id AS id",
           [Option.getOrNull(parentSessionId), yield* now],
         )
-        return yield* idOf(rows)
+        return yield* idOf(yield* writer.transaction(row))
       },
       ownNumbers,
       stateError("openSession"),
@@ -173,19 +174,19 @@ const make = Effect.gen(function* () {
         if (Option.isSome(worth))
           yield* finite({ "worth.starting": worth.value.starting, "worth.ending": worth.value.ending })
         const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
-        const rows = yield* writer.execute(
+        const row = own.unsafe<Row>(
           `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
          WHERE session_id = ? RETURNING session_id AS id`,
           [yield* now, haltReason, starting, ending, sessionId],
         )
-        yield* idOf(rows)
+        yield* idOf(yield* writer.transaction(row))
       },
       ownNumbers,
       stateError("closeSession"),
     ),
 
     lastSession: Effect.gen(function* () {
-      const rows = yield* sql.unsafe(lastSession)
+      const rows = yield* own.unsafe(lastSession)
       return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(rows))
     }).pipe(Effect.withSpan("StateManager.lastSession"), ownNumbers, stateError("lastSession")),
 

@@ -24,7 +24,7 @@ const values = `SELECT key AS key, CAST(COALESCE(value, '') AS TEXT) AS value FR
 const Values = Schema.Array(Schema.Struct({ key: Schema.String, value: Schema.String }))
 
 const read = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
+  const sql = yield* Columns.ownNames
   const { has, isKeyedBy } = yield* Columns.read(sql, "engine_state", "sessions")
   if (!has("engine_state", "key", "value")) return Option.none()
   const rows = yield* Schema.decodeUnknownEffect(Values)(yield* sql.unsafe(values))

@@ -23,13 +23,16 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
 /** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. */
 export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
   hasNoop(version)
-    ? sql.unsafe("PRAGMA wal_checkpoint(NOOP)").pipe(
-        Effect.map((rows) => rows[0]),
-        CheckpointRun.observe,
-        Effect.option,
-        Effect.provideService(SqlClient.SafeIntegers, false),
-        Effect.withTracerEnabled(false),
-      )
+    ? sql
+        .withoutTransforms()
+        .unsafe("PRAGMA wal_checkpoint(NOOP)")
+        .pipe(
+          Effect.map((rows) => rows[0]),
+          CheckpointRun.observe,
+          Effect.option,
+          Effect.provideService(SqlClient.SafeIntegers, false),
+          Effect.withTracerEnabled(false),
+        )
     : Effect.succeedNone
 
 /** Checkpoints on the connection of this client; a `Checkpointer` makes a `whole` run of that. */

@@ -63,6 +63,29 @@ describe("what SQLite stores", () => {
     }).pipe(Effect.provide(onSqlite())),
   )
 
+  it.effect("of a tick: the same, whatever names the program wants", () =>
+    Effect.gen(function* () {
+      const books = yield* PaperBooks.PaperBooks
+      yield* books.recordTick(tick)
+      const [stored] = yield* rows(
+        "SELECT tick_id AS id, bid, (SELECT count(*) FROM paper_fills) AS fills FROM paper_ticks",
+      )
+      expect(stored).toEqual({ ID: 1, BID: 0.5, FILLS: 2 })
+    }).pipe(
+      Effect.provide(
+        PaperBooks.layer().pipe(
+          Layer.provideMerge(StateManager.layer()),
+          Layer.provideMerge(
+            TemporaryDatabase.layer({
+              transformQueryNames: (name) => `its_${name}`,
+              transformResultNames: (name) => name.toUpperCase(),
+            }),
+          ),
+        ),
+      ),
+    ),
+  )
+
   it.effect("of a tick without fills: no fill", () =>
     Effect.gen(function* () {
       const books = yield* PaperBooks.PaperBooks

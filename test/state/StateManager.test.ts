@@ -8,6 +8,13 @@ import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { stateManagerContract } from "./stateManagerContract.ts"
 import { rows, writtenBefore } from "../support/StoredRows.ts"
 
+/** A client that changes all names of rows but those of the contract's own table. */
+const otherNames = TemporaryDatabase.layer({
+  transformQueryNames: (name) => name.toLowerCase(),
+  transformResultNames: (name) => (["room", "height"].includes(name) ? name : name.toUpperCase()),
+})
+
+stateManagerContract("SQLite, whatever names the program wants", Layer.provide(StateManager.layer(), otherNames))
 stateManagerContract("SQLite", Layer.provide(StateManager.layer(), TemporaryDatabase.layer()))
 
 /** The state manager, and the client that it shares with the test. */
