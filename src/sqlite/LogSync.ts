@@ -8,7 +8,7 @@
  * writing into a file that has no name any more, and every commit succeeds and is lost.
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
-import { Clock, Context, Deferred, Duration, Effect, Metric, Option, type Scope } from "effect"
+import { Context, Deferred, Duration, Effect, Metric, Option, type Scope } from "effect"
 import { constUndefined, constVoid } from "effect/Function"
 import * as fs from "node:fs"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
@@ -140,9 +140,9 @@ export const make = Effect.fnUntraced(function* (
     if (refusal !== undefined) return yield* refusal
     isSyncing = true
     const covered = yield* exposure.syncing
-    const start = yield* Clock.monotonicTimeNanos
-    yield* Effect.mapError(fdatasync(descriptor), (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }))
-    yield* Metric.update(durationSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
+    const failed = (cause: unknown) => new DurabilityError({ reason: "SyncFailed", file, cause })
+    const [took] = yield* Effect.timed(Effect.mapError(fdatasync(descriptor), failed))
+    yield* Metric.update(durationSeconds, Duration.toSeconds(took))
     // Syncing an unlinked file succeeds and proves nothing.
     const changed = yield* lookForReplacement
     if (Option.isSome(changed)) return yield* changed.value

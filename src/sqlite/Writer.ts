@@ -8,7 +8,7 @@
  * What this does not do: retry. A COMMIT that fails (a full disk) fails its batch, and the next one is tried as ever.
  * https://www.sqlite.org/lang_transaction.html
  */
-import { Clock, Context, Effect, Exit, Fiber, Metric } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Fiber, Metric } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Batching from "./Batching.ts"
 import { attributesOf } from "./DatabaseName.ts"
@@ -115,13 +115,12 @@ export const make = Effect.fnUntraced(function* ({ client, file, logSync, spanAt
     { capacity, gathers: true },
     Effect.fnUntraced(function* (waiting: ReadonlyArray<Write>) {
       const writes = waiting.filter(({ cancelled }) => !cancelled)
-      const start = yield* Clock.monotonicTimeNanos
       underWay = writes
       const batch = traces.begin(writes)
-      yield* commit(writes)
+      const [took] = yield* Effect.timed(commit(writes))
       batch?.leave(Exit.void)
       underWay = []
-      yield* Metric.update(commitSeconds, Number((yield* Clock.monotonicTimeNanos) - start) / 1e9)
+      yield* Metric.update(commitSeconds, Duration.toSeconds(took))
       yield* Metric.update(batchSize, writes.length)
       yield* Metric.update(queueDepth, waiting.length + writing.size())
     }),

@@ -1,7 +1,7 @@
 /**
  * How a checkpoint is run: `run` is the only function that issues the PRAGMA; the row is decoded, timed and counted here.
  */
-import { Clock, Duration, Effect, Metric, Option, Schema } from "effect"
+import { Duration, Effect, Metric, Option, Schema } from "effect"
 import type { LockHolder, WalLock } from "../processes/LockTable.ts"
 import { reasonOf } from "../sqlite/NativeError.ts"
 import {
@@ -108,8 +108,7 @@ export const run = Effect.fnUntraced(function* <E>(
   mode: CheckpointMode,
   statements: CheckpointStatements<E>,
 ): Effect.fn.Return<Checkpoint, CheckpointError> {
-  const start = yield* Clock.monotonicTimeNanos
-  const answer = yield* statements.checkpoint.pipe(
+  const [took, answer] = yield* statements.checkpoint.pipe(
     Effect.flatMap(Schema.decodeUnknownEffect(CheckpointRow)),
     Effect.repeat({ while: (row) => mode === "PASSIVE" && row.busy === 1 && row.log < 0, times: 1 }),
     Effect.catch((cause): Effect.Effect<CheckpointRow | "Locked", CheckpointError> => {
@@ -117,8 +116,9 @@ export const run = Effect.fnUntraced(function* <E>(
       if (reason === "Locked") return Effect.succeed("Locked")
       return Effect.fail(new CheckpointError({ mode, reason, cause }))
     }),
+    Effect.timed,
   )
-  const elapsedMillis = Number((yield* Clock.monotonicTimeNanos) - start) / 1e6
+  const elapsedMillis = Duration.toMillis(took)
   if (answer === "Locked") return unanswered(mode, "LockedInTransaction", elapsedMillis)
 
   const undecided = answer.busy === 1 && answer.log >= 0 && answer.log === answer.checkpointed
