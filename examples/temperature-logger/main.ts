@@ -48,7 +48,7 @@ const migrations: StateManager.Migrations = {
       session_id: "INTEGER NOT NULL DEFAULT 0",
       degrees: "REAL NOT NULL DEFAULT 0",
     })
-    yield* Tables.index("", "readings_by_session", "readings (session_id)")
+    yield* Tables.index({ name: "readings_by_session", on: "readings (session_id)" })
   }),
 }
 

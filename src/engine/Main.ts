@@ -121,7 +121,7 @@ export interface MainOptions<A, E> {
 
 /** Builds the session, waits until it is asked to halt, closes it, and ends the process. For the last line of a program. */
 export const runMain = <A, E>({ budget, session }: MainOptions<A, E>): void => {
-  const foundation = Signals.layer.pipe(Layer.provideMerge(Halt.layer), Layer.provideMerge(Shutdown.layer(budget)))
+  const foundation = Signals.layer.pipe(Layer.provideMerge(Halt.layer), Layer.provideMerge(Shutdown.layer({ budget })))
   const main = Effect.gen(function* () {
     yield* outliveTerminal
     const started = yield* Deferred.make<void>()

@@ -67,7 +67,7 @@ const endedCleanly = (halt: Halt.Halt["Service"]) =>
 const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
   keep === 0
     ? Layer.empty
-    : Layer.unwrap(Effect.map(Halt.Halt, (halt) => Backup.aroundSession(endedCleanly(halt)))).pipe(
+    : Layer.unwrap(Effect.map(Halt.Halt, (halt) => Backup.aroundSession({ wanted: endedCleanly(halt) }))).pipe(
         Layer.provide(Backup.layer({ file, keep })),
       )
 

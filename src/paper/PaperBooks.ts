@@ -85,8 +85,8 @@ const migrations: Migrations = {
   "0001_ticks_and_fills": Effect.gen(function* () {
     yield* table("paper_ticks", paperTables.paper_ticks.columns)
     yield* table("paper_fills", paperTables.paper_fills.columns)
-    yield* index("", "paper_ticks_by_session", "paper_ticks (session_id)")
-    yield* index("", "paper_fills_by_tick", "paper_fills (tick_id)")
+    yield* index({ name: "paper_ticks_by_session", on: "paper_ticks (session_id)" })
+    yield* index({ name: "paper_fills_by_tick", on: "paper_fills (tick_id)" })
   }),
 }
 

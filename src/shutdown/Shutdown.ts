@@ -122,11 +122,17 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
   }),
 })
 
+/** How long a shutdown may take. */
+export interface ShutdownOptions {
+  /** For all steps together; default 10 s (`defaultBudget`), infinite = each step is waited for as long as it takes. */
+  readonly budget?: Duration.Input | undefined
+}
+
 /**
- * One budget (default 10 s, see `defaultBudget`) for every step that closes above this layer. It runs from the first step,
- * or from `begin`. With an infinite one each step is waited for as long as it takes.
+ * One budget for every step that closes above this layer. It runs from the first step,
+ * or from `begin`.
  */
-export const layer = (budget: Duration.Input = defaultBudget): Layer.Layer<never> =>
+export const layer = ({ budget = defaultBudget }: ShutdownOptions = {}): Layer.Layer<never> =>
   Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))
 
 /**

@@ -23,6 +23,17 @@ export const table = Effect.fnUntraced(function* (name: string, columns: Readonl
   }
 })
 
-/** An index on columns of a table: `index("", "ticks_by_session", "ticks (session_id)")`. */
-export const index = (kind: "" | "UNIQUE", name: string, on: string) =>
-  Effect.asVoid(SqlClient.SqlClient.use((sql) => sql.unsafe(`CREATE ${kind} INDEX IF NOT EXISTS ${name} ON ${on}`)))
+/** An index of SQLite. */
+export interface IndexOptions {
+  readonly name: string
+  /** The table and its columns: `"ticks (session_id)"`. */
+  readonly on: string
+  /** Whether no two rows may be the same there; default false. */
+  readonly unique?: boolean
+}
+
+/** An index on columns of a table: `index({ name: "ticks_by_session", on: "ticks (session_id)" })`. */
+export const index = ({ name, on, unique = false }: IndexOptions) => {
+  const kind = unique ? "UNIQUE INDEX" : "INDEX"
+  return Effect.asVoid(SqlClient.SqlClient.use((sql) => sql.unsafe(`CREATE ${kind} IF NOT EXISTS ${name} ON ${on}`)))
+}

@@ -44,7 +44,7 @@ export const engineMigrations: Migrations = {
   "0001_engine_state": Effect.gen(function* () {
     yield* table("engine_state", engineTables.engine_state.columns)
     // What every write relies on; an older table may have been made without it.
-    yield* index("UNIQUE", "engine_state_key", "engine_state (key)")
+    yield* index({ name: "engine_state_key", on: "engine_state (key)", unique: true })
   }),
   "0002_sessions": table("sessions", engineTables.sessions.columns),
   "0004_capital": table("capital_events", engineTables.capital_events.columns),

@@ -53,7 +53,7 @@ const tryOrder = Effect.fnUntraced(function* (order: ReadonlyArray<Event>, visit
   const scope = yield* Scope.make()
   const context = yield* WalGuard.layer({ interval: "2 seconds", maxFrames }).pipe(
     Layer.provideMerge(Simulated.layer(behaviour)),
-    Layer.provideMerge(Shutdown.layer(budget)),
+    Layer.provideMerge(Shutdown.layer({ budget })),
     Layer.provideMerge(LogCapture.layer),
     Layer.buildWithScope(scope),
   )

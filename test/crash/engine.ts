@@ -119,7 +119,7 @@ const program = Effect.gen(function* () {
 })
 
 const around = values.backups
-  ? Backup.aroundSession(Effect.succeed(true)).pipe(Layer.provide(Backup.layer({ file, keep: 2 })))
+  ? Backup.aroundSession().pipe(Layer.provide(Backup.layer({ file, keep: 2 })))
   : Layer.empty
 const layers = WalGuard.layer({ interval: "20 millis", maxFrames: Number(values.frames) }).pipe(
   Layer.provideMerge(Checkpointer.layerThread()),

@@ -26,6 +26,13 @@ const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.
 /** What only the type check needs; no user of the programs does. */
 const tools = ["typescript", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
 
+/** What is compiled against the source elsewhere: here against the declarations. */
+const types = fs
+  .readFileSync(path.join(root, "test/package/types.ts"), "utf8")
+  .replaceAll(/"\.\.\/\.\.\/src\/(?:(\w+)\/)?index\.ts"/g, (_, entry?: string) =>
+    entry === undefined ? '"seawall"' : `"seawall/${entry}"`,
+  )
+
 const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = ""]) => code)
 
 /** How Effect's own logger begins a line that nobody wants to see here. */
@@ -37,6 +44,7 @@ const programs: Readonly<Record<string, string>> = {
   "inline.mts": guarded("Checkpointer.layerInline()"),
   "several.mts": several,
   "testing.mts": tested,
+  "types.mts": types,
   ...Object.fromEntries(blocks.map((code, n) => [`readme${n + 1}.mts`, code.replace("port: 8501", "port: 0")])),
 }
 

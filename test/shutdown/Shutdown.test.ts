@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 
-const withBudget = Layer.merge(Shutdown.layer("10 seconds"), LogCapture.layer)
+const withBudget = Layer.merge(Shutdown.layer({ budget: "10 seconds" }), LogCapture.layer)
 
 const overdue = Effect.map(LogCapture.logged("shutdown step overdue"), (entries) =>
   entries.map(({ fields }) => fields["step"]),
@@ -123,7 +123,7 @@ describe("the budget", () => {
     }).pipe(Effect.provide(withBudget)),
   )
 
-  const endless = Layer.merge(Shutdown.layer(Duration.infinity), LogCapture.layer)
+  const endless = Layer.merge(Shutdown.layer({ budget: Duration.infinity }), LogCapture.layer)
   const longStep = (atMost?: Duration.Input) =>
     Effect.forkChild(Shutdown.step("long", Effect.sleep("1 day"), atMost === undefined ? {} : { atMost }), {
       startImmediately: true,

@@ -346,7 +346,7 @@ describe("a guard with a thread that hangs", () => {
       const scope = yield* Scope.make()
       const context = yield* WalGuard.layer({ interval: "1 second" }).pipe(
         Layer.provideMerge(thread(deaf)),
-        Layer.provideMerge(Shutdown.layer("4 seconds")),
+        Layer.provideMerge(Shutdown.layer({ budget: "4 seconds" })),
         Layer.buildWithScope(scope),
       )
       const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)

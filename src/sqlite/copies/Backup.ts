@@ -162,14 +162,22 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
   return Backup.of({ run: (kind) => named(run(kind)), runTo: (name) => named(runTo(name)) })
 })
 
+/** When the last of the two backups around a session is made. */
+export interface AroundSessionOptions {
+  /** Asked at the end; default yes. */
+  readonly wanted?: Effect.Effect<boolean> | undefined
+}
+
 /**
  * One backup before everything above it starts, and one after all of that has ended cleanly: put it right above
  * `Database`. A backup that fails is a WARNING. An empty database gets no first one. The last one is left out when the
- * end was not clean, `wanted` says no (default yes), or less than half of the shutdown budget is left; it gets half of what is left.
+ * end was not clean, `wanted` says no, or less than half of the shutdown budget is left; it gets half of what is left.
  */
-export const aroundSession = (
-  wanted: Effect.Effect<boolean> = Effect.succeed(true),
-): Layer.Layer<never, never, Backup | Database.Database> =>
+export const aroundSession = ({ wanted = Effect.succeed(true) }: AroundSessionOptions = {}): Layer.Layer<
+  never,
+  never,
+  Backup | Database.Database
+> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const { run } = yield* Backup

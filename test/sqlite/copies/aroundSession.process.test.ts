@@ -17,10 +17,10 @@ describe("around a session", () => {
     { budget = "10 seconds" as Duration.Input, source = file, wanted = true } = {},
   ) {
     const scope = yield* Scope.make()
-    const context = yield* Backup.aroundSession(Effect.succeed(wanted)).pipe(
+    const context = yield* Backup.aroundSession({ wanted: Effect.succeed(wanted) }).pipe(
       Layer.provideMerge(Backup.layer({ file: source })),
       Layer.provideMerge(Layer.provide(Database.layer({ filename: file }), TemporaryDatabase.quickDisk)),
-      Layer.provideMerge(Shutdown.layer(budget)),
+      Layer.provideMerge(Shutdown.layer({ budget })),
       Layer.provideMerge(LogCapture.layer),
       Layer.buildWithScope(scope),
     )
