@@ -6,6 +6,7 @@ import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Schema, type Scope } from "effect"
 import type { Facts } from "../facts/Facts.ts"
 import { command } from "../sqlite/ShellCommand.ts"
+import { NotExamined } from "./NotExamined.ts"
 import type { Reading } from "./Readable.ts"
 
 /**
@@ -59,18 +60,6 @@ export interface Examination<Name extends string = string> {
 }
 
 export const make = <const Name extends string>(examination: Examination<Name>): Examination<Name> => examination
-
-/** An examination that cannot be made, and what would make it possible. */
-export class NotExamined extends Schema.TaggedError<NotExamined>()("NotExamined", {
-  message: Schema.String,
-  remedy: Schema.String,
-}) {}
-
-/** Other systems do not show who has a file open. */
-export const needsLinux = new NotExamined({
-  message: "who has a file open can be seen on Linux only",
-  remedy: "set nothing; stop the programs that use the database, then ask again",
-})
 
 export const run = <Name extends string>(it: Examined, { description, examine, subject }: Examination<Name>) =>
   Effect.matchCauseEffect(examine(it), {

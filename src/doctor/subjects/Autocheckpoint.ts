@@ -4,7 +4,8 @@ import { processesOf } from "../../facts/Facts.ts"
 import { enginePid } from "../../facts/EngineLease.ts"
 import { count } from "../../facts/Wording.ts"
 import { namesOf, type Process } from "../../processes/Processes.ts"
-import { make, needsLinux, nothing } from "../Examination.ts"
+import { make, nothing } from "../Examination.ts"
+import { needsLinux } from "../NotExamined.ts"
 import { lookInterval, looks } from "../Looks.ts"
 
 const pidsOf = (processes: ReadonlyArray<Process>) => processes.map(({ pid }) => pid)

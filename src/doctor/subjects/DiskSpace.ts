@@ -4,7 +4,8 @@ import { statfs } from "node:fs/promises"
 import { type Facts, walSize } from "../../facts/Facts.ts"
 import { size } from "../../facts/Wording.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
-import { make, NotExamined, type Seen } from "../Examination.ts"
+import { make, type Seen } from "../Examination.ts"
+import { NotExamined } from "../NotExamined.ts"
 
 interface Space {
   readonly freeBytes: number

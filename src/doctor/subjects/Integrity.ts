@@ -4,7 +4,8 @@ import { isAtRest, isUsed, processesOf } from "../../facts/Facts.ts"
 import { restoreCommand } from "../../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../../sqlite/copies/Integrity.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
-import { make, NotExamined, nothing, type Seen } from "../Examination.ts"
+import { make, nothing, type Seen } from "../Examination.ts"
+import { NotExamined } from "../NotExamined.ts"
 
 /** What a damaged database is fixed with: the newest backup that passes its own check, else what can be read of it. */
 export const restore = Effect.fnUntraced(function* (file: string, backups: ReadonlyArray<string>) {

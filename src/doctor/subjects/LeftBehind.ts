@@ -3,7 +3,8 @@ import { Effect, Option, Result } from "effect"
 import { isOpen, walSize } from "../../facts/Facts.ts"
 import { count } from "../../facts/Wording.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
-import { make, needsLinux, nothing } from "../Examination.ts"
+import { make, nothing } from "../Examination.ts"
+import { needsLinux } from "../NotExamined.ts"
 import * as WalDamage from "../WalDamage.ts"
 
 export const leftBehind = make({

@@ -4,7 +4,8 @@ import * as EngineLease from "../../facts/EngineLease.ts"
 import { count } from "../../facts/Wording.ts"
 import { namesOf } from "../../processes/Processes.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
-import { make, needsLinux, nothing } from "../Examination.ts"
+import { make, nothing } from "../Examination.ts"
+import { needsLinux } from "../NotExamined.ts"
 
 export const openElsewhere = make({
   subject: "open-elsewhere",

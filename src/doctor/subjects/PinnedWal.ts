@@ -5,7 +5,8 @@ import { enginePid } from "../../facts/EngineLease.ts"
 import { count } from "../../facts/Wording.ts"
 import { nameOf, type Process } from "../../processes/Processes.ts"
 import * as LogIndex from "../../sqlite/outside/LogIndex.ts"
-import { type Found, make, needsLinux, nothing } from "../Examination.ts"
+import { type Found, make, nothing } from "../Examination.ts"
+import { needsLinux } from "../NotExamined.ts"
 import { lookInterval, looks } from "../Looks.ts"
 
 interface Hold {
