@@ -99,7 +99,9 @@ cannot start again at its beginning until it has ended.
 --json prints one object, of several databases one a line: {"file", "examined": [{"subject", "description", "seen"}],
 "findings": [{"severity", "subject", "message", "evidence", "remedy"}]}.
 
-Exit codes, of several databases the worst (65 over 1 over 2 over 0):
+Of several databases the worst exit code counts: 65 over 1 over 2 over 0.
+
+Exit codes:
   0   nothing to mend: no finding above a notice
   1   it could not be examined: no such file, not a database, no permission, a folder without databases
   2   warnings
