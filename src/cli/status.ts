@@ -3,8 +3,10 @@
  *
  * Only asks and prints. What one look may touch, and what it leaves alone, is said in `status/DatabaseStatus.ts`.
  */
-import { Console, DateTime, Duration, Effect, Option, Ref, Result, Schema } from "effect"
+import { Console, DateTime, Duration, Effect, Layer, Option, Ref, Result, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
+import * as Halt from "../engine/Halt.ts"
+import * as Signals from "../engine/Signals.ts"
 import * as NamedDatabases from "../facts/NamedDatabases.ts"
 import * as DatabaseStatus from "../status/DatabaseStatus.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -92,17 +94,17 @@ const redraw = (text: string) =>
 
 const clearScreen = Effect.sync(() => process.stdout.write("\x1b[2J"))
 
-/** Ctrl+C, its relatives, and a reader of the output that has gone. The first one counts. */
-const ended = Effect.callback<void>((resume) => {
+/** The reader of the output, such as `head`, has gone. */
+const readerGone = Effect.callback<void>((resume) => {
   const end = () => resume(Effect.void)
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
-  signals.forEach((signal) => process.on(signal, end))
   process.stdout.on("error", end)
-  return Effect.sync(() => {
-    signals.forEach((signal) => process.off(signal, end))
-    process.stdout.off("error", end)
-  })
+  return Effect.sync(() => process.stdout.off("error", end))
 })
+
+/** Ctrl+C, its relatives, or that. The first one counts. */
+const ended = Effect.raceFirst(Effect.asVoid(Halt.Halt.use(({ awaitRequest }) => awaitRequest)), readerGone).pipe(
+  Effect.provide(Layer.provideMerge(Signals.layer, Halt.layer)),
+)
 
 /** Names of which none is a database at first are mistyped; a database that goes away later may come back. */
 const watch = Effect.fnUntraced(function* (input: Input) {

@@ -5,7 +5,7 @@
  * and never fails: a failure is an ERROR with its cause, and is kept, so that the exit code can show it.
  * What this does not do: cut a native call. A statement inside SQLite on this thread runs to its end.
  */
-import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref } from "effect"
+import { Cause, Clock, Config, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref } from "effect"
 
 /** How a step ended: `overdue` steps were interrupted at their bound and may still be running. */
 export type StepEnd = "done" | "failed" | "overdue"
@@ -134,6 +134,10 @@ export interface ShutdownOptions {
  */
 export const layer = ({ budget = defaultBudget }: ShutdownOptions = {}): Layer.Layer<never> =>
   Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))
+
+/** The same with options from the configuration: `layerConfig({ budget: Config.Duration("SHUTDOWN_BUDGET") })`. */
+export const layerConfig = (options: Config.Wrap<ShutdownOptions>): Layer.Layer<never, Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**
  * The end of every finalizer: nothing escapes it. What fails or dies there is an ERROR with its cause, and is recorded like a

@@ -10,7 +10,7 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Config, Context, Effect, Layer, type Option } from "effect"
+import { Config, Context, Effect, type FileSystem, Layer, type Option, type Path, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import type { LockHolder } from "../processes/LockTable.ts"
@@ -64,24 +64,29 @@ export class Database extends Context.Service<Database, DatabaseService>()("seaw
 /** What `layer` provides: the database, its client under both names, and its writer. */
 export type Provided = Database | DatabaseControl | SqlClient.SqlClient | SqliteClient.SqliteClient | Writer
 
+/** What `make` stands on; `layer` brings it. */
+type Required = FileSystem.FileSystem | Path.Path | Reactivity.Reactivity | Scope.Scope
+
+/** Opens the file until the scope closes, with all that `layer` provides. */
+export const make = (options: DatabaseOptions): Effect.Effect<Context.Context<Provided>, DatabaseOpenError, Required> =>
+  Effect.map(OpenedDatabase.make(options), ({ control, database, sql, writer }) =>
+    Context.make(Database, database).pipe(
+      Context.add(DatabaseControl, control),
+      Context.add(SqlClient.SqlClient, sql),
+      Context.add(SqliteClient.SqliteClient, sql),
+      Context.add(Writer, writer),
+      Context.add(DatabaseName, options.filename),
+    ),
+  ).pipe(
+    // What it asks of SQLite itself are numbers, whatever the program around it wants of its own statements.
+    Effect.provideService(SqlClient.SafeIntegers, false),
+    Effect.withTracerEnabled(false),
+    about(options.filename),
+  )
+
 /** Opens the file for the life of the layer. What cannot be opened is a `DatabaseOpenError`; closing never fails. */
 export const layer = (options: DatabaseOptions): Layer.Layer<Provided, DatabaseOpenError> =>
-  Layer.effectContext(
-    Effect.map(OpenedDatabase.make(options), ({ control, database, sql, writer }) =>
-      Context.make(Database, database).pipe(
-        Context.add(DatabaseControl, control),
-        Context.add(SqlClient.SqlClient, sql),
-        Context.add(SqliteClient.SqliteClient, sql),
-        Context.add(Writer, writer),
-        Context.add(DatabaseName, options.filename),
-      ),
-    ).pipe(
-      // What it asks of SQLite itself are numbers, whatever the program around it wants of its own statements.
-      Effect.provideService(SqlClient.SafeIntegers, false),
-      Effect.withTracerEnabled(false),
-      about(options.filename),
-    ),
-  ).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
+  Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer, Reactivity.layer]))
 
 /** The same with options from the configuration: `layerConfig({ filename: Config.String("DATABASE") })`. */
 export const layerConfig = (

@@ -1,7 +1,7 @@
 /**
  * Where checkpoints run: on a thread, beside the event loop, or inline, on the one connection of the program.
  */
-import { Context, Effect, Layer } from "effect"
+import { Config, Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { Database } from "../sqlite/Database.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
@@ -30,6 +30,15 @@ export const layer = ({ checkpoints }: CheckpointerOptions = {}): Layer.Layer<
   UnsafeSqliteError,
   Database | DatabaseControl | SqlClient.SqlClient
 > => (checkpoints === "inline" ? layerInline() : layerThread())
+
+/** The same with options from the configuration. */
+export const layerConfig = (
+  options: Config.Wrap<CheckpointerOptions>,
+): Layer.Layer<
+  Checkpointer,
+  UnsafeSqliteError | Config.ConfigError,
+  Database | DatabaseControl | SqlClient.SqlClient
+> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**
  * On a thread, with a connection of its own there, so that the event loop never waits for the disk because of a checkpoint. All

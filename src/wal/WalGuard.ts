@@ -17,6 +17,7 @@ import {
   Option,
   Ref,
   Schedule,
+  type Scope,
   Semaphore,
   Tracer,
 } from "effect"
@@ -32,6 +33,7 @@ import * as GuardEnd from "./GuardEnd.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
 import * as LatencyWindow from "./LatencyWindow.ts"
 import type { Observed } from "./Observed.ts"
+import * as OvergrownFile from "./OvergrownFile.ts"
 import * as WalBound from "./WalBound.ts"
 
 export type { Incident, SeenHolder } from "./BlockedWatch.ts"
@@ -40,15 +42,6 @@ export type { Observed }
 
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
-
-/**
- * 96 MiB: above the hard length of the log of 4000 frames of the default page size, so that in normal running, and on a busy
- * disk, the file is reused, which syncs faster than growing it.
- */
-const mostFileBytes = 96 * 1024 * 1024
-
-/** How many intervals a file may stay longer than that while it is written. */
-const mostOvergrown = 2
 
 /** When the log is checkpointed, and whom that may hold back; everything has a default. */
 export interface WalGuardOptions {
@@ -87,6 +80,12 @@ export class WalGuard extends Context.Service<
 /** What a guard stands on. */
 type Required = Database.Database | DatabaseControl | Checkpointer.Checkpointer
 
+/** Starts the loop, which runs until the scope closes or it is set to zero. */
+export const make = (
+  options: WalGuardOptions = {},
+): Effect.Effect<WalGuard["Service"], SqlError.SqlError, Required | LatencyWindow.LatencyWindow | Scope.Scope> =>
+  Effect.flatMap(Database.Database, ({ filename }) => about(filename)(asRoot(guardOf(options))))
+
 /**
  * Starts the loop with the layer, with a latency window of its own. Fails only when SQLite refuses to turn its autocheckpoint off.
  */
@@ -99,10 +98,7 @@ export const layer = (
 export const layerWith = (
   options: WalGuardOptions = {},
 ): Layer.Layer<WalGuard, SqlError.SqlError, Required | LatencyWindow.LatencyWindow> =>
-  Layer.effect(
-    WalGuard,
-    Effect.flatMap(Database.Database, ({ filename }) => about(filename)(asRoot(make(options)))),
-  )
+  Layer.effect(WalGuard, make(options))
 
 /** `layer` with options from the configuration: `layerConfig({ interval: Config.Duration("WAL_INTERVAL") })`. */
 export const layerConfig = (
@@ -132,7 +128,7 @@ const atLeastZero = (input: Duration.Input) => {
   return Duration.isFinite(interval) ? Duration.max(interval, Duration.zero) : Duration.zero
 }
 
-const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
+const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database.Database
   const control = yield* DatabaseControl
   const checkpointer = yield* Checkpointer.Checkpointer
@@ -154,18 +150,9 @@ const make = Effect.fnUntraced(function* (options: WalGuardOptions) {
       ? yield* checkpoint.runGated(mode, "interval")
       : Option.some(yield* checkpoint.run(mode, "interval"))
   })
-  /** How many intervals the file has been too long, and how many commits there were at the last of them. */
-  const overgrown = yield* Ref.make({ intervals: 0, commits: -1 })
-  /**
-   * Cuts the file that a huge transaction, or a reader, has left behind: as soon as nothing was written for an interval, and
-   * after some intervals anyway. No commit pays for it, as one would at a `journal_size_limit`.
-   */
+  const overgrown = yield* OvergrownFile.make(control)
   const cut = Effect.gen(function* () {
-    const commits = control.exposure.commits()
-    const { commits: before, intervals } = yield* Ref.get(overgrown)
-    const isTooLong = writers === "here" && (yield* control.walBytes) > mostFileBytes
-    yield* Ref.set(overgrown, { commits, intervals: isTooLong ? intervals + 1 : 0 })
-    return isTooLong && (commits === before || intervals >= mostOvergrown) ? yield* gated("TRUNCATE") : Option.none()
+    return writers === "here" && (yield* overgrown) ? yield* gated("TRUNCATE") : Option.none()
   })
   /** After a sync of the log failed, nothing is trusted but a copy of all of it, made while nobody writes. */
   const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {

@@ -2,7 +2,7 @@
  * What the types of the public API promise: what a layer provides, needs and fails with, and which options it takes. Checked by the
  * compiler, here against the source and where the package was installed against its declarations; it does nothing when it runs.
  */
-import { Config, Context, type Duration, Effect, Layer, type Option, type Ref, Stream } from "effect"
+import { Config, Context, type Duration, Effect, Layer, type Option, type Ref, type Scope, Stream } from "effect"
 import type { ByteSize } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import {
@@ -93,6 +93,12 @@ const budget = Shutdown.layer({ budget: "5 seconds" })
 same<Of<typeof budget>, Is<never>>()
 const backup = Backup.layer({ file: "app.db" })
 same<Of<typeof backup>, Is<Backup.Backup>>()
+
+const [made, guarding] = [Database.make(options), WalGuard.make({ interval: "1 second" })]
+same<Effect.Success<typeof made>, Context.Context<Opened | Client | Writer.Writer>>()
+same<Effect.Error<typeof made>, OpenError>()
+same<Effect.Success<typeof guarding>, WalGuard.WalGuard["Service"]>()
+same<Effect.Services<typeof guarding>, Base | LatencyWindow.LatencyWindow | Scope.Scope>()
 
 // What fails, says so; what cannot, does not.
 const write = Effect.flatMap(Writer.Writer, (writer) => writer.execute("INSERT INTO t VALUES (1)"))

@@ -7,7 +7,20 @@
  * https://www.sqlite.org/backup.html
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Context, Duration, Effect, FileSystem, Layer, Option, Ref, Schedule, Schema, Stream } from "effect"
+import {
+  Clock,
+  Config,
+  Context,
+  Duration,
+  Effect,
+  FileSystem,
+  Layer,
+  Option,
+  Ref,
+  Schedule,
+  Schema,
+  Stream,
+} from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { nameOf, prune, type SessionBackup } from "./BackupFiles.ts"
@@ -57,6 +70,10 @@ export class Backup extends Context.Service<
 /** Makes nothing by itself: see `aroundSession`. */
 export const layer = (options: BackupOptions): Layer.Layer<Backup> =>
   Layer.effect(Backup, about(options.file)(make(options))).pipe(Layer.provide(NodeServices.layer))
+
+/** The same with options from the configuration: `layerConfig({ file: Config.String("DATABASE") })`. */
+export const layerConfig = (options: Config.Wrap<BackupOptions>): Layer.Layer<Backup, Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /** @internal */
 export const defaultKeep = 10

@@ -8,7 +8,7 @@
  * https://www.sqlite.org/pragma.html#pragma_quick_check
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Effect, FileSystem, Layer, Option, Result, Runtime, Schedule, Schema, Stream } from "effect"
+import { Clock, Config, Effect, FileSystem, Layer, Option, Result, Runtime, Schedule, Schema, Stream } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import type { DatabaseOpenError } from "../DatabaseOpenError.ts"
 import { checkOthers } from "../DatabasePath.ts"
@@ -138,3 +138,9 @@ export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityEr
           Effect.catch(check(options.file), advised),
         ),
       ).pipe(Layer.provide(NodeServices.layer))
+
+/** The same with options from the configuration: `layerConfig({ file: Config.String("DATABASE") })`. */
+export const layerConfig = (
+  options: Config.Wrap<IntegrityOptions>,
+): Layer.Layer<never, IntegrityError | DatabaseOpenError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
