@@ -3,6 +3,7 @@
  * descriptor for syncing the WAL.
  * https://www.sqlite.org/wal.html
  */
+import type { SqliteClient } from "@effect/sql-sqlite-node"
 import { Effect, Exit, FileSystem, Option } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
@@ -23,6 +24,10 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
     Effect.mapError((cause) => fromNative("the database", cause)),
     Effect.withTracerEnabled(false),
   )
+
+/** As its client says, where that is the driver's. */
+const isReadonly = (sql: SqlClient.SqlClient | SqliteClient.SqliteClient): boolean =>
+  "config" in sql && sql.config.readonly === true
 
 const adopt = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: string) {
   const fs = yield* FileSystem.FileSystem
@@ -64,6 +69,7 @@ const adopt = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: strin
   const database = {
     sql,
     filename: file,
+    readonly: isReadonly(sql),
     version: String(yield* one(sql, "SELECT sqlite_version()")),
     durability: everyCommitSyncs ? ("full" as const) : ("normal" as const),
     durable: Effect.andThen(stillSyncs, logSync.durable),

@@ -36,6 +36,8 @@ export interface DatabaseService {
   readonly sql: SqlClient.SqlClient
   /** As it was given; of `layerClient`, as SQLite names it. */
   readonly filename: string
+  /** Whether it was opened to be read alone: then nothing of Seawall's writes to it either, and a guard does nothing. */
+  readonly readonly: boolean
   /** The version of SQLite that runs, such as "3.53.1". */
   readonly version: string
   readonly durability: Durability

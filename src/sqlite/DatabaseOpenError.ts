@@ -5,7 +5,7 @@ import { Option, Predicate, Schema } from "effect"
 import { codeOf, messageOf, reasonOf, type NativeReason } from "./NativeError.ts"
 
 /**
- * - `FolderMissing`, `FileMissing`: nothing was to be created (`create`, `readOnly`).
+ * - `FolderMissing`, `FileMissing`: nothing was to be created (`create`, `readonly`).
  * - `NotAFile`: a folder or the like, or a path that leads through a file.
  * - `NoPermission`: for the file, its folder, or its WAL, which may be another user's; also what SQLite calls CANTOPEN without
  *   the system saying more.
@@ -22,7 +22,7 @@ import { codeOf, messageOf, reasonOf, type NativeReason } from "./NativeError.ts
  * - `NotADatabase`, `Corrupt`: what SQLite said of its first pages; nobody has looked further (`Integrity`).
  * - `Locked`: still so at the end of the busy timeout.
  * - `ReadOnlyFileSystem`: the file system, or the file, and it was to be written.
- * - `NotWal`: not in WAL mode, where that is a condition (`requireWal`, `AdoptedDatabase`).
+ * - `NotWal`: not in WAL mode, where that is a condition (`requireWal`, `Database.layerClient`).
  * - `WalRefused`: `:memory:`, a URI, or a database that SQLite left in another mode.
  * - `NetworkFileSystem`: and that was not allowed.
  * - `Replaced`: another file got its name while it was opened.

@@ -98,6 +98,7 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
   const database = {
     sql,
     filename: file,
+    readonly,
     version: String(yield* typed(DriverConnection.ask(driver, "SELECT sqlite_version()"))),
     durability,
     durable: logSync.durable,

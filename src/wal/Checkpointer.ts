@@ -44,6 +44,7 @@ export const layerConfig = (
  * On a thread, with a connection of its own there, so that the event loop never waits for the disk because of a checkpoint. All
  * databases of a process share the thread and take turns on it; when it has failed twice, checkpoints run inline. Refuses a
  * SQLite whose WAL reset can corrupt a database that two connections use: https://www.sqlite.org/wal.html#walresetbug
+ * A database that was opened to be read alone gets none, and no thread.
  *
  * A function, because Effect builds one layer value only once, and each database needs a checkpointer of its own.
  */
@@ -51,7 +52,11 @@ export const layerThread = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Data
   Layer.effect(
     Checkpointer,
     Effect.gen(function* () {
-      return yield* ThreadCheckpointer.make(yield* Database, yield* DatabaseControl)
+      const database = yield* Database
+      // A thread has a connection of its own, which would write.
+      return database.readonly
+        ? yield* InlineCheckpointer.make(database.sql)
+        : yield* ThreadCheckpointer.make(database, yield* DatabaseControl)
     }),
   )
 

@@ -196,6 +196,11 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const start = Effect.gen(function* () {
     const every = yield* Ref.get(interval)
     if (isClosed || Duration.isZero(every)) return
+    if (database.readonly) {
+      return yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint not started"), {
+        reason: "the database was opened to be read alone",
+      })
+    }
     if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
     guarded.add(database)
     yield* Effect.onError(autocheckpoint.take, () => forget)

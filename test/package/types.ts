@@ -117,8 +117,32 @@ same<Effect.Services<typeof restored>, never>()
 
 // A double of either service is what stands in its interface, and nothing that is hidden.
 export const doubled = (real: Database.DatabaseService, control: DatabaseControl.DatabaseControlService) => {
-  const { durability, durabilityLost, durable, exposure, filename, lockHolders, others, replaced, sql, version } = real
-  const quiet = { durability, durabilityLost, durable, exposure, filename, lockHolders, others, replaced, sql, version }
+  const {
+    durability,
+    durabilityLost,
+    durable,
+    exposure,
+    filename,
+    lockHolders,
+    others,
+    readonly,
+    replaced,
+    sql,
+    version,
+  } = real
+  const quiet = {
+    durability,
+    durabilityLost,
+    durable,
+    exposure,
+    filename,
+    lockHolders,
+    others,
+    readonly,
+    replaced,
+    sql,
+    version,
+  }
   same<keyof typeof quiet, keyof Database.DatabaseService>()
   return Context.make(Database.Database, quiet).pipe(
     Context.add(DatabaseControl.DatabaseControl, { ...control, walBytes: Effect.succeed(0) }),

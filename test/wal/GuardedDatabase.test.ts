@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Duration, Effect, identity, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import { SqlClient } from "effect/sql"
+import * as fs from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import * as Checkpointer from "../../src/wal/Checkpointer.ts"
@@ -122,6 +124,38 @@ describe("two guarded databases in one program", () => {
         ),
       )
       expect(yield* list(folder)).toEqual(["orders.db", "prices.db"])
+    }),
+  )
+})
+
+describe("a database that is opened to be read alone", () => {
+  it.effect.each(["thread", "inline"] as const)("stays as it is under a guard, its WAL too: %s", (checkpoints) =>
+    Effect.gen(function* () {
+      const filename = yield* TemporaryDatabase.file
+      const owner = yield* Effect.acquireRelease(
+        Effect.sync(() => new DatabaseSync(filename)),
+        (connection) => Effect.sync(() => connection.close()),
+      )
+      owner.exec("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+      const bytes = () => [filename, `${filename}-wal`].map((name) => fs.readFileSync(name, "base64"))
+      const before = bytes()
+      yield* Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        expect(yield* sql`SELECT a FROM t`).toEqual([{ a: 1 }])
+        yield* TestClock.adjust("1 minute")
+        const { run } = yield* Checkpointer.Checkpointer
+        for (const mode of ["PASSIVE", "TRUNCATE"] as const)
+          expect((yield* Effect.exit(run(mode)))._tag).toBe("Failure")
+        expect(yield* WalGuard.WalGuard.use(({ last }) => last)).toEqual(Option.none())
+        expect(yield* LogCapture.events).toEqual(["wal_checkpoint not started"])
+      }).pipe(
+        Effect.provide(
+          GuardedDatabase.layer({ filename, readonly: true, checkpoints, interval: "1 second" }).pipe(
+            Layer.provideMerge(LogCapture.layer),
+          ),
+        ),
+      )
+      expect(bytes()).toEqual(before)
     }),
   )
 })
