@@ -7,7 +7,7 @@
  * What only makes sense together (limits, matching intervals) are `invariants` of the program, which `Preflight` checks.
  */
 import { Effect, Schema, SchemaGetter } from "effect"
-import { Durability } from "../sqlite/Durability.ts"
+import { Durability } from "../sql/Durability.ts"
 import * as ConfigSources from "./ConfigSources.ts"
 
 export { EngineConfigError, type ConfigProblem, type ConfigSources, type Section } from "./ConfigSources.ts"

@@ -20,10 +20,10 @@ import { DatabaseControl } from "./DatabaseControl.ts"
 import { about, DatabaseName } from "./DatabaseName.ts"
 import type { DatabaseOpenError } from "./DatabaseOpenError.ts"
 import type { DatabaseOptions } from "./DatabaseOptions.ts"
-import type { Durability, DurabilityError } from "./Durability.ts"
+import type { Durability, DurabilityError } from "../sql/Durability.ts"
 import type { Exposure } from "./Exposure.ts"
 import * as OpenedDatabase from "./OpenedDatabase.ts"
-import { Writer } from "./Writer.ts"
+import { Writer } from "../sql/Writer.ts"
 
 export type { DatabaseOptions, Exposure, LockHolder, Process }
 

@@ -6,7 +6,7 @@
 import type { SqliteClient } from "@effect/sql-sqlite-node"
 import { ByteSize, Duration, Effect, Option } from "effect"
 import { DatabaseOpenError, type OpenReason } from "./DatabaseOpenError.ts"
-import type { Durability } from "./Durability.ts"
+import type { Durability } from "../sql/Durability.ts"
 
 /**
  * Those of `SqliteClient.layer`, with the same defaults (`prepareCacheSize` 200, `prepareCacheTTL` 10 minutes), and those that

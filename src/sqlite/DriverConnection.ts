@@ -13,7 +13,7 @@ import * as Processes from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { DatabaseOpenError, fromNative, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import type { DatabaseOptions } from "./DatabaseOptions.ts"
-import type { DurabilityError } from "./Durability.ts"
+import type { DurabilityError } from "../sql/Durability.ts"
 
 /** What it can beside the statements of every connection of Effect. */
 export interface DriverConnection extends SqlConnection.Connection {

@@ -10,7 +10,7 @@
  */
 import { type Cause, Clock, Effect, type Fiber, Scheduler } from "effect"
 import { SqlError, type SqlConnection } from "effect/sql"
-import type { DurabilityError } from "./Durability.ts"
+import type { DurabilityError } from "../sql/Durability.ts"
 import { messageOf } from "./NativeError.ts"
 import { kindOf, mayCommit } from "./StatementKind.ts"
 import { toSqlError } from "./StatementRefused.ts"

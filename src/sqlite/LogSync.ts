@@ -14,7 +14,7 @@ import * as fs from "node:fs"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Batching from "./Batching.ts"
-import { DurabilityError } from "./Durability.ts"
+import { DurabilityError } from "../sql/Durability.ts"
 import type { ExposureTracker } from "./Exposure.ts"
 import * as Pulse from "./Pulse.ts"
 

@@ -16,12 +16,13 @@ import * as DatabaseOptions from "./DatabaseOptions.ts"
 import { locate } from "./DatabasePath.ts"
 import * as DriverClient from "./DriverClient.ts"
 import * as DriverConnection from "./DriverConnection.ts"
-import { DurabilityError, syncsOf } from "./Durability.ts"
+import { DurabilityError } from "../sql/Durability.ts"
+import { syncsOf } from "./Syncs.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
 import * as LogSync from "./LogSync.ts"
 import * as SafeClient from "./SafeClient.ts"
-import * as Writer from "./Writer.ts"
+import * as SqliteWriter from "./SqliteWriter.ts"
 
 /** Sets what SQLite is to be, in the order in which it can be refused. */
 const settleAll = Effect.fnUntraced(function* (
@@ -84,7 +85,7 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
   const client = yield* SafeClient.make(driver, commits, options)
   const { gate, holder } = client
   const sql = DriverClient.make({ client, driver, options, path, refusal })
-  const { quiesce, writer } = yield* Writer.make({
+  const { quiesce, writer } = yield* SqliteWriter.make({
     client,
     file,
     logSync,

@@ -21,6 +21,7 @@ import { withOwnLabels } from "./DatabaseName.ts"
 import { beginImmediate, type CommitLog, Loan, loanOf, over } from "./LentConnection.ts"
 import { StatementRefused, toSqlError } from "./StatementRefused.ts"
 import { Trusted } from "./StatementRules.ts"
+import type { Row } from "../sql/Writer.ts"
 import * as Waiting from "./Waiting.ts"
 import * as WriteGate from "./WriteGate.ts"
 
@@ -36,9 +37,6 @@ export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.C
 /** The same of the fiber that asks. */
 export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
   Effect.contextWith((context) => Effect.succeed(isInsideTransaction(sql, context)))
-
-/** A row by the names of its columns. */
-export type Row = Readonly<Record<string, unknown>>
 
 export interface SafeClient {
   /** Each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself. Streams fail. */

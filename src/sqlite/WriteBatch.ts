@@ -7,7 +7,7 @@
 import { Cause, type Context, Data, Effect, Exit } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { didNotCompile } from "./Compiling.ts"
-import type { DurabilityError } from "./Durability.ts"
+import type { DurabilityError } from "../sql/Durability.ts"
 import { type NativeReason, reasonOf } from "./NativeError.ts"
 import { Unsynced } from "./ConnectionPermit.ts"
 import type { SafeClient } from "./SafeClient.ts"

@@ -4,7 +4,7 @@
  * The rules are those of `CapitalEvent`; what is written and read is in `Capital`.
  */
 import { Effect } from "effect"
-import type { Writer } from "../sqlite/Writer.ts"
+import type { Writer } from "../sql/Writer.ts"
 import * as Capital from "./Capital.ts"
 import {
   type CapitalError,

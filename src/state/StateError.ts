@@ -1,9 +1,9 @@
 /** What can go wrong between an engine and its memory. */
 import { Effect, Schema } from "effect"
 import { SqlError } from "effect/sql"
-import { DurabilityError } from "../sqlite/Durability.ts"
+import { DurabilityError } from "../sql/Durability.ts"
 import { messageOf, NativeReason, reasonOf } from "../sqlite/NativeError.ts"
-import { type WriteFailure, WriterError } from "../sqlite/WriterError.ts"
+import { type WriteFailure, WriterError } from "../sql/WriterError.ts"
 import { CapitalError } from "./CapitalEvent.ts"
 
 const advice: Readonly<Partial<Record<NativeReason, string>>> = {

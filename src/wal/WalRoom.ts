@@ -6,7 +6,7 @@
 import { Duration, Effect, Exit, Option } from "effect"
 import type { DatabaseService } from "../sqlite/Database.ts"
 import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
-import { syncsOf } from "../sqlite/Durability.ts"
+import { syncsOf } from "../sqlite/Syncs.ts"
 import type * as Checkpointer from "./Checkpointer.ts"
 
 /** 2 MB of pages of the default size: written in a millisecond. */

@@ -9,7 +9,7 @@ import * as fs from "node:fs"
 import { performance } from "node:perf_hooks"
 import { DatabaseSync } from "node:sqlite"
 import * as Database from "../../src/sqlite/Database.ts"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 import * as StateManager from "../../src/state/StateManager.ts"
 import { median } from "./figures.ts"
 

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
-import type { Durability } from "../../src/sqlite/Durability.ts"
+import type { Durability } from "../../src/sql/Durability.ts"
 import { own } from "./Owned.ts"
 
 const engine = fileURLToPath(new URL("./engine.ts", import.meta.url))

@@ -6,9 +6,9 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Deferred, Effect, Layer, Logger } from "effect"
-import { Durability } from "../../src/sqlite/Durability.ts"
+import { Durability } from "../../src/sql/Durability.ts"
 import { reasonOf } from "../../src/sqlite/NativeError.ts"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 import { say } from "./say.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 

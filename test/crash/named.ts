@@ -7,8 +7,8 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Deferred, Effect, Layer, Logger } from "effect"
-import { Durability } from "../../src/sqlite/Durability.ts"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Durability } from "../../src/sql/Durability.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 import { say } from "./say.ts"
 

@@ -8,9 +8,11 @@ const src = path.join(import.meta.dirname, "../../src")
 /** From the ground up: a floor knows those before it. Two of one line do not know each other. */
 const floors = [
   ["files"],
-  ["processes", "shutdown"],
+  ["processes", "shutdown", "sql"],
   ["sqlite"],
-  ["lease", "state", "wal"],
+  ["lease", "wal"],
+  ["postgres"],
+  ["state"],
   ["engine", "facts"],
   ["paper", "status", "doctor", "dashboard", "testing"],
   ["cli"],

@@ -8,7 +8,7 @@ import { SqlClient, SqlError } from "effect/sql"
 import * as Database from "../../src/sqlite/Database.ts"
 import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { Transactions } from "../../src/sqlite/Waiting.ts"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 const open = (durability: "durable" | "normal" = "normal") =>

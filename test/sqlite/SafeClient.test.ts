@@ -10,7 +10,7 @@ import { insideTransaction } from "../../src/sqlite/SafeClient.ts"
 import * as Database from "../../src/sqlite/Database.ts"
 import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
 import { StatementRefused } from "../../src/sqlite/StatementRefused.ts"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 

@@ -1,7 +1,7 @@
 /** Writes to a table `t`, by many callers. */
 import { Effect, Metric } from "effect"
 import { SqlClient } from "effect/sql"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 import { settle } from "./ScriptedDisk.ts"
 
 /** Twice the same `a` is refused. */

@@ -6,7 +6,7 @@ import { Effect, Layer, Logger } from "effect"
 import { SqlClient } from "effect/sql"
 import * as fs from "node:fs"
 import * as Database from "../../src/sqlite/Database.ts"
-import { Writer } from "../../src/sqlite/Writer.ts"
+import { Writer } from "../../src/sql/Writer.ts"
 
 const say = (word: string) => Effect.sync(() => fs.writeSync(1, `${word}\n`))
 

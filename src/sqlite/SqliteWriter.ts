@@ -14,40 +14,14 @@ import * as Batching from "./Batching.ts"
 import { attributesOf } from "./DatabaseName.ts"
 import type { LogSync } from "./LogSync.ts"
 import { copied, isPlain } from "./Parameters.ts"
-import { isInsideTransaction, type Row, type SafeClient } from "./SafeClient.ts"
+import { isInsideTransaction, type SafeClient } from "./SafeClient.ts"
 import { kindOf } from "./StatementKind.ts"
 import * as Waiting from "./Waiting.ts"
 import * as WriteBatch from "./WriteBatch.ts"
 import { type Committed, type Part, tell, tellAll, type Write } from "./WriteBatch.ts"
 import * as WriteTrace from "./WriteTrace.ts"
-import { type WriteFailure, WriterError } from "./WriterError.ts"
-
-/** Comes with `Database.layer`. When acknowledged, a write is as durable as that promises (`Durability`). */
-export class Writer extends Context.Service<
-  Writer,
-  {
-    /**
-     * One statement, and the rows that it returns; what follows its semicolon is not run. It stays prepared for the
-     * next one of the same text. The parameters are copied, bytes too, so that they may be changed at once.
-     */
-    readonly execute: <A extends object = Row>(
-      sql: string,
-      params?: ReadonlyArray<unknown>,
-    ) => Effect.Effect<ReadonlyArray<A>, WriteFailure>
-    /** The same as a template, with everything that may stand in one of the `SqlClient`: `` writer.sql`INSERT ... ${value}` ``. */
-    readonly sql: <A extends object = Row>(
-      strings: TemplateStringsArray,
-      ...values: ReadonlyArray<unknown>
-    ) => Effect.Effect<ReadonlyArray<A>, WriteFailure>
-    /**
-     * All that `self` writes through the `SqlClient`, or nothing when it fails. It shares its transaction with other
-     * callers, so it should write and return; whatever it waits for, they wait for too. It may run again when another
-     * caller's write takes the whole transaction with it (`ON CONFLICT ROLLBACK`, a COMMIT that fails). When its caller goes
-     * away it is interrupted and rolled back.
-     */
-    readonly transaction: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WriteFailure, R>
-  }
->()("seawall/sqlite/Writer") {}
+import { type Row, Writer } from "../sql/Writer.ts"
+import { type WriteFailure, WriterError } from "../sql/WriterError.ts"
 
 /** So many writes are one batch at most: about 5 ms of work. The callers of all others wait, in the order of asking. */
 const capacity = 1024

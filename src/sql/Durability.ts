@@ -16,25 +16,6 @@ import { Schema } from "effect"
 export const Durability = Schema.Literals(["durable", "full", "normal"])
 export type Durability = typeof Durability.Type
 
-/** What a choice means for those who commit.
- * @internal
- */
-export interface Syncs {
-  /** Of the connection, as its name and as SQLite reads it back. https://www.sqlite.org/pragma.html#pragma_synchronous */
-  readonly synchronous: { readonly name: string; readonly value: number }
-  /** A statement that commits returns when the WAL is synced. */
-  readonly byConnection: boolean
-  /** The `Writer` commits without that, and syncs the WAL itself before it acknowledges. */
-  readonly byWriter: boolean
-}
-
-/** @internal */
-export const syncsOf: Readonly<Record<Durability, Syncs>> = {
-  durable: { synchronous: { name: "FULL", value: 2 }, byConnection: true, byWriter: true },
-  full: { synchronous: { name: "FULL", value: 2 }, byConnection: true, byWriter: false },
-  normal: { synchronous: { name: "NORMAL", value: 1 }, byConnection: false, byWriter: false },
-}
-
 /** Something that was to be acknowledged as on disk, and cannot be. It may be there nevertheless. */
 export class DurabilityError extends Schema.TaggedError<DurabilityError>()("DurabilityError", {
   /**
