@@ -4,7 +4,8 @@
  *
  * It stands lowest in the chain of a session, so it is released after everything else has closed. `layerFile` is a lock on one
  * machine, in all of its containers; it goes with its process, and nothing has to be cleaned up after a crash (`LeaseFile`).
- * `holderOf` asks from outside who has it. Does not fence: a database on which a program writes without asking is written.
+ * `holderOf` asks from outside who has it. A file does not fence: a database on which a program writes without asking is
+ * written. The lease in PostgreSQL (`Leadership`) does, can be waited for, and can be lost.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
@@ -63,7 +64,20 @@ export type Occupancy = Data.TaggedEnum<{
 export const Occupancy = Data.taggedEnum<Occupancy>()
 
 /** The lease that this program has. */
-export class Lease extends Context.Service<Lease, { readonly holder: LeaseHolder }>()("seawall/lease/Lease") {}
+export class Lease extends Context.Service<
+  Lease,
+  {
+    readonly holder: LeaseHolder
+    /** The number that the session of this lease has, and that every write is fenced by; none where a store has no fence. */
+    readonly epoch: Option.Option<number>
+    /** Whether another had the lease when this one was asked for. */
+    readonly waited: boolean
+    /** Succeeds with why, when the lease is lost: from then on nothing may be written. Never, where it is had until it is given back. */
+    readonly lost: Effect.Effect<string>
+    /** Gives it up for lost, because the store said so first. */
+    readonly lose: (why: string) => Effect.Effect<void>
+  }
+>()("seawall/lease/Lease") {}
 
 /** Takes the lease of a database file, which may not exist yet, for the life of the layer; creates missing folders. */
 export const layerFile = ({ file }: { readonly file: string }): Layer.Layer<Lease, LeaseError> =>
@@ -112,8 +126,10 @@ const failed = (file: string) => (error: unknown) =>
       })
     : new LeaseError({ file, reason: "Unavailable", detail: why(file, error), cause: error })
 
-/** This process. Its command line is what the system shows of it. */
-const own = Effect.map(DateTime.now, (now): LeaseHolder => {
+/** This process. Its command line is what the system shows of it.
+ * @internal
+ */
+export const own = Effect.map(DateTime.now, (now): LeaseHolder => {
   const command = clean(shortCommand(process.argv.join(" ")))
   return { pid: process.pid, command, since: DateTime.formatIso(now), host: os.hostname() }
 })
@@ -133,7 +149,7 @@ const make = Effect.fnUntraced(
     )
     const holder = yield* own
     yield* take(database, holder)
-    return { holder }
+    return { holder, epoch: Option.none(), waited: false, lost: Effect.never, lose: () => Effect.void }
   },
   (self, file) => Effect.mapError(self, failed(file)),
 )

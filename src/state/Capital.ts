@@ -37,13 +37,14 @@ const Rows = Schema.NonEmptyArray(
 export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   const { has } = yield* Columns.read(sql, "capital_events", "engine_state")
   const netBasis = has("capital_events", "basis_delta_rlusd")
-    ? sql`(SELECT total(basis_delta_rlusd) FROM capital_events)`
+    ? sql`(SELECT CAST(coalesce(sum(basis_delta_rlusd), 0) AS DOUBLE PRECISION) FROM capital_events)`
     : sql`0`
   const startingValue = has("engine_state", "key", "value")
     ? sql`(SELECT CAST(value AS TEXT) FROM engine_state WHERE key = ${startingValueKey} AND CAST(value AS TEXT) <> '')`
     : sql`NULL`
   const initialBasis = has("capital_events", "event_type", "source_note")
-    ? sql`EXISTS (SELECT 1 FROM capital_events WHERE event_type = 'basis_commit' AND source_note = ${initialBasisNote})`
+    ? sql`(SELECT CAST(count(*) > 0 AS INTEGER) FROM capital_events
+        WHERE event_type = 'basis_commit' AND source_note = ${initialBasisNote})`
     : sql`0`
   const rows = yield* sql`SELECT ${netBasis} AS "netBasisRlusd", ${startingValue} AS "startingValue",
     ${initialBasis} AS "hasInitialBasis"`
@@ -131,19 +132,16 @@ export interface CapitalStore {
  * @internal
  */
 export const record = Effect.fnUntraced(function* ({ sql }: CapitalStore, event: CapitalEvent) {
-  yield* sql.unsafe(
-    `INSERT INTO capital_events (asset, event_type, amount, price_rlusd, basis_delta_rlusd, source_note, created_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    [
-      event.asset,
-      event.eventType,
-      event.amount,
-      event.priceRlusd,
-      event.basisDeltaRlusd,
-      event.sourceNote,
-      DateTime.formatIso(yield* DateTime.now),
-    ],
-  )
+  const row = sql.insert({
+    asset: event.asset,
+    event_type: event.eventType,
+    amount: event.amount,
+    price_rlusd: event.priceRlusd,
+    basis_delta_rlusd: event.basisDeltaRlusd,
+    source_note: event.sourceNote,
+    created_at: DateTime.formatIso(yield* DateTime.now),
+  })
+  yield* sql`INSERT INTO capital_events ${row}`
 })
 
 /** Does what the plan says, inside a transaction.

@@ -1,7 +1,8 @@
 /**
  * Which columns the tables of a database have that may be of any program: an engine, an older one, or none.
  *
- * Only real tables: what a view costs is not known beforehand. Names are in lower case here, as SQLite ignores theirs.
+ * Only real tables: what a view costs is not known beforehand. Names are in lower case here, as SQLite ignores theirs. On
+ * PostgreSQL it looks into the first schema of the search path.
  * https://www.sqlite.org/pragma.html#pragma_table_info
  */
 import { Effect, Schema } from "effect"
@@ -23,13 +24,19 @@ export const ownNumbers = Effect.provideService(SqlClient.SafeIntegers, false)
 export const ownNames = SqlClient.SqlClient.use((sql) => Effect.succeed(sql.withoutTransforms()))
 
 /** Of these tables, as far as they are there. */
-export const read = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, ...tables: ReadonlyArray<string>) {
-  const rows = yield* sql.withoutTransforms().unsafe(
-    `SELECT lower(t.name) AS "table", lower(c.name) AS "column", c.pk AS pk
-     FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
-     WHERE t.type = 'table' AND lower(t.name) IN (${tables.map(() => "?").join(", ")})`,
-    tables,
-  )
+export const read = Effect.fnUntraced(function* (client: SqlClient.SqlClient, ...tables: ReadonlyArray<string>) {
+  const sql = client.withoutTransforms()
+  const rows = yield* sql.onDialectOrElse({
+    pg: () => sql`SELECT t.relname AS "table", a.attname AS "column",
+        CAST(coalesce(i.indkey[0] = a.attnum, false) AS INTEGER) AS pk
+      FROM pg_class AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+      LEFT JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisprimary
+      WHERE t.relkind IN ('r', 'p') AND t.relnamespace = CAST(current_schema() AS regnamespace)
+        AND t.relname IN ${sql.in(tables)}`,
+    orElse: () => sql`SELECT lower(t.name) AS "table", lower(c.name) AS "column", c.pk AS pk
+      FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
+      WHERE t.type = 'table' AND lower(t.name) IN ${sql.in(tables)}`,
+  })
   const all = yield* Schema.decodeUnknownEffect(Rows)(rows)
   const find = (table: string, column: string) => all.find((it) => it.table === table && it.column === column)
   return {

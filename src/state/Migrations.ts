@@ -4,9 +4,9 @@
  * The engine's steps and those of a program are in tables of their own, so that their numbers never meet. All steps of one
  * call are one transaction: when one fails, none of them is stored.
  */
-import { SqliteMigrator } from "@effect/sql-sqlite-node"
 import { Effect, Record } from "effect"
-import { SqlClient } from "effect/sql"
+import { Migrator, SqlClient } from "effect/sql"
+import { fenceTables } from "../postgres/LeaderRow.ts"
 import { ownNumbers } from "./Columns.ts"
 import * as OwnTables from "./OwnTables.ts"
 import { stateError } from "./StateError.ts"
@@ -19,6 +19,8 @@ export type Migrations = Readonly<Record<`${number}_${string}`, Effect.Effect<vo
 
 /** The migrator's own name for its table, which files of older versions have. */
 const engineTable = "effect_sql_migrations"
+
+const run = Migrator.make({})
 
 /** The migrator would leave out a step whose name it does not understand, without a word. */
 const misnamed = (steps: Migrations) => Object.keys(steps).filter((name) => !/^\d+_./.test(name))
@@ -35,14 +37,15 @@ const runIn = Effect.fnUntraced(
     yield* OwnTables.check({ owner, migrationsTable, migrations, tables })
     const sql = yield* SqlClient.SqlClient
     // The table of the migrator is ours, and the steps are the program's.
-    const loader = SqliteMigrator.fromRecord(
+    const loader = Migrator.fromRecord(
       Record.map(migrations, (step) => Effect.provideService(step, SqlClient.SqlClient, sql)),
     )
-    const migrating = SqliteMigrator.run({ loader, table: migrationsTable }).pipe(
+    const migrating = run({ loader, table: migrationsTable }).pipe(
       Effect.provideService(SqlClient.SqlClient, sql.withoutTransforms()),
     )
     // A step that fails is a defect of the migrator.
     yield* Effect.catchDefect(migrating, Effect.fail)
+    yield* sql.onDialectOrElse({ pg: () => fenceTables(sql.withoutTransforms()), orElse: () => Effect.void })
   },
   ownNumbers,
   stateError("schema"),

@@ -25,8 +25,8 @@ export const openSessions = Effect.gen(function* () {
   const sql = yield* Columns.ownNames
   const { has } = yield* Columns.read(sql, "sessions")
   if (!has("sessions", ...columns)) return Option.none()
-  const open = yield* sql.unsafe(`SELECT session_id AS sessionId, started_at AS startedAt,
-    session_id = (SELECT max(session_id) FROM sessions) AS isNewest
+  const open = yield* sql.unsafe(`SELECT session_id AS "sessionId", started_at AS "startedAt",
+    CAST(session_id = (SELECT max(session_id) FROM sessions) AS INTEGER) AS "isNewest"
     FROM sessions WHERE ended_at IS NULL ORDER BY session_id DESC LIMIT ${most}`)
   return Option.some((yield* Schema.decodeUnknownEffect(Schema.Array(OpenSession))(open)).toReversed())
 }).pipe(Effect.withSpan("openSessions"), stateError("openSessions"))

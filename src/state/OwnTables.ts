@@ -6,6 +6,7 @@
  * set. https://www.sqlite.org/lang_createtable.html#rowid
  */
 import { Effect, Schema } from "effect"
+import type { SqlClient } from "effect/sql"
 import { ownNames } from "./Columns.ts"
 
 /** A table as we make it. Names are in lower case, as SQLite ignores theirs. */
@@ -37,11 +38,13 @@ export class SchemaRefused extends Schema.TaggedError<SchemaRefused>()("SchemaRe
   owner: Schema.String,
   table: Schema.String,
   detail: Schema.String,
+  /** What holds the tables of one engine. */
+  place: Schema.Literals(["file", "schema"]),
 }) {
   override get message() {
     return this.reason === "Later"
       ? this.detail
-      : `the table ${this.table} is not ${this.owner}'s: ${this.detail}; nothing was changed: use another file`
+      : `the table ${this.table} is not ${this.owner}'s: ${this.detail}; nothing was changed: use another ${this.place}`
   }
 }
 
@@ -92,6 +95,9 @@ const strangeness = (
   return strange === undefined ? undefined : `its column ${strange.column} must be set, and ${owner} does not know it`
 }
 
+const placeOf = (sql: SqlClient.SqlClient) =>
+  sql.onDialectOrElse({ pg: () => "schema" as const, orElse: () => "file" as const })
+
 const checkSteps = Effect.fnUntraced(function* (owner: string, table: string, migrations: OwnSchema["migrations"]) {
   const sql = yield* ownNames
   const taken = yield* Effect.flatMap(
@@ -104,13 +110,13 @@ const checkSteps = Effect.fnUntraced(function* (owner: string, table: string, mi
   const other = taken.find(({ id, name }) => known.has(id) && known.get(id) !== name)
   if (other !== undefined) {
     const detail = `its step ${other.id} is "${other.name}", of another program`
-    return yield* new SchemaRefused({ reason: "NotOurs", owner, table, detail })
+    return yield* new SchemaRefused({ reason: "NotOurs", owner, table, detail, place: placeOf(sql) })
   }
   const newest = taken.at(-1)?.id ?? 0
   const last = Math.max(...known.keys())
   if (newest <= last) return
   const detail = `written by a later version of ${owner} (schema ${newest}, this one knows ${last}): use that version`
-  return yield* new SchemaRefused({ reason: "Later", owner, table, detail })
+  return yield* new SchemaRefused({ reason: "Later", owner, table, detail, place: placeOf(sql) })
 })
 
 /** Fails with the first table that is not ours, or when a later release wrote the database. */
@@ -118,21 +124,35 @@ export const check = Effect.fnUntraced(function* ({ migrations, owner, tables, .
   const sql = yield* ownNames
   const all = { ...tables, [own.migrationsTable]: migrationsTable }
   const names = Object.keys(all)
-  const rows = yield* sql.unsafe(
-    `SELECT lower(t.name) AS "table", CASE WHEN t.sql LIKE 'CREATE VIRTUAL%' THEN 'virtual table' ELSE t.type END AS type,
-       lower(c.name) AS "column", lower(c.type) AS definition, c."notnull" AND c.dflt_value IS NULL AND c.pk = 0 AS mustBeSet,
-       c.pk AS pk
-     FROM sqlite_schema AS t LEFT JOIN pragma_table_info(CASE WHEN t.type = 'table' THEN t.name END) AS c
-     WHERE t.type IN ('table', 'view', 'index') AND lower(t.name) IN (${names.map(() => "?").join(", ")})`,
-    names,
-  )
+  const rows = yield* sql.onDialectOrElse({
+    // What is numbered there is a BIGINT, which the check below knows as the integer that it is on SQLite.
+    pg: () => sql`SELECT t.relname AS "table",
+        CASE t.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' WHEN 'i' THEN 'index'
+          WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' ELSE 'type' END AS type,
+        a.attname AS "column",
+        CASE WHEN a.atttypid IN (20, 23) THEN 'integer' ELSE format_type(a.atttypid, a.atttypmod) END AS definition,
+        CAST(a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND NOT coalesce(a.attnum = ANY(i.indkey), false) AS INTEGER)
+          AS "mustBeSet",
+        CAST(coalesce(a.attnum = ANY(i.indkey), false) AS INTEGER) AS pk
+      FROM pg_class AS t
+      LEFT JOIN pg_attribute AS a
+        ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.relkind IN ('r', 'p')
+      LEFT JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisprimary
+      WHERE t.relnamespace = CAST(current_schema() AS regnamespace) AND t.relname IN ${sql.in(names)}`,
+    orElse: () => sql`SELECT lower(t.name) AS "table",
+        CASE WHEN t.sql LIKE 'CREATE VIRTUAL%' THEN 'virtual table' ELSE t.type END AS type,
+        lower(c.name) AS "column", lower(c.type) AS definition,
+        c."notnull" AND c.dflt_value IS NULL AND c.pk = 0 AS "mustBeSet", c.pk AS pk
+      FROM sqlite_schema AS t LEFT JOIN pragma_table_info(CASE WHEN t.type = 'table' THEN t.name END) AS c
+      WHERE t.type IN ('table', 'view', 'index') AND lower(t.name) IN ${sql.in(names)}`,
+  })
   const found = Map.groupBy(yield* Schema.decodeUnknownEffect(Columns)(rows), ({ table }) => table)
   // A table of a later release may have lost what ours must have: the table of migrations comes first.
   for (const table of [own.migrationsTable, ...Object.keys(tables)]) {
     const its = found.get(table)
     if (its === undefined) continue
     const detail = strangeness(owner, all[table] ?? migrationsTable, its)
-    if (detail !== undefined) return yield* new SchemaRefused({ reason: "NotOurs", owner, table, detail })
+    if (detail !== undefined) return yield* new SchemaRefused({ reason: "NotOurs", owner, table, detail, place: placeOf(sql) })
     if (table === own.migrationsTable) yield* checkSteps(owner, own.migrationsTable, migrations)
   }
 })

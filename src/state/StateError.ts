@@ -2,25 +2,56 @@
 import { Effect, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { DurabilityError } from "../sql/Durability.ts"
-import { messageOf, NativeReason, reasonOf } from "../sqlite/NativeError.ts"
+import * as SqlState from "../postgres/SqlState.ts"
+import * as NativeError from "../sqlite/NativeError.ts"
 import { type WriteFailure, WriterError } from "../sql/WriterError.ts"
 import { CapitalError } from "./CapitalEvent.ts"
 
-const advice: Readonly<Partial<Record<NativeReason, string>>> = {
+/** Of whichever store took part. */
+export const StateReason = Schema.Literals([
+  ...NativeError.NativeReason.literals,
+  "Unreachable",
+  "Superseded",
+  "Timeout",
+  "Conflict",
+])
+export type StateReason = typeof StateReason.Type
+
+/** Why a store failed, read from an error or from what it wraps.
+ * @internal
+ */
+export const reasonOf = (error: unknown): StateReason => {
+  const native = NativeError.reasonOf(error)
+  return native === "Unknown" ? SqlState.reasonOf(error) : native
+}
+
+const messageOf = (error: unknown): string =>
+  NativeError.reasonOf(error) === "Unknown" && SqlState.reasonOf(error) !== "Unknown"
+    ? SqlState.messageOf(error)
+    : NativeError.messageOf(error)
+
+const advice: Readonly<Partial<Record<StateReason, string>>> = {
   Full: "free some disk space",
   Busy: "another process holds the write lock; engines do not share a database",
   Corrupt: "stop, and restore a backup",
   NotADatabase: "stop, and restore a backup",
   Io: "check the disk",
   ReadOnly: "make the file and its folder writable",
+  Unreachable: "it may have been stored if its commit was under way; nothing more is until the server is reached again",
+  Superseded: "another engine leads; this one must end",
+  Timeout: "the server gave up waiting; look for what holds a lock there",
+  Conflict: "another transaction came in between; it may be tried again",
 }
 
-/** A method of `StateManager` that failed. Nothing of it is stored, unless a sync failed (`DurabilityError`): it may be. */
+/**
+ * A method of `StateManager` that failed. Nothing of it is stored, unless a sync failed (`DurabilityError`) or the server was lost
+ * (`Unreachable`): then it may be.
+ */
 export class StateError extends Schema.TaggedError<StateError>()("StateError", {
   /** The method, or the one that it uses; `schema` when the layer was built. */
   operation: Schema.String,
-  /** Of SQLite; `Unknown` when it took no part, as in a write that the `Writer` refused. */
-  reason: NativeReason,
+  /** Of the store; `Unknown` when it took no part, as in a write that the `Writer` refused. */
+  reason: StateReason,
   cause: Schema.Defect(),
 }) {
   override get message() {

@@ -17,6 +17,7 @@ import { engineMigrations, engineTables } from "./engineMigrations.ts"
 import { finite } from "./Finite.ts"
 import { type Migrations, runEngine, runProgram } from "./Migrations.ts"
 import type { OwnTable } from "./OwnTables.ts"
+import * as SessionNumber from "./SessionNumber.ts"
 import { ownOrStateError, stateError, type StateError, type StoreFailure } from "./StateError.ts"
 
 export type { Migrations, OwnTable, Row, StoreFailure }
@@ -68,8 +69,14 @@ export class StateManager extends Context.Service<
     readonly setMany: (entries: Readonly<Record<string, string>>) => Result<void>
     /** Clearing a key means writing the empty string. */
     readonly clear: (...keys: ReadonlyArray<string>) => Result<void>
-    /** Opens a session now and returns its number; `parentSessionId` is the one that it recovers. */
-    readonly openSession: (options: { readonly parentSessionId: Option.Option<number> }) => Result<number>
+    /**
+     * Opens a session now and returns its number; `parentSessionId` is the one that it recovers. Under a lease with an `epoch` that
+     * is its number, and sessions before it that have no end are ended with `leadership_lost`; default the next number.
+     */
+    readonly openSession: (options: {
+      readonly parentSessionId: Option.Option<number>
+      readonly epoch?: Option.Option<number>
+    }) => Result<number>
     /** Closes a session now, with its worth where that is known; fails when nobody opened one of this number. */
     readonly closeSession: (options: {
       readonly sessionId: number
@@ -97,18 +104,11 @@ export class StateManager extends Context.Service<
 >()("seawall/state/StateManager") {}
 
 /**
- * On SQLite. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
+ * On the store in reach: SQLite by `Database.layer`, PostgreSQL by `PostgresDatabase.layer`. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
  * another program's, or a later release wrote it (`OwnTables`). Other tables stay. A function: each database has its own.
  */
 export const layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>
   Layer.effect(StateManager, make)
-
-const upsert =
-  "INSERT INTO engine_state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-
-const lastSession = `SELECT session_id AS sessionId, parent_session_id AS parentSessionId, started_at AS startedAt,
-  ended_at AS endedAt, halt_reason AS haltReason, starting_value_rlusd AS startingValueRlusd,
-  ending_value_rlusd AS endingValueRlusd FROM sessions ORDER BY session_id DESC LIMIT 1`
 
 const Value = Schema.Array(Schema.Struct({ value: Schema.String }))
 const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
@@ -117,6 +117,9 @@ const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const own = sql.withoutTransforms()
   const writer = yield* Writer
+  // The text alone, with the placeholders of the store: it stays the same, and so stays prepared.
+  const [upsert] =
+    own`INSERT INTO engine_state (key, value) VALUES (${""}, ${""}) ON CONFLICT (key) DO UPDATE SET value = excluded.value`.compile()
   yield* ofSeawall(runEngine(engineMigrations, engineTables))
 
   const setError = stateError("set")
@@ -127,10 +130,7 @@ const make = Effect.gen(function* () {
     Effect.forEach(Object.entries(entries), ([key, value]) => setKey(key, value), { discard: true })
 
   const get = Effect.fn("StateManager.get")(function* (key: string) {
-    const rows = yield* own.unsafe(
-      "SELECT CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state WHERE key = ?",
-      [key],
-    )
+    const rows = yield* own`SELECT CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state WHERE key = ${key}`
     const values = yield* Schema.decodeUnknownEffect(Value)(rows)
     return Option.filter(
       Option.map(Arr.head(values), ({ value }) => value),
@@ -157,12 +157,19 @@ const make = Effect.gen(function* () {
     clear: (...keys) => setMany(Object.fromEntries(keys.map((key) => [key, ""]))),
 
     openSession: Effect.fn("StateManager.openSession")(
-      function* ({ parentSessionId }) {
-        const row = own.unsafe<Row>(
-          "INSERT INTO sessions (parent_session_id, started_at) VALUES (?, ?) RETURNING session_id AS id",
-          [Option.getOrNull(parentSessionId), yield* now],
-        )
-        return yield* idOf(yield* writer.transaction(row))
+      function* ({ epoch = Option.none(), parentSessionId }) {
+        const startedAt = yield* now
+        const row = { parent_session_id: Option.getOrNull(parentSessionId), started_at: startedAt }
+        const opening = Effect.gen(function* () {
+          const number = Option.isSome(epoch) ? Option.some(epoch.value) : yield* SessionNumber.next(own)
+          if (Option.isSome(epoch)) {
+            yield* own`UPDATE sessions SET ended_at = ${startedAt}, halt_reason = 'leadership_lost'
+              WHERE ended_at IS NULL AND session_id < ${epoch.value}`
+          }
+          const values = own.insert(Option.match(number, { onNone: () => row, onSome: (id) => ({ session_id: id, ...row }) }))
+          return yield* own`INSERT INTO sessions ${values.returning(own`session_id AS id`)}`
+        })
+        return yield* idOf(yield* writer.transaction(opening))
       },
       ownNumbers,
       stateError("openSession"),
@@ -173,11 +180,9 @@ const make = Effect.gen(function* () {
         if (Option.isSome(worth))
           yield* finite({ "worth.starting": worth.value.starting, "worth.ending": worth.value.ending })
         const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
-        const row = own.unsafe<Row>(
-          `UPDATE sessions SET ended_at = ?, halt_reason = ?, starting_value_rlusd = ?, ending_value_rlusd = ?
-         WHERE session_id = ? RETURNING session_id AS id`,
-          [yield* now, haltReason, starting, ending, sessionId],
-        )
+        const row = own`UPDATE sessions SET ended_at = ${yield* now}, halt_reason = ${haltReason},
+          starting_value_rlusd = ${starting}, ending_value_rlusd = ${ending}
+          WHERE session_id = ${sessionId} RETURNING session_id AS id`
         yield* idOf(yield* writer.transaction(row))
       },
       ownNumbers,
@@ -185,7 +190,10 @@ const make = Effect.gen(function* () {
     ),
 
     lastSession: Effect.gen(function* () {
-      const rows = yield* own.unsafe(lastSession)
+      const rows = yield* own`SELECT session_id AS "sessionId", parent_session_id AS "parentSessionId",
+        started_at AS "startedAt", ended_at AS "endedAt", halt_reason AS "haltReason",
+        starting_value_rlusd AS "startingValueRlusd", ending_value_rlusd AS "endingValueRlusd"
+        FROM sessions ORDER BY session_id DESC LIMIT 1`
       return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(rows))
     }).pipe(Effect.withSpan("StateManager.lastSession"), ownNumbers, stateError("lastSession")),
 

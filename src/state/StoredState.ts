@@ -18,7 +18,7 @@ export interface StoredState {
 
 const keys = [engineStatusKey, haltReasonKey, haltDetailKey] as const
 
-const values = `SELECT key AS key, CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state
+const values = `SELECT key, CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state
   WHERE key IN (${keys.map((key) => `'${key}'`).join(", ")})`
 
 const Values = Schema.Array(Schema.Struct({ key: Schema.String, value: Schema.String }))
@@ -38,11 +38,11 @@ const read = Effect.gen(function* () {
     )
 
   /** An older table may lack some. */
-  const column = (name: string, as: string) => (has("sessions", name) ? `${name} AS ${as}` : `NULL AS ${as}`)
+  const column = (name: string, as: string) => (has("sessions", name) ? `${name} AS "${as}"` : `NULL AS "${as}"`)
   // By its key the last one is found at once, however many there are.
   const sessions = isKeyedBy("sessions", "session_id")
-    ? yield* sql.unsafe(`SELECT session_id AS sessionId, ${column("parent_session_id", "parentSessionId")},
-        COALESCE(${has("sessions", "started_at") ? "started_at" : "NULL"}, '') AS startedAt,
+    ? yield* sql.unsafe(`SELECT session_id AS "sessionId", ${column("parent_session_id", "parentSessionId")},
+        COALESCE(${has("sessions", "started_at") ? "started_at" : "NULL"}, '') AS "startedAt",
         ${column("ended_at", "endedAt")}, ${column("halt_reason", "haltReason")},
         ${column("starting_value_rlusd", "startingValueRlusd")}, ${column("ending_value_rlusd", "endingValueRlusd")}
         FROM sessions ORDER BY session_id DESC LIMIT 1`)
