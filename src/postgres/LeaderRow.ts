@@ -53,11 +53,12 @@ const statements = (schema: string): ReadonlyArray<string> => [
    END $fence$`,
 ]
 
-/** Whether an engine was ever started there. */
+/** Whether an engine was ever started there. By the rows of the catalog: what looks names up remembers those that were not there. */
 export const isThere = (sql: SqlClient.SqlClient, schema: string): Effect.Effect<boolean, SqlError.SqlError> =>
   Effect.map(
-    sql`SELECT to_regclass(${`"${schema}".${leaderTable}`}) IS NOT NULL AS there`,
-    ([row]) => row?.["there"] === true,
+    sql`SELECT t.oid FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
+      WHERE n.nspname = ${schema} AND t.relname = ${leaderTable}`,
+    (rows) => rows.length > 0,
   )
 
 /** Makes the schema with its row and its fence where they are missing. */

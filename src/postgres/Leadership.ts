@@ -9,12 +9,12 @@
  * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
  */
 import { Cause, Deferred, Duration, Effect, Exit, Layer, Option, Schema, Scope } from "effect"
-import type { SqlClient, SqlConnection } from "effect/sql"
+import type { SqlConnection } from "effect/sql"
 import * as Lease from "../lease/Lease.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import * as LeaderRow from "./LeaderRow.ts"
-import { checkServer, checkSession, connect, sessionOf } from "./PostgresClient.ts"
+import { connect, prepare, sessionOf } from "./PostgresClient.ts"
 import { fromDriver, PostgresOpenError } from "./PostgresOpenError.ts"
 import { check, type PostgresOptions, type PostgresSettings, timesOf } from "./PostgresOptions.ts"
 import { messageOf } from "./SqlState.ts"
@@ -61,7 +61,6 @@ const Holder = Schema.Tuple([
 
 /** A connection of a lock. Whatever happens to it, the lock is gone with it. */
 interface LockSession {
-  readonly sql: SqlClient.SqlClient
   readonly run: (
     text: string,
     params?: ReadonlyArray<unknown>,
@@ -82,11 +81,18 @@ const open = Effect.fnUntraced(function* (settings: PostgresSettings, holder: Le
   const refuse = fromDriver(settings.where)
   const connection: SqlConnection.Connection = yield* Effect.mapError(sql.reserve, refuse)
   return {
-    sql,
     run: (text, params = []) =>
       Effect.mapError(connection.execute(text, params, undefined), refuse) as ReturnType<LockSession["run"]>,
     shaken: Deferred.await(shaken),
   } satisfies LockSession
+})
+
+/** What a pooler in transaction mode keeps back, as it would a lock. */
+const checkSession = Effect.fnUntraced(function* ({ lease, where }: PostgresSettings, { run }: LockSession) {
+  const [found] = yield* run("SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'")
+  if (found?.["setting"] === String(timesOf(lease).idleSession)) return
+  const detail = "the settings of a session do not reach the server, as through a pooler in transaction mode"
+  return yield* new PostgresOpenError({ reason: "Pooler", where, detail })
 })
 
 /** Whether one that waited is to go on after the last session. */
@@ -122,14 +128,14 @@ const leading = Effect.fnUntraced(function* ({ run }: LockSession) {
 })
 
 const unavailable = (cause: PostgresOpenError) =>
-  new Lease.LeaseError({ file: cause.where, reason: "Unavailable", detail: cause.message, cause })
+  new Lease.LeaseError({ file: cause.where, reason: "Unavailable", detail: cause.problem, cause })
 
 const make = Effect.fnUntraced(function* (options: LeadershipOptions) {
   const { elected = false, standby = true, takesOver = () => true } = options
   const settings = yield* Effect.mapError(check(options), unavailable)
   const { lease, schema, where } = settings
   const times = timesOf(lease)
-  yield* Effect.mapError(checkServer(settings), unavailable)
+  yield* Effect.mapError(prepare(settings, { create: true }), unavailable)
   const lost = yield* Deferred.make<string>()
   const lose = (why: string) => Effect.asVoid(Deferred.succeed(lost, why))
   let waited = elected
@@ -138,8 +144,7 @@ const make = Effect.fnUntraced(function* (options: LeadershipOptions) {
   const attempt = Effect.gen(function* () {
     const holder = yield* Lease.own
     const session = yield* open(settings, holder)
-    yield* checkSession(settings, session.sql, "idle_session_timeout", `${times.idleSession}`)
-    yield* Effect.mapError(LeaderRow.make(session.sql, schema), fromDriver(where))
+    yield* checkSession(settings, session)
     for (;;) {
       const [row] = elected ? [{ locked: true }] : yield* session.run(`SELECT pg_try_advisory_lock(${lock}) AS locked`)
       if (row?.["locked"] === true) {

@@ -5,8 +5,8 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Schema, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
-import type { SqlClient } from "effect/sql"
 import * as BoundedSocket from "./BoundedSocket.ts"
+import * as LeaderRow from "./LeaderRow.ts"
 import { fromDriver, PostgresOpenError } from "./PostgresOpenError.ts"
 import { type PostgresSettings, timesOf } from "./PostgresOptions.ts"
 import * as WholeNumbers from "./WholeNumbers.ts"
@@ -60,10 +60,13 @@ const Server = Schema.Tuple([
 /** PostgreSQL 14, which can end an idle session. */
 const oldest = 140_000
 
-/** What is wrong with the server, before a session asks for more than any server has. */
-export const checkServer = Effect.fnUntraced(function* (settings: PostgresSettings) {
-  const { where } = settings
-  const sql = yield* connect(settings, { name: "seawall", maxConnections: 1, session: {} })
+/**
+ * Finds out what is wrong with the server, before a session asks for more than any server has; then makes the schema where it is
+ * missing, or fails when it is not to be made.
+ */
+export const prepare = Effect.fnUntraced(function* (settings: PostgresSettings, { create }: { readonly create: boolean }) {
+  const { schema, where } = settings
+  const sql = yield* connect(settings, { name: "seawall", maxConnections: 1, session: { search_path: schema } })
   const rows = sql`SELECT CAST(current_setting('server_version_num') AS INTEGER) AS version,
     current_setting('server_version') AS name, pg_is_in_recovery() AS replica,
     current_setting('transaction_read_only') = 'on' AS "readOnly"`
@@ -75,18 +78,7 @@ export const checkServer = Effect.fnUntraced(function* (settings: PostgresSettin
   if (server.version < oldest) return yield* refuse("TooOld", `the server is PostgreSQL ${server.name}`)
   if (server.replica) return yield* refuse("ReadOnly", "the server is a replica, which takes no writes")
   if (server.readOnly) return yield* refuse("ReadOnly", "the server is set to take no writes")
+  if (create) return yield* Effect.mapError(LeaderRow.make(sql, schema), fromDriver(where))
+  const isThere = yield* Effect.mapError(LeaderRow.isThere(sql, schema), fromDriver(where))
+  if (!isThere) return yield* refuse("EngineMissing", "no engine was ever started there")
 }, Effect.scoped)
-
-/** A setting of a session that did not arrive: something in between keeps it back. */
-export const checkSession = Effect.fnUntraced(function* (
-  { where }: PostgresSettings,
-  sql: SqlClient.SqlClient,
-  name: string,
-  value: string,
-) {
-  const rows = sql`SELECT setting AS value FROM pg_settings WHERE name = ${name}`
-  const found = yield* Effect.mapError(rows, fromDriver(where))
-  if (found[0]?.["value"] === value) return
-  const detail = `the setting ${name} of its sessions does not reach the server, as through a pooler in transaction mode`
-  return yield* new PostgresOpenError({ reason: "Pooler", where, detail })
-})

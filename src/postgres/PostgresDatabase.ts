@@ -12,8 +12,8 @@ import * as Lease from "../lease/Lease.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { Writer } from "../sql/Writer.ts"
 import * as LeaderRow from "./LeaderRow.ts"
-import { checkServer, connect, sessionOf } from "./PostgresClient.ts"
-import { fromDriver, PostgresOpenError } from "./PostgresOpenError.ts"
+import { connect, prepare, sessionOf } from "./PostgresClient.ts"
+import type { PostgresOpenError } from "./PostgresOpenError.ts"
 import { check, type PostgresOptions } from "./PostgresOptions.ts"
 import * as PostgresWriter from "./PostgresWriter.ts"
 
@@ -31,9 +31,9 @@ export const layer = (
 
 const make = Effect.fnUntraced(function* ({ create = true, ...options }: PostgresDatabaseOptions) {
   const settings = yield* check(options)
-  const { maxConnections, schema, where } = settings
+  const { maxConnections } = settings
   const epoch = Option.flatMap(yield* Effect.serviceOption(Lease.Lease), (lease) => lease.epoch)
-  if (Option.isNone(epoch)) yield* checkServer(settings)
+  if (Option.isNone(epoch)) yield* prepare(settings, { create })
   const sql = yield* connect(settings, {
     name: "seawall",
     maxConnections,
@@ -42,15 +42,6 @@ const make = Effect.fnUntraced(function* ({ create = true, ...options }: Postgre
       ...(Option.isSome(epoch) ? { [LeaderRow.epochSetting]: String(epoch.value) } : {}),
     },
   })
-  yield* Effect.gen(function* () {
-    if (create) return yield* LeaderRow.make(sql, schema)
-    if (yield* LeaderRow.isThere(sql, schema)) return
-    return yield* new PostgresOpenError({
-      reason: "EngineMissing",
-      where,
-      detail: "no engine was ever started there",
-    })
-  }).pipe(Effect.mapError(fromDriver(where)))
   const { close, writer } = yield* PostgresWriter.make(sql)
   yield* Effect.addFinalizer(() => Shutdown.contained("close writer")(Shutdown.step("close writer", close)))
   return Context.make(SqlClient.SqlClient, sql).pipe(Context.add(PgClient.PgClient, sql), Context.add(Writer, writer))

@@ -49,9 +49,13 @@ export class PostgresOpenError extends Schema.TaggedError<PostgresOpenError>()("
   cause: Schema.optionalKey(Schema.Defect()),
 }) {
   override readonly [Runtime.errorExitCode] = this.reason === "Invalid" ? 78 : 1
-  override get message() {
+  /** What is wrong, and what to do. */
+  get problem(): string {
     const toDo = advice[this.reason]
-    return `cannot use ${this.where}: ${this.detail}${toDo === "" ? "" : `; ${toDo}`}`
+    return `${this.detail}${toDo === "" ? "" : `; ${toDo}`}`
+  }
+  override get message() {
+    return `cannot use ${this.where}: ${this.problem}`
   }
 }
 
