@@ -104,36 +104,60 @@ const finiteTick = Effect.fnUntraced(function* ({ ask, bid, fills, rlusd, state,
 
 const NewTick = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
+/** All of it in one statement, which SQLite has no words for: on PostgreSQL each statement is a way to the server and back. */
+const oneStatement = `WITH tick AS (
+    INSERT INTO paper_ticks (session_id, recorded_at, bid, ask, xrp, rlusd, value_rlusd)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tick_id
+  ), fills AS (
+    INSERT INTO paper_fills (tick_id, side, price, xrp, spread_pnl_rlusd)
+    SELECT tick.tick_id, fill.* FROM tick,
+      unnest(CAST($8 AS TEXT[]), CAST($9 AS FLOAT8[]), CAST($10 AS FLOAT8[]), CAST($11 AS FLOAT8[])) AS fill
+  )
+  INSERT INTO engine_state (key, value) SELECT * FROM unnest(CAST($12 AS TEXT[]), CAST($13 AS TEXT[]))
+  ON CONFLICT (key) DO UPDATE SET value = excluded.value`
+
 const make = Effect.gen(function* () {
   const state = yield* StateManager.StateManager
   yield* state.migrate("paper", migrations, paperTables)
+
+  const inOneStatement = (tick: PaperTick, at: string) => {
+    const { fills } = tick
+    return state.execute("recordTick", oneStatement, [
+      ...[tick.sessionId, at, tick.bid, tick.ask, tick.xrp, tick.rlusd, tick.valueRlusd],
+      ...[fills.map(({ side }) => side), fills.map(({ price }) => price), fills.map(({ xrp }) => xrp)],
+      fills.map(({ spreadPnlRlusd }) => spreadPnlRlusd),
+      ...[Object.keys(tick.state), Object.values(tick.state)],
+    ])
+  }
+  const inTransaction = (tick: PaperTick, at: string) =>
+    state.transaction("recordTick", (store) =>
+      Effect.gen(function* () {
+        const sql = store.sql.withoutTransforms()
+        const snapshot = sql.insert({
+          session_id: tick.sessionId,
+          recorded_at: at,
+          bid: tick.bid,
+          ask: tick.ask,
+          xrp: tick.xrp,
+          rlusd: tick.rlusd,
+          value_rlusd: tick.valueRlusd,
+        })
+        const rows = yield* sql`INSERT INTO paper_ticks ${snapshot.returning(sql`tick_id AS id`)}`
+        const [{ id }] = yield* Schema.decodeUnknownEffect(NewTick)(rows)
+        for (const { price, side, spreadPnlRlusd, xrp } of tick.fills) {
+          const fill = sql.insert({ tick_id: id, side, price, xrp, spread_pnl_rlusd: spreadPnlRlusd })
+          yield* sql`INSERT INTO paper_fills ${fill}`
+        }
+        for (const [key, value] of Object.entries(tick.state)) yield* store.set(key, value)
+      }),
+    )
+  const store = state.dialect === "pg" ? inOneStatement : inTransaction
 
   return PaperBooks.of({
     recordTick: Effect.fn("PaperBooks.recordTick")(
       function* (tick) {
         yield* finiteTick(tick)
-        const at = DateTime.formatIso(yield* DateTime.now)
-        yield* state.transaction("recordTick", (store) =>
-          Effect.gen(function* () {
-            const sql = store.sql.withoutTransforms()
-            const snapshot = sql.insert({
-              session_id: tick.sessionId,
-              recorded_at: at,
-              bid: tick.bid,
-              ask: tick.ask,
-              xrp: tick.xrp,
-              rlusd: tick.rlusd,
-              value_rlusd: tick.valueRlusd,
-            })
-            const rows = yield* sql`INSERT INTO paper_ticks ${snapshot.returning(sql`tick_id AS id`)}`
-            const [{ id }] = yield* Schema.decodeUnknownEffect(NewTick)(rows)
-            for (const { price, side, spreadPnlRlusd, xrp } of tick.fills) {
-              const fill = sql.insert({ tick_id: id, side, price, xrp, spread_pnl_rlusd: spreadPnlRlusd })
-              yield* sql`INSERT INTO paper_fills ${fill}`
-            }
-            for (const [key, value] of Object.entries(tick.state)) yield* store.set(key, value)
-          }),
-        )
+        yield* store(tick, DateTime.formatIso(yield* DateTime.now))
       },
       Effect.provideService(SqlClient.SafeIntegers, false),
     ), // the number of a tick is one, whatever the program wants

@@ -94,6 +94,13 @@ export class StateManager extends Context.Service<
       operation: string,
       work: (store: Store) => Effect.Effect<A, E, R>,
     ) => Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R>
+    /** Which store this is, for a program that has a better statement for one of them. */
+    readonly dialect: "sqlite" | "pg"
+    /**
+     * One statement of a program in its own tables, with the placeholders of the `dialect`: a transaction by itself, and the
+     * rows that it returns. On PostgreSQL it takes one round trip to the server, where `transaction` takes four and its own.
+     */
+    readonly execute: (operation: string, statement: string, params: ReadonlyArray<unknown>) => Result<ReadonlyArray<Row>>
     /**
      * Brings the tables of a program up to date, in one transaction. The table `<program>_migrations` remembers which
      * steps have run; that of the engine is another one, so a program counts from 1. With `tables`, one of such a name that
@@ -201,6 +208,9 @@ const make = Effect.gen(function* () {
       writer
         .transaction(work({ sql, set: (key, value) => Effect.asVoid(setKey(key, value)) }))
         .pipe(ownOrStateError(operation)),
+
+    dialect: sql.onDialectOrElse({ pg: () => "pg" as const, orElse: () => "sqlite" as const }),
+    execute: (operation, statement, params) => stateError(operation)(writer.execute(statement, params)),
 
     migrate: Effect.fn("StateManager.migrate")(
       (program: string, steps: Migrations, tables?: Readonly<Record<string, OwnTable>>) =>
