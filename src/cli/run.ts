@@ -4,7 +4,7 @@
  * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, and
  * turns the reason for its halt into an exit code.
  */
-import { Clock, Effect, FileSystem, Layer, Option } from "effect"
+import { Clock, Effect, Exit, FileSystem, Layer, Option, Scope } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
@@ -15,6 +15,7 @@ import * as Session from "../engine/Session.ts"
 import * as Feed from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
+import type { StateError } from "../state/StateError.ts"
 import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -164,7 +165,39 @@ const watch = Effect.fnUntraced(function* (input: Input) {
   return yield* Watch.start(input, { databases: [yield* Dashboard.watchedDatabase], engine })
 })
 
+/** On a server there is no WAL of ours: it shows who leads, also while it waits. */
+const onPostgres = Effect.fnUntraced(function* (
+  input: Input,
+  options: Session.SessionOptions<Feed.FeedError | StateError, PaperConfig>,
+) {
+  const statusLine = yield* StatusLine.StatusLine
+  const start = yield* Clock.currentTimeMillis
+  const line = (text: Effect.Effect<string>) =>
+    Effect.gen(function* () {
+      return `${elapsed((yield* Clock.currentTimeMillis) - start)}  ${yield* text}`
+    })
+  const waiting = yield* Scope.fork(yield* Effect.scope)
+  yield* Scope.provide(statusLine.show(line(Effect.succeed("stands by, or starts"))), waiting)
+  const context = yield* Layer.build(Session.layerPostgres(options))
+  yield* Scope.close(waiting, Exit.void)
+  yield* Effect.gen(function* () {
+    const { sessionId, ticks } = yield* Engine.Engine
+    yield* statusLine.show(line(Effect.map(ticks, (n) => `leads, session ${sessionId}  ticks ${n}`)))
+    yield* Watch.start(input, { databases: [], engine: yield* WatchedEngine.inReach })
+  }).pipe(Effect.provideContext(context))
+  return yield* Effect.never
+})
+
 /** Builds the chain, and shows how it goes. */
+const onSqlite = Effect.fnUntraced(function* (
+  input: Input,
+  options: Session.SessionOptions<Feed.FeedError | StateError, PaperConfig>,
+) {
+  const context = yield* Layer.build(Session.layerSqlite(options))
+  yield* Effect.provideContext(Effect.andThen(showStatus, watch(input)), context)
+  return yield* Effect.never
+})
+
 const session = Effect.fnUntraced(function* (input: Input) {
   if (Option.isSome(input.speed) && Option.isNone(input.feed)) {
     const message = "there is nothing to replay: name a feed with --feed"
@@ -172,19 +205,15 @@ const session = Effect.fnUntraced(function* (input: Input) {
   }
   const config = yield* loadConfig(input)
   const feed = yield* feedLayer(input, config)
-  const parentSessionId = input.parentSession
-  const program = Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed)
-  const context = yield* Layer.build(
-    Session.layer({
-      config,
-      invariants: PaperConfig.invariants,
-      parentSessionId,
-      program,
-      speed: Option.getOrElse(input.speed, () => 1),
-    }),
-  )
-  yield* Effect.provideContext(Effect.andThen(showStatus, watch(input)), context)
-  return yield* Effect.never
+  const options = {
+    config,
+    invariants: PaperConfig.invariants,
+    parentSessionId: input.parentSession,
+    program: ({ parentSessionId }: Session.Recovered) =>
+      Layer.provide(PaperProgram.layer({ config, parentSessionId }), feed),
+    speed: Option.getOrElse(input.speed, () => 1),
+  }
+  return yield* config.engine.store === "postgres" ? onPostgres(input, options) : onSqlite(input, options)
 })
 
 export const run = Command.make("run", flags, (input) =>

@@ -47,6 +47,10 @@ export interface ConfigSources {
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
+/** Keys whose values are never shown, in whatever section: a URL may hold a password. */
+const isSecret = (path: string) =>
+  /(?:^|[._])(?:url|password|secret|token)$/i.test(path) || /^SEAWALL_POSTGRES_/i.test(path)
+
 /** JSON knows no infinity, and calls it null. */
 const show = (value: unknown) =>
   value === undefined ? "" : `, got ${typeof value === "number" ? String(value) : JSON.stringify(value)}`
@@ -106,7 +110,7 @@ const readEnvironment = (sections: Sections, env: Readonly<Record<string, string
     if (!name.startsWith(prefix) || value === undefined || value === "") continue
     const [setting, ...others] = settings.get(name.toUpperCase()) ?? []
     if (setting === undefined) {
-      problems.push({ path: name, message: `unknown variable${show(value)}` })
+      problems.push({ path: name, message: `unknown variable${isSecret(name) ? "" : show(value)}` })
       continue
     }
     if (others.length > 0) {
@@ -153,7 +157,10 @@ export const load = Effect.fnUntraced(function* <A>(
         const expected = message === "Expected no excess property" ? "unknown key" : message
         const at = keys.map(String).join(".")
         const origin = valueAt(sources.overrides, keys) === undefined ? environment.names.get(at) : "given as a flag"
-        return { path: origin === undefined ? at : `${at} (${origin})`, message: expected + show(value) }
+        return {
+          path: origin === undefined ? at : `${at} (${origin})`,
+          message: isSecret(at) ? "expected another value (a secret, which is not shown)" : expected + show(value),
+        }
       }),
   })
   const all = [...environment.problems, ...problems]

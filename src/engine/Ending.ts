@@ -96,6 +96,10 @@ export const given = Effect.fnUntraced(function* <A, E, R>(name: string, self: E
   return Option.none<A>()
 })
 
+/** Whether the lease is lost: from then on nothing is written, and whoever leads next ends the row of this session. */
+export const isLost = (requested: Option.Option<Halt.HaltRequest>): boolean =>
+  Option.exists(requested, ({ reason }) => Option.contains(reason, "leadership_lost"))
+
 const stepName = "halt.reason"
 
 /** Stores reason, detail and HALTED in one transaction, unless a reason was stored before. */
@@ -111,6 +115,7 @@ const storing = <E, R>(
         const requested = yield* halt.requested
         const explicit = Halt.explicitReason(requested, exit, "startup_failure")
         if (Option.isSome(explicit)) yield* halt.settle(explicit.value)
+        if (isLost(requested)) return
         const patient = (yield* patience)(stepName)
         const store = Effect.gen(function* () {
           const state = yield* memory
@@ -133,6 +138,12 @@ const storing = <E, R>(
 /** What fails above it is stored before the guard closes. A function: each database has its own. */
 export const above = () => storing(StateManager.StateManager, Effect.failCause)
 
+/** A memory through the `Writer` in reach. */
+const inReach = Effect.gen(function* () {
+  const context = yield* Layer.build(StateManager.layer())
+  return Context.get(context, StateManager.StateManager)
+})
+
 /** Writes of one caller, when the `Writer` may have been closed: each is its own transaction, and durable when it returns. */
 const direct = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -152,11 +163,16 @@ const ownMemory = Effect.gen(function* () {
   return Context.get(context, StateManager.StateManager)
 })
 
-/** What fails between it and `above` is stored with a `StateManager` of its own. A function: each database has its own. */
-export const below = () =>
-  storing(ownMemory, (cause) =>
+const ownOf = <E, R>(memory: Effect.Effect<StateManager.StateManager["Service"], E, R>) =>
+  storing(memory, (cause) =>
     Effect.andThen(
       Effect.logError("start failure not stored", cause),
       Effect.flatMap(Shutdown.Shutdown, ({ recordFailure }) => recordFailure(stepName)),
     ),
   )
+
+/** What fails between it and `above` is stored with a `StateManager` of its own. A function: each database has its own. */
+export const below = () => ownOf(ownMemory)
+
+/** The same on a store whose `Writer` closes after it. */
+export const belowWriter = () => ownOf(inReach)

@@ -7,12 +7,13 @@
  * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, References, Schedule } from "effect"
+import * as Lease from "../lease/Lease.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
 import { finite } from "../state/Finite.ts"
 import * as StateManager from "../state/StateManager.ts"
-import type { StateError } from "../state/StateError.ts"
+import { reasonOf, type StateError } from "../state/StateError.ts"
 import * as Ending from "./Ending.ts"
 import * as EngineProgram from "./EngineProgram.ts"
 import * as EngineStatus from "./EngineStatus.ts"
@@ -76,6 +77,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   const program = yield* EngineProgram.EngineProgram
   const halt = yield* Halt.Halt
   const shutdown = yield* Shutdown.Shutdown
+  const lease = yield* Effect.serviceOption(Lease.Lease)
   const reasons = program.haltReasons ?? HaltReason.lifeCycle
   yield* halt.setReasons(reasons)
   const running = yield* Ref.make(false)
@@ -93,15 +95,10 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     step: (reason: string, patient: ReturnType<typeof patience>) => Effect.Effect<void, StateError>,
   ) =>
     Effect.addFinalizer(() =>
-      Effect.flatMap(halt.settled, (reason) =>
-        Shutdown.step(
-          name,
-          step(
-            Option.getOrElse(reason, () => "unexpected_halt"),
-            patience(name),
-          ),
-        ),
-      ).pipe(Shutdown.contained(name), ofSeawall),
+      Effect.gen(function* () {
+        const reason = Option.getOrElse(yield* halt.settled, () => "unexpected_halt")
+        if (!Ending.isLost(yield* halt.requested)) yield* Shutdown.step(name, step(reason, patience(name)))
+      }).pipe(Shutdown.contained(name), ofSeawall),
     )
   const closing = Effect.fnUntraced(function* (session: Effect.Effect<number, StateError>) {
     yield* finalizer("engine_status HALTED", (_, patient) => patient(state.set(engineStatusKey, "HALTED")))
@@ -123,11 +120,12 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
             const stored = Option.isSome(explicit) ? Option.none() : yield* state.get(haltReasonKey)
             const reason = HaltReason.resolve(explicit, stored)
             yield* halt.settle(reason)
-            yield* state.setMany({
-              [haltReasonKey]: reason,
-              ...(Option.isSome(explicit) ? { [haltDetailKey]: Ending.detailOf(requested, exit) } : {}),
-              ...(isRunning ? {} : { [engineStatusKey]: "HALTED" }),
-            })
+            if (!Ending.isLost(requested))
+              yield* state.setMany({
+                [haltReasonKey]: reason,
+                ...(Option.isSome(explicit) ? { [haltDetailKey]: Ending.detailOf(requested, exit) } : {}),
+                ...(isRunning ? {} : { [engineStatusKey]: "HALTED" }),
+              })
             const end = {
               session_id: Option.getOrNull(yield* Effect.option(session)),
               ticks: yield* Ref.get(ticks),
@@ -142,7 +140,8 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
 
   const sessionId = yield* Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const opening = yield* Effect.forkDetach(state.openSession({ parentSessionId: options.parentSessionId }))
+      const epoch = Option.flatMap(lease, (own) => own.epoch)
+      const opening = yield* Effect.forkDetach(state.openSession({ parentSessionId: options.parentSessionId, epoch }))
       const opened = yield* Effect.exit(restore(Fiber.join(opening)))
       // Whoever is interrupted here no longer waits, but the row may be on its way: it is closed like any other.
       if (Exit.isSuccess(opened) || Exit.hasInterrupts(opened)) yield* closing(Fiber.join(opening))
@@ -171,6 +170,10 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     // Being stopped is not caught here; an interruption that comes from inside the tick is, and is a failure like any.
     Effect.catchCause(
       Effect.fnUntraced(function* (cause) {
+        const failure = Cause.squash(cause)
+        if (Option.isSome(lease) && Lease.isLoss(reasonOf(failure))) {
+          return yield* lease.value.lose(failure instanceof Error ? failure.message : String(failure))
+        }
         yield* ofSeawall(Effect.logError("tick failed", cause))
         const detail = Cause.prettyErrors(cause).map(({ message }) => message)
         yield* halt.request({ reason: Option.some("unhandled_exception"), detail: detail.join("; ") })

@@ -24,6 +24,10 @@ const ZeroIfNegative = Schema.Finite.pipe(
 )
 
 const EngineSection = Schema.Struct({
+  /** Where the engine keeps its memory: `sqlite`, a file of this machine; `postgres`, a server that several machines reach. */
+  store: withDefault(Schema.Literals(["sqlite", "postgres"]), "sqlite"),
+  /** With `postgres`: wait while another machine leads, and again after the lead was lost; false = end then. */
+  standby: withDefault(Schema.Boolean, true),
   /** Path of the SQLite file; created with its folder when missing. */
   database: withDefault(Schema.NonEmptyString, "data/seawall.db"),
   /** `durable`: acknowledged = on disk, synced off the event loop; `full`: the same, blocking; `normal`: committed. */
@@ -54,9 +58,22 @@ const EngineSection = Schema.Struct({
 })
 type EngineSection = typeof EngineSection.Type
 
+const PostgresSection = Schema.Struct({
+  /** `postgres://user:password@host:5432/database`: the server itself, no pooler in transaction mode. A secret: never shown. */
+  url: withDefault(Schema.RedactedFromValue(Schema.String, { label: "postgres.url" }), ""),
+  /** One engine a schema; created when missing. */
+  schema: withDefault(Schema.NonEmptyString, "seawall"),
+  /** Connections for statements, beside the one of the lease. */
+  max_connections: withDefault(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 })), 4),
+  /** Seconds after which a leader of which nothing is heard is replaced. */
+  lease_seconds: withDefault(Schema.Finite.check(Schema.isBetween({ minimum: 1, maximum: 3600 })), 3),
+})
+type PostgresSection = typeof PostgresSection.Type
+
 /** What an engine needs of a configuration; a program's own has more sections. */
 export interface EngineConfig {
   readonly engine: EngineSection
+  readonly postgres: PostgresSection
 }
 
 type Simplify<A> = { readonly [K in keyof A]: A[K] }
@@ -68,13 +85,15 @@ export type ConfigOf<S extends ConfigSources.Sections> = Simplify<
 
 /** How it is written: each section may be left out. */
 export type EncodedOf<S extends ConfigSources.Sections> = Simplify<
-  { readonly engine?: typeof EngineSection.Encoded } & { readonly [K in keyof S]?: S[K]["Encoded"] }
+  { readonly engine?: typeof EngineSection.Encoded; readonly postgres?: typeof PostgresSection.Encoded } & {
+    readonly [K in keyof S]?: S[K]["Encoded"]
+  }
 >
 
 /** The sections that a program brings, and what must hold between their values. */
 export interface MakeOptions<S extends ConfigSources.Sections> {
   /** By their name in the file. A key without a default is required; `withDefault` gives it one. */
-  readonly sections: S & { readonly engine?: never }
+  readonly sections: S & { readonly engine?: never; readonly postgres?: never }
   /** What does not hold, as sentences with the path and the value; all of them. `engine` may be asked, too. */
   readonly invariants?: (config: ConfigOf<S>) => ReadonlyArray<string>
 }
@@ -102,7 +121,7 @@ export const make = <const S extends ConfigSources.Sections>({
   invariants = () => [],
   sections: own,
 }: MakeOptions<S>): Definition<ConfigOf<S>, EncodedOf<S>> => {
-  const sections: ConfigSources.Sections = { ...own, engine: EngineSection }
+  const sections: ConfigSources.Sections = { ...own, engine: EngineSection, postgres: PostgresSection }
   const fields = Object.fromEntries(Object.entries(sections).map(([name, section]) => [name, orEmpty(section)]))
   const schema = Schema.Struct(fields) as unknown as Schema.Codec<ConfigOf<S>, EncodedOf<S>>
   return {

@@ -13,6 +13,10 @@ export interface HaltRequest {
   readonly reason: Option.Option<Token>
   /** Free text for the operator, stored as `halt.detail` with the reason; may be empty. */
   readonly detail: string
+  /** Whether the process starts another session when this one has closed: a machine that stands by. Default no. */
+  readonly again?: boolean
+  /** Whether it is about the process, as a signal is: then it also ends what would start again. Default no. */
+  readonly isOfProcess?: boolean
 }
 
 /** How an engine is asked to end, and what it said about that. It closes nothing itself. */
@@ -33,6 +37,12 @@ export class Halt extends Context.Service<
     readonly reasons: Effect.Effect<HaltReasons>
     /** Makes those of the program known, to what stands below it. The engine does. */
     readonly setReasons: (reasons: HaltReasons) => Effect.Effect<void>
+    /** A request about the process that came after the one that counts. */
+    readonly ofProcess: Effect.Effect<Option.Option<HaltRequest>>
+    /** How many sessions of this process have ended before this one. */
+    readonly round: Effect.Effect<number>
+    /** Forgets the request and the reason, for the next session of the process. Whoever runs the session does. */
+    readonly renew: Effect.Effect<void>
   }
 >()("seawall/engine/Halt") {}
 
@@ -40,18 +50,30 @@ export class Halt extends Context.Service<
 export const layer = Layer.effect(
   Halt,
   Effect.gen(function* () {
-    const first = yield* Deferred.make<HaltRequest>()
+    const first = yield* Ref.make(yield* Deferred.make<HaltRequest>())
+    const ofProcess = yield* Ref.make(Option.none<HaltRequest>())
     const settled = yield* Ref.make(Option.none<string>())
     const reasons = yield* Ref.make(lifeCycle)
-    const requested = Effect.flatMap(Deferred.poll(first), Effect.transposeOption)
+    const round = yield* Ref.make(0)
+    const requested = Effect.flatMap(Effect.flatMap(Ref.get(first), Deferred.poll), Effect.transposeOption)
     return {
-      request: (request: HaltRequest) => Effect.asVoid(Deferred.succeed(first, request)),
+      request: Effect.fnUntraced(function* (request: HaltRequest) {
+        const counts = yield* Deferred.succeed(yield* Ref.get(first), request)
+        if (!counts && request.isOfProcess === true) yield* Ref.set(ofProcess, Option.some(request))
+      }),
       requested,
-      awaitRequest: Deferred.await(first),
+      awaitRequest: Effect.flatMap(Ref.get(first), Deferred.await),
       settle: (reason: string) => Ref.update(settled, (before) => Option.orElseSome(before, () => reason)),
       settled: Ref.get(settled),
       reasons: Ref.get(reasons),
       setReasons: (known: HaltReasons) => Ref.set(reasons, known),
+      ofProcess: Ref.get(ofProcess),
+      round: Ref.get(round),
+      renew: Effect.gen(function* () {
+        yield* Ref.set(first, yield* Deferred.make<HaltRequest>())
+        yield* Ref.set(settled, Option.none())
+        yield* Ref.update(round, (n) => n + 1)
+      }),
     }
   }),
 )

@@ -12,6 +12,7 @@ import { type Brand, Option, Schema } from "effect"
  * - `config_mismatch`, `startup_failure`: the engine never ran.
  * - `duration_elapsed`, `interrupted_sig...` (a signal): it was asked to end; `interrupted_other`: without being asked.
  * - `unhandled_exception`: a tick, or whatever runs in its scope, failed, or the WAL could not be synced.
+ * - `leadership_lost`: another machine leads by now, or may. It is stored by whoever leads next.
  * - `unexpected_halt`: no reason is known.
  *
  * And `engine_requested_halt`, for a program that has no reason of its own and is done.
@@ -27,6 +28,7 @@ export const HaltReason = Schema.Literals([
   "startup_failure",
   "unhandled_exception",
   "config_mismatch",
+  "leadership_lost",
   "unexpected_halt",
 ])
 export type HaltReason = typeof HaltReason.Type
@@ -36,7 +38,10 @@ export type Token = HaltReason | (string & Brand.Brand<"seawall/engine/HaltReaso
 
 /** What the end of a session means. */
 export interface End {
-  /** Of the process, 0 to 255. 65, 78 and 137 are taken: a damaged database, a refused configuration, a thread that hangs. */
+  /**
+   * Of the process, 0 to 255. 65, 75, 78 and 137 are taken: a damaged database, a lost leadership, a refused configuration, a thread
+   * that hangs.
+   */
   readonly exitCode: number
   /** Whether the session closed in order, with the time to finish: then its last backup is made, whatever the exit code is. */
   readonly isClean: boolean
@@ -57,6 +62,8 @@ const ends: Readonly<Record<HaltReason, End>> = {
   startup_failure: failed,
   unhandled_exception: failed,
   config_mismatch: failed,
+  // EX_TEMPFAIL: the same may succeed when it is started again.
+  leadership_lost: { exitCode: 75, isClean: false },
   // No reason is known, and everything closed in order all the same.
   unexpected_halt: { exitCode: 1, isClean: true },
 }
@@ -117,6 +124,16 @@ export const isCleanOf =
   (reasons: HaltReasons = lifeCycle) =>
   (reason: string): boolean =>
     endOf(reasons, reason).isClean
+
+/** What ends the engine on every machine: its time was over, or it said so. */
+const isOverEverywhere: ReadonlySet<string> = new Set<HaltReason>(["duration_elapsed", "engine_requested_halt"])
+
+/**
+ * Whether a machine that stands by goes on after a session that ended with a reason: when that machine failed or was stopped,
+ * and not when the engine itself came to its end, as by any reason of a program.
+ * @internal
+ */
+export const isTakenOver = (reason: string): boolean => isKnown(lifeCycle, reason) && !isOverEverywhere.has(reason)
 
 /**
  * What is stored at shutdown: what the caller alone knows (a signal, the duration, an exception), else what a tick or an

@@ -7,7 +7,7 @@
  * here a signal interrupts only while nothing else listens to it. Standard input may still be open at the end (a feed),
  * hence the explicit exit.
  */
-import { type Cause, Deferred, Duration, Effect, Layer, Option, References, Runtime, Schema } from "effect"
+import { type Cause, Deferred, Duration, Effect, Layer, Option, References, Runtime, Schema, type Scope } from "effect"
 import { constVoid } from "effect/Function"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
@@ -57,8 +57,18 @@ export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Ef
         Option.isNone(reason) ? Effect.timeoutOption(started, startBound) : Effect.void,
       )
       const asCaller = Effect.provideService(running, References.CurrentLogAnnotations, own)
-      const code = yield* Effect.scoped(Effect.raceFirst(asCaller, asked)).pipe(
-        Effect.andThen(byReason),
+      /** A session that is followed by another, until one is not, or the process is asked to end. */
+      const sessions: Effect.Effect<number, E, Exclude<R, Scope.Scope>> = Effect.gen(function* () {
+        yield* Effect.scoped(Effect.raceFirst(asCaller, asked))
+        if (!Option.exists(yield* halt.requested, ({ again = false }) => again)) return yield* byReason
+        const meanwhile = Option.flatMap(yield* halt.ofProcess, ({ reason }) => reason)
+        if (Option.isSome(meanwhile)) return HaltReason.exitCodeOf()(meanwhile.value)
+        yield* Effect.annotateLogs(Effect.logInfo("session given up"), yield* shutdown.notes)
+        yield* halt.renew
+        yield* shutdown.renew
+        return yield* sessions
+      })
+      const code = yield* sessions.pipe(
         Effect.catch((error: E) =>
           Effect.as(
             Effect.annotateLogs(Effect.logError("start failed"), { error: messageOf(error) }),

@@ -79,6 +79,11 @@ export class Lease extends Context.Service<
   }
 >()("seawall/lease/Lease") {}
 
+/** Whether a store that fails for this reason says that the lease is lost.
+ * @internal
+ */
+export const isLoss = (reason: string): boolean => reason === "Superseded" || reason === "Unreachable"
+
 /** Takes the lease of a database file, which may not exist yet, for the life of the layer; creates missing folders. */
 export const layerFile = ({ file }: { readonly file: string }): Layer.Layer<Lease, LeaseError> =>
   Layer.effect(Lease, make(file).pipe(Effect.withTracerEnabled(false), about(file))).pipe(

@@ -30,6 +30,8 @@ export interface LeadershipOptions extends PostgresOptions {
    * ended without one. Default always. One that ended on purpose is not to be gone on with, before somebody starts an engine again.
    */
   readonly takesOver?: ((haltReason: Option.Option<string>) => boolean) | undefined
+  /** Whether this process led, or stood by, before: then it goes on after whoever led last, and a server that is down is waited for. Default false. */
+  readonly again?: boolean | undefined
   /** Whether somebody else elects, as a cluster does: then there is no lock, and the fence alone decides. Default false. */
   readonly elected?: boolean | undefined
 }
@@ -131,17 +133,18 @@ const unavailable = (cause: PostgresOpenError) =>
   new Lease.LeaseError({ file: cause.where, reason: "Unavailable", detail: cause.problem, cause })
 
 const make = Effect.fnUntraced(function* (options: LeadershipOptions) {
-  const { elected = false, standby = true, takesOver = () => true } = options
+  const { again = false, elected = false, standby = true, takesOver = () => true } = options
   const settings = yield* Effect.mapError(check(options), unavailable)
   const { lease, schema, where } = settings
   const times = timesOf(lease)
-  yield* Effect.mapError(prepare(settings, { create: true }), unavailable)
   const lost = yield* Deferred.make<string>()
   const lose = (why: string) => Effect.asVoid(Deferred.succeed(lost, why))
-  let waited = elected
+  let waited = elected || again
+  let isSaid = false
 
   /** One connection's life: until it leads, is refused, or the connection fails. */
   const attempt = Effect.gen(function* () {
+    yield* prepare(settings, { create: true })
     const holder = yield* Lease.own
     const session = yield* open(settings, holder)
     yield* checkSession(settings, session)
@@ -162,8 +165,9 @@ const make = Effect.fnUntraced(function* (options: LeadershipOptions) {
           ...Option.match(other, { onNone: () => ({}), onSome: (it) => ({ holder: it }) }),
         })
       }
-      if (!waited) {
-        waited = true
+      waited = true
+      if (!isSaid) {
+        isSaid = true
         const other = yield* leading(session)
         yield* Effect.annotateLogs(Effect.logInfo("standing by"), {
           leader: Option.match(other, { onNone: () => "unknown", onSome: Lease.described }),

@@ -33,8 +33,7 @@ export const connect = (
     maxConnections,
     connectTimeout: timesOf(settings.lease).silence,
     types: WholeNumbers.types(),
-    stream: () =>
-      BoundedSocket.open({ address: settings.address, silence: timesOf(settings.lease).silence, onClose }),
+    stream: () => BoundedSocket.open({ address: settings.address, silence: timesOf(settings.lease).silence, onClose }),
     startupParameters: session,
   }).pipe(Effect.mapError(fromDriver(settings.where)), Effect.provide(Reactivity.layer))
 
@@ -64,7 +63,10 @@ const oldest = 140_000
  * Finds out what is wrong with the server, before a session asks for more than any server has; then makes the schema where it is
  * missing, or fails when it is not to be made.
  */
-export const prepare = Effect.fnUntraced(function* (settings: PostgresSettings, { create }: { readonly create: boolean }) {
+export const prepare = Effect.fnUntraced(function* (
+  settings: PostgresSettings,
+  { create }: { readonly create: boolean },
+) {
   const { schema, where } = settings
   const sql = yield* connect(settings, { name: "seawall", maxConnections: 1, session: { search_path: schema } })
   const rows = sql`SELECT CAST(current_setting('server_version_num') AS INTEGER) AS version,

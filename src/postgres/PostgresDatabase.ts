@@ -27,7 +27,8 @@ export interface PostgresDatabaseOptions extends PostgresOptions {
 /** Fails before it writes anything when the server is not one that an engine can be kept in. */
 export const layer = (
   options: PostgresDatabaseOptions,
-): Layer.Layer<SqlClient.SqlClient | PgClient.PgClient | Writer, PostgresOpenError> => Layer.effectContext(make(options))
+): Layer.Layer<SqlClient.SqlClient | PgClient.PgClient | Writer, PostgresOpenError> =>
+  Layer.effectContext(make(options))
 
 const make = Effect.fnUntraced(function* ({ create = true, ...options }: PostgresDatabaseOptions) {
   const settings = yield* check(options)

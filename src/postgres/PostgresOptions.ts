@@ -67,9 +67,13 @@ export const check = Effect.fnUntraced(function* (options: PostgresOptions) {
   }
   const { address, database, url } = parsed.success
   const { schema = defaultSchema, maxConnections = defaultMaxConnections, durability = "durable" } = options
-  const at = "path" in address ? address.path : `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`
+  const at =
+    "path" in address
+      ? address.path
+      : `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`
   const where = `PostgreSQL at ${at}/${database || decodeURIComponent(url.username)}, schema ${schema}`
-  if (!isSchema(schema)) return yield* refuse(`expected schema to be a name in lower case, got ${JSON.stringify(schema)}`)
+  if (!isSchema(schema))
+    return yield* refuse(`expected schema to be a name in lower case, got ${JSON.stringify(schema)}`)
   const lease = Duration.fromInput(options.lease ?? defaultLease)
   const seconds = lease._tag === "Some" ? Duration.toSeconds(lease.value) : Number.NaN
   if (!(seconds >= 1 && seconds <= 3600)) {

@@ -17,7 +17,8 @@ const asFailure = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | 
 const refuse = (reason: WriterError["reason"]) => Exit.fail(new WriterError({ reason }))
 
 /** Words that begin, end or nest a transaction, which would be over when they return. */
-const isControl = /^\s*(?:begin|start\s+transaction|commit|end|rollback|abort|savepoint|release|prepare\s+transaction)\b/i
+const isControl =
+  /^\s*(?:begin|start\s+transaction|commit|end|rollback|abort|savepoint|release|prepare\s+transaction)\b/i
 
 /** The writer, and what makes it take nothing more. */
 export const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
@@ -25,9 +26,8 @@ export const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   const isClosed = yield* Ref.make(false)
 
   const inTurn = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | WriteFailure, R> => {
-    const unlessClosed = Effect.flatMap(
-      Ref.get(isClosed),
-      (closed): Effect.Effect<A, E | WriteFailure, R> => (closed ? refuse("Closed") : asFailure(self)),
+    const unlessClosed = Effect.flatMap(Ref.get(isClosed), (closed): Effect.Effect<A, E | WriteFailure, R> =>
+      closed ? refuse("Closed") : asFailure(self),
     )
     return Effect.flatMap(
       Effect.serviceOption(sql.transactionService),

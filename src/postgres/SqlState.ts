@@ -86,9 +86,7 @@ export const stateOf = (error: unknown): Option.Option<string> => Option.map(nat
 const isLost = (error: unknown, depth: number): boolean =>
   depth > 0 &&
   error !== undefined &&
-  (SqlError.isSqlError(error)
-    ? error.reason._tag === "ConnectionError"
-    : isLost(property(error, "cause"), depth - 1))
+  (SqlError.isSqlError(error) ? error.reason._tag === "ConnectionError" : isLost(property(error, "cause"), depth - 1))
 
 /** Why it failed, read from an error or from what it wraps; `Unknown` when it was not PostgreSQL that failed. */
 export const reasonOf = (error: unknown): PostgresReason =>

@@ -35,6 +35,8 @@ export interface ShutdownService {
   readonly notes: Effect.Effect<Readonly<Record<string, unknown>>>
   /** How long the end has taken so far; zero before its first step. */
   readonly elapsed: Effect.Effect<Duration.Duration>
+  /** A whole budget and an empty record again, when what has closed is followed by another of its kind. What was left behind stays. */
+  readonly renew: Effect.Effect<void>
 }
 
 /** 10 s: what `docker stop` grants between SIGTERM and SIGKILL. */
@@ -100,6 +102,9 @@ const make = (budget: Duration.Duration): Effect.Effect<ShutdownService> =>
       elapsed: Effect.map(Effect.all([Ref.get(running), Clock.monotonicTimeNanos]), ([current, now]) =>
         Option.match(current, { onNone: () => Duration.zero, onSome: ({ since }) => Duration.nanos(now - since) }),
       ),
+      renew: Effect.all([Ref.set(running, Option.none()), Ref.set(failures, []), Ref.set(notes, {})], {
+        discard: true,
+      }),
     }
   })
 
@@ -119,6 +124,7 @@ export const Shutdown = Context.Reference<ShutdownService>("seawall/shutdown/Shu
     note: () => Effect.void,
     notes: Effect.succeed({}),
     elapsed: Effect.succeed(Duration.zero),
+    renew: Effect.void,
   }),
 })
 

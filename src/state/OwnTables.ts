@@ -152,7 +152,8 @@ export const check = Effect.fnUntraced(function* ({ migrations, owner, tables, .
     const its = found.get(table)
     if (its === undefined) continue
     const detail = strangeness(owner, all[table] ?? migrationsTable, its)
-    if (detail !== undefined) return yield* new SchemaRefused({ reason: "NotOurs", owner, table, detail, place: placeOf(sql) })
+    if (detail !== undefined)
+      return yield* new SchemaRefused({ reason: "NotOurs", owner, table, detail, place: placeOf(sql) })
     if (table === own.migrationsTable) yield* checkSteps(owner, own.migrationsTable, migrations)
   }
 })

@@ -100,7 +100,11 @@ export class StateManager extends Context.Service<
      * One statement of a program in its own tables, with the placeholders of the `dialect`: a transaction by itself, and the
      * rows that it returns. On PostgreSQL it takes one round trip to the server, where `transaction` takes four and its own.
      */
-    readonly execute: (operation: string, statement: string, params: ReadonlyArray<unknown>) => Result<ReadonlyArray<Row>>
+    readonly execute: (
+      operation: string,
+      statement: string,
+      params: ReadonlyArray<unknown>,
+    ) => Result<ReadonlyArray<Row>>
     /**
      * Brings the tables of a program up to date, in one transaction. The table `<program>_migrations` remembers which
      * steps have run; that of the engine is another one, so a program counts from 1. With `tables`, one of such a name that
@@ -173,7 +177,9 @@ const make = Effect.gen(function* () {
             yield* own`UPDATE sessions SET ended_at = ${startedAt}, halt_reason = 'leadership_lost'
               WHERE ended_at IS NULL AND session_id < ${epoch.value}`
           }
-          const values = own.insert(Option.match(number, { onNone: () => row, onSome: (id) => ({ session_id: id, ...row }) }))
+          const values = own.insert(
+            Option.match(number, { onNone: () => row, onSome: (id) => ({ session_id: id, ...row }) }),
+          )
           return yield* own`INSERT INTO sessions ${values.returning(own`session_id AS id`)}`
         })
         return yield* idOf(yield* writer.transaction(opening))

@@ -29,6 +29,7 @@ const table: Readonly<Record<Parameters<typeof paperHaltReasons.haltWith>[0], nu
   startup_failure: 1,
   unhandled_exception: 1,
   config_mismatch: 1,
+  leadership_lost: 75,
   unexpected_halt: 1,
 }
 

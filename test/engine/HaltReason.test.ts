@@ -21,6 +21,7 @@ describe("the reasons of the life cycle", () => {
     startup_failure: [1, false],
     unhandled_exception: [1, false],
     config_mismatch: [1, false],
+    leadership_lost: [75, false],
     unexpected_halt: [1, true],
   }
 

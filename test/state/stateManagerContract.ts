@@ -21,7 +21,9 @@ export const unstorable = null as unknown as string
 /** A program's own table, in SQL that every store understands. */
 const readings = {
   "0001_readings": SqlClient.SqlClient.use((sql) =>
-    Effect.asVoid(sql`CREATE TABLE readings (room TEXT NOT NULL, degrees DOUBLE PRECISION NOT NULL CHECK (degrees <> 'NaN'))`),
+    Effect.asVoid(
+      sql`CREATE TABLE readings (room TEXT NOT NULL, degrees DOUBLE PRECISION NOT NULL CHECK (degrees <> 'NaN'))`,
+    ),
   ),
 }
 

@@ -1,0 +1,78 @@
+/**
+ * Who leads the engine of a schema, who stands by, and how long ago the leader was heard: asked from outside, of the server alone,
+ * with one statement. Creates nothing, locks nothing.
+ */
+import { Duration, Effect, Option, Schema } from "effect"
+import { LeaseHolder } from "../lease/Lease.ts"
+import * as LeaderRow from "./LeaderRow.ts"
+import { connect, prepare } from "./PostgresClient.ts"
+import { fromDriver } from "./PostgresOpenError.ts"
+import { check, type PostgresOptions } from "./PostgresOptions.ts"
+
+/** Where an engine stands. */
+export interface Leaders {
+  /** The server, database and schema, without a secret. */
+  readonly where: string
+  /** Who leads, since when; none when nobody does, as between two leaders. */
+  readonly leader: Option.Option<Leader>
+  /** Who waits for the lease: a machine and its pid each, as in `host:1234`. */
+  readonly standbys: ReadonlyArray<string>
+}
+
+/** The engine that leads. */
+export interface Leader extends LeaseHolder {
+  /** Of its row in `sessions`. */
+  readonly sessionId: number
+  /** How long ago it was heard; a third of the lease at most, when all is well. */
+  readonly heard: Duration.Duration
+}
+
+const Rows = Schema.Array(
+  Schema.Struct({
+    part: Schema.Literals(["leads", "stands by"]),
+    place: Schema.String,
+    heardSeconds: Schema.NullOr(Schema.Finite),
+    sessionId: Schema.NullOr(Schema.Finite),
+    pid: Schema.NullOr(Schema.Finite),
+    command: Schema.NullOr(Schema.String),
+    host: Schema.NullOr(Schema.String),
+    since: Schema.NullOr(Schema.String),
+  }),
+)
+
+/** Sessions of a lock, by the name that `Leadership.nameOf` gives them; the leader is the one whose session its row names. */
+const statement = `SELECT CASE WHEN l.backend = a.pid THEN 'leads' ELSE 'stands by' END AS part,
+    split_part(a.application_name, ' ', -1) AS place,
+    CAST(extract(epoch FROM clock_timestamp() - a.state_change) AS FLOAT8) AS "heardSeconds",
+    CAST(l.session_id AS FLOAT8) AS "sessionId", CAST(l.pid AS FLOAT8) AS pid, l.command, l.host, l.since
+  FROM pg_stat_activity AS a LEFT JOIN ${LeaderRow.leaderTable} AS l
+    ON l.backend = a.pid AND EXISTS (SELECT FROM pg_locks AS k WHERE k.pid = a.pid AND k.locktype = 'advisory' AND k.granted)
+  WHERE a.datname = current_database()
+    AND (a.application_name LIKE 'seawall leads: ' || left(current_schema(), 20) || ' %'
+      OR a.application_name LIKE 'seawall stands by: ' || left(current_schema(), 20) || ' %')
+  ORDER BY a.backend_start`
+
+/** Looks as often as it is run; the connection is open as long as the scope. Fails when no engine was ever started there. */
+export const make = Effect.fnUntraced(function* (options: PostgresOptions) {
+  const settings = yield* check(options)
+  const { schema, where } = settings
+  yield* prepare(settings, { create: false })
+  const sql = yield* connect(settings, { name: "seawall", maxConnections: 1, session: { search_path: schema } })
+  return Effect.gen(function* () {
+    const rows = yield* Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknownEffect(Rows))
+    const found = rows.find(({ part }) => part === "leads")
+    const leader =
+      found?.sessionId == null || found.pid === null
+        ? Option.none()
+        : Option.some({
+            sessionId: found.sessionId,
+            pid: found.pid,
+            command: found.command ?? "",
+            host: found.host ?? "",
+            since: found.since ?? "",
+            heard: Duration.seconds(Math.max(0, found.heardSeconds ?? 0)),
+          })
+    const standbys = rows.filter(({ part }) => part !== "leads").map(({ place }) => place)
+    return { where, leader, standbys } satisfies Leaders
+  }).pipe(Effect.mapError(fromDriver(where)))
+})
