@@ -47,9 +47,8 @@ export interface ConfigSources {
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
-/** Keys whose values are never shown, in whatever section: a URL may hold a password. */
-const isSecret = (path: string) =>
-  /(?:^|[._])(?:url|password|secret|token)$/i.test(path) || /^SEAWALL_POSTGRES_/i.test(path)
+/** What may hold a password is never shown: the URL of a server, and whatever looks like a variable of it. */
+const isSecret = (path: string) => path === "postgres.url" || /^SEAWALL_POSTGRES_/i.test(path)
 
 /** JSON knows no infinity, and calls it null. */
 const show = (value: unknown) =>

@@ -39,10 +39,10 @@ const problemsOf = Effect.fnUntraced(function* (
 })
 
 describe("an engine alone", () => {
-  it.effect("has the section engine, whole without a word", () =>
+  it.effect("has the sections engine and postgres, whole without a word", () =>
     Effect.gen(function* () {
       const config = yield* EngineConfig.load({ source: "nothing", yaml: "" })
-      expect(Object.keys(config)).toEqual(["engine"])
+      expect(Object.keys(config)).toEqual(["engine", "postgres"])
       expect([config.engine.database, config.engine.duration_seconds]).toEqual(["data/seawall.db", 7200])
       expect(config).toEqual(yield* Schema.decodeEffect(EngineConfig.EngineConfig)({}))
     }),

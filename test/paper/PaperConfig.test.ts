@@ -27,8 +27,8 @@ const shipped = (name: string) =>
   ).pipe(Effect.provide(NodeFileSystem.layer))
 
 /** Any configuration that can be loaded: negative checkpoint intervals are not kept, and JSON has no negative zero. */
-const normal = (config: PaperConfig): PaperConfig =>
-  JSON.parse(
+const normal = (config: PaperConfig): PaperConfig => {
+  const { postgres, ...rest } = JSON.parse(
     JSON.stringify({
       ...config,
       engine: {
@@ -36,14 +36,16 @@ const normal = (config: PaperConfig): PaperConfig =>
         wal_checkpoint_interval_seconds: Math.abs(config.engine.wal_checkpoint_interval_seconds),
       },
     }),
-  )
+  ) as PaperConfig
+  return { ...rest, postgres: { ...postgres, url: config.postgres.url } } // a secret, which JSON would not show
+}
 
 describe("the files that ship", () => {
   it.effect("the example names every key, with its default", () =>
     Effect.gen(function* () {
       const defaults = yield* loading({})
       const example = Yaml.parse(yield* shipped("config.example.yaml"))
-      expect(example).toEqual(defaults)
+      expect(example).toEqual(yield* Schema.encodeEffect(PaperConfig.schema)(defaults))
     }),
   )
 

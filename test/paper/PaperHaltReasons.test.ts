@@ -3,7 +3,7 @@ import { isCleanOf } from "../../src/engine/HaltReason.ts"
 import { paperHaltReasons } from "../../src/paper/PaperHaltReasons.ts"
 
 describe("the reasons that a paper trading session knows", () => {
-  it("are those of the reference system, and interrupted_sighup: a database of it can be recovered", () => {
+  it("are those of the reference system, and two of Seawall's own: a database of it can be recovered", () => {
     const reference = [
       "duration_elapsed",
       "engine_requested_halt",
@@ -26,7 +26,7 @@ describe("the reasons that a paper trading session knows", () => {
       "config_mismatch",
       "unexpected_halt",
     ]
-    expect(Object.keys(paperHaltReasons.ends).toSorted()).toEqual([...reference, "interrupted_sighup"].toSorted())
+    expect(Object.keys(paperHaltReasons.ends).toSorted()).toEqual([...reference, "interrupted_sighup", "leadership_lost"].toSorted())
   })
 
   it("end with a last backup, but where no time or no trust in the books is left", () => {
@@ -34,6 +34,7 @@ describe("the reasons that a paper trading session knows", () => {
     expect(without.toSorted()).toEqual([
       "config_mismatch",
       "interrupted_sighup",
+      "leadership_lost",
       "startup_failure",
       "unhandled_exception",
     ])
