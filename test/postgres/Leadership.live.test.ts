@@ -1,15 +1,13 @@
-import { Effect, Redacted } from "effect"
-import { randomUUID } from "node:crypto"
+import { describe } from "@effect/vitest"
+import { Effect } from "effect"
 import * as Leadership from "../../src/postgres/Leadership.ts"
 import { leaseContract } from "../lease/leaseContract.ts"
+import * as PostgresServer from "../support/PostgresServer.ts"
+import * as sharedPostgres from "../support/sharedPostgres.ts"
 
-const url = Redacted.make(process.env["SEAWALL_TEST_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:54999/postgres")
-const schema = () => `t_${randomUUID().replaceAll("-", "").slice(0, 12)}`
-
-leaseContract(
-  "in PostgreSQL",
-  Effect.sync(() => {
-    const own = schema()
-    return () => Leadership.layer({ url, schema: own, standby: false })
-  }),
-)
+describe.skipIf(!PostgresServer.isAvailable)("on a server", () => {
+  leaseContract(
+    "in PostgreSQL",
+    Effect.map(sharedPostgres.fresh, (options) => () => Leadership.layer({ ...options, standby: false })),
+  )
+})

@@ -1,11 +1,13 @@
-import { Effect, Layer, Redacted } from "effect"
-import { randomUUID } from "node:crypto"
+import { describe } from "@effect/vitest"
+import { Effect, Layer } from "effect"
 import * as PostgresDatabase from "../../src/postgres/PostgresDatabase.ts"
 import * as StateManager from "../../src/state/StateManager.ts"
 import { stateManagerContract } from "../state/stateManagerContract.ts"
+import * as PostgresServer from "../support/PostgresServer.ts"
+import * as sharedPostgres from "../support/sharedPostgres.ts"
 
-const url = Redacted.make(process.env["SEAWALL_TEST_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:54999/postgres")
-const fresh = Layer.unwrap(
-  Effect.sync(() => PostgresDatabase.layer({ url, schema: `t_${randomUUID().replaceAll("-", "").slice(0, 12)}` })),
-)
-stateManagerContract("PostgreSQL", Layer.provide(StateManager.layer(), fresh))
+const database = Layer.unwrap(Effect.map(sharedPostgres.fresh, PostgresDatabase.layer))
+
+describe.skipIf(!PostgresServer.isAvailable)("on a server", () => {
+  stateManagerContract("PostgreSQL", Layer.provide(StateManager.layer(), database))
+})
