@@ -73,16 +73,21 @@ export const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, schem
   )
 })
 
+const unfenced = `SELECT t.relname AS name FROM pg_class AS t
+  WHERE t.relnamespace = CAST(current_schema() AS regnamespace) AND t.relkind IN ('r', 'p')
+    AND t.relname <> '${leaderTable}'
+    AND NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname = 'seawall_fence')`
+
 /** Puts the fence around every table of the schema that has none. */
 export const fenceTables = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
-  const tables = yield* sql.unsafe<{ readonly name: string }>(
-    `SELECT t.relname AS name FROM pg_class AS t
-     WHERE t.relnamespace = CAST(current_schema() AS regnamespace) AND t.relkind IN ('r', 'p')
-       AND t.relname <> '${leaderTable}'
-       AND NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname = 'seawall_fence')`,
+  if ((yield* sql.unsafe(unfenced)).length === 0) return
+  yield* sql.withTransaction(
+    Effect.gen(function* () {
+      yield* sql.unsafe(schemaLock)
+      for (const { name } of yield* sql.unsafe<{ readonly name: string }>(unfenced)) {
+        yield* sql`CREATE TRIGGER seawall_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${sql(name)}
+          FOR EACH STATEMENT EXECUTE FUNCTION seawall_fence_writes()`
+      }
+    }),
   )
-  for (const { name } of tables) {
-    yield* sql`CREATE TRIGGER seawall_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${sql(name)}
-      FOR EACH STATEMENT EXECUTE FUNCTION seawall_fence_writes()`
-  }
 })

@@ -26,7 +26,9 @@ describe("the reasons that a paper trading session knows", () => {
       "config_mismatch",
       "unexpected_halt",
     ]
-    expect(Object.keys(paperHaltReasons.ends).toSorted()).toEqual([...reference, "interrupted_sighup", "leadership_lost"].toSorted())
+    expect(Object.keys(paperHaltReasons.ends).toSorted()).toEqual(
+      [...reference, "interrupted_sighup", "leadership_lost"].toSorted(),
+    )
   })
 
   it("end with a last backup, but where no time or no trust in the books is left", () => {

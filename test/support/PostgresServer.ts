@@ -114,4 +114,7 @@ export const make = Effect.fnUntraced(function* ({
 export const newSchema = () => `t_${randomUUID().replaceAll("-", "").slice(0, 12)}`
 
 /** A server for the tests of a file, and a schema of its own for each that asks. */
-export const options = (server: Pick<PostgresServer, "url">) => ({ url: Redacted.make(server.url), schema: newSchema() })
+export const options = (server: Pick<PostgresServer, "url">) => ({
+  url: Redacted.make(server.url),
+  schema: newSchema(),
+})
