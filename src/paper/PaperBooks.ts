@@ -122,12 +122,17 @@ const make = Effect.gen(function* () {
 
   const inOneStatement = (tick: PaperTick, at: string) => {
     const { fills } = tick
-    return state.execute("recordTick", oneStatement, [
-      ...[tick.sessionId, at, tick.bid, tick.ask, tick.xrp, tick.rlusd, tick.valueRlusd],
-      ...[fills.map(({ side }) => side), fills.map(({ price }) => price), fills.map(({ xrp }) => xrp)],
+    const columns = [
+      fills.map(({ side }) => side),
+      fills.map(({ price }) => price),
+      fills.map(({ xrp }) => xrp),
       fills.map(({ spreadPnlRlusd }) => spreadPnlRlusd),
-      ...[Object.keys(tick.state), Object.values(tick.state)],
-    ])
+      Object.keys(tick.state),
+      Object.values(tick.state),
+    ]
+    const { ask, bid, rlusd, sessionId, valueRlusd, xrp } = tick
+    const params = [sessionId, at, bid, ask, xrp, rlusd, valueRlusd, ...columns]
+    return state.execute("recordTick", oneStatement, params)
   }
   const inTransaction = (tick: PaperTick, at: string) =>
     state.transaction("recordTick", (store) =>

@@ -7,6 +7,7 @@
  */
 import * as net from "node:net"
 import { Duplex } from "node:stream"
+import { clearTimeout, setTimeout } from "node:timers"
 
 /** After so much silence the system itself asks whether the other end is there. */
 const keepAliveMillis = 2000

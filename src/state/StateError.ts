@@ -1,5 +1,5 @@
 /** What can go wrong between an engine and its memory. */
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { DurabilityError } from "../sql/Durability.ts"
 import * as SqlState from "../postgres/SqlState.ts"
@@ -26,9 +26,9 @@ export const reasonOf = (error: unknown): StateReason => {
 }
 
 const messageOf = (error: unknown): string =>
-  NativeError.reasonOf(error) === "Unknown" && SqlState.reasonOf(error) !== "Unknown"
-    ? SqlState.messageOf(error)
-    : NativeError.messageOf(error)
+  Option.isSome(NativeError.codeOf(error)) || (Option.isNone(SqlState.stateOf(error)) && reasonOf(error) === "Unknown")
+    ? NativeError.messageOf(error)
+    : SqlState.messageOf(error)
 
 const advice: Readonly<Partial<Record<StateReason, string>>> = {
   Full: "free some disk space",

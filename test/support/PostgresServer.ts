@@ -15,9 +15,9 @@ const given = process.env["SEAWALL_TEST_POSTGRES_URL"]
 const folders = ["/usr/lib/postgresql", "/usr/local/opt/postgresql", "/opt/homebrew/opt/postgresql"]
   .flatMap((root) => (fs.existsSync(root) ? [root, ...fs.readdirSync(root).map((name) => path.join(root, name))] : []))
   .map((root) => path.join(root, "bin"))
-const binaries = [...(process.env["PATH"] ?? "").split(path.delimiter), ...folders]
-  .filter((folder) => fs.existsSync(path.join(folder, "initdb")) && fs.existsSync(path.join(folder, "pg_ctl")))
-  .at(-1)
+const binaries = [...(process.env["PATH"] ?? "").split(path.delimiter), ...folders].findLast(
+  (folder) => fs.existsSync(path.join(folder, "initdb")) && fs.existsSync(path.join(folder, "pg_ctl")),
+)
 
 /** Whether there is one. */
 export const isAvailable = given !== undefined || binaries !== undefined
