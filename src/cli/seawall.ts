@@ -5,6 +5,7 @@ import { Command } from "effect/cli"
 import { runEffect } from "../engine/Main.ts"
 import { backup } from "./backup.ts"
 import { checkpoint } from "./checkpoint.ts"
+import { copyState } from "./copyState.ts"
 import { doctor } from "./doctor.ts"
 import { guard } from "./guard.ts"
 import { injectCapital } from "./injectCapital.ts"
@@ -15,7 +16,18 @@ import { writeInitialBasis } from "./writeInitialBasis.ts"
 
 const seawall = Command.make("seawall").pipe(
   Command.withDescription("Keeps the write-ahead log of a SQLite database short, safe and visible"),
-  Command.withSubcommands([run, guard, status, doctor, checkpoint, backup, restore, injectCapital, writeInitialBasis]),
+  Command.withSubcommands([
+    run,
+    guard,
+    status,
+    doctor,
+    checkpoint,
+    backup,
+    restore,
+    injectCapital,
+    writeInitialBasis,
+    copyState,
+  ]),
 )
 
 /** Runs the command of this process's arguments, and ends the process with its exit code. */

@@ -13,8 +13,10 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Database from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { reasonOf } from "../sqlite/NativeError.ts"
+import * as Lease from "../lease/Lease.ts"
 import { Writer } from "../sql/Writer.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
+import { reasonOf as storeReasonOf } from "../state/StateError.ts"
 import * as StateManager from "../state/StateManager.ts"
 import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
@@ -100,6 +102,12 @@ export const given = Effect.fnUntraced(function* <A, E, R>(name: string, self: E
 export const isLost = (requested: Option.Option<Halt.HaltRequest>): boolean =>
   Option.exists(requested, ({ reason }) => Option.contains(reason, "leadership_lost"))
 
+/** Whether a start failed because another leads by then, or the server is not reached. */
+const isLossOfLease = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
+  const epoch = Option.flatMap(yield* Effect.serviceOption(Lease.Lease), (lease) => lease.epoch)
+  return Option.isSome(epoch) && Exit.isFailure(exit) && Lease.isLoss(storeReasonOf(Cause.squash(exit.cause)))
+})
+
 const stepName = "halt.reason"
 
 /** Stores reason, detail and HALTED in one transaction, unless a reason was stored before. */
@@ -113,9 +121,9 @@ const storing = <E, R>(
         const halt = yield* Halt.Halt
         if (Option.isSome(yield* halt.settled)) return
         const requested = yield* halt.requested
+        if (isLost(requested) || (yield* isLossOfLease(exit))) return yield* halt.settle("leadership_lost")
         const explicit = Halt.explicitReason(requested, exit, "startup_failure")
         if (Option.isSome(explicit)) yield* halt.settle(explicit.value)
-        if (isLost(requested)) return
         const patient = (yield* patience)(stepName)
         const store = Effect.gen(function* () {
           const state = yield* memory

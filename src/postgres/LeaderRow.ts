@@ -20,8 +20,8 @@ export const epochSetting = "seawall.epoch"
 /** Locks the row until the transaction ends, and fails with `SW001` under an epoch that is over. */
 export const fence = `SELECT seawall_fence()`
 
-/** One at a time: a schema is made by many that start at once. */
-const schemaLock = "SELECT pg_advisory_xact_lock(1936027500, hashtext(current_setting('search_path')))"
+/** One at a time: a schema is made by many that start at once. Not the lock of the lease, which its leader holds meanwhile. */
+const schemaLock = "SELECT pg_advisory_xact_lock(1936027501, hashtext(current_setting('search_path')))"
 
 const statements = (schema: string): ReadonlyArray<string> => [
   `CREATE SCHEMA IF NOT EXISTS "${schema}"`,
