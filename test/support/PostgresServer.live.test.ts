@@ -9,7 +9,7 @@ import { dirname, join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { onTestFinished } from "vitest"
-import { onOwnPostgres, onPostgres } from "./onPostgres.ts"
+import { because, onOwnPostgres, onPostgres } from "./onPostgres.ts"
 import * as PostgresServer from "./PostgresServer.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -137,12 +137,13 @@ interface Report {
   }>
 }
 
+const { missingOwn } = PostgresServer
+const cannotSee = process.platform === "linux" ? missingOwn : "needs /proc"
+
 /** It is where its data is. */
 const folderOf = (pid: number) => dirname(fs.readlinkSync(`/proc/${pid}/cwd`))
 
-const own = describe.skipIf(PostgresServer.missingOwn !== undefined || process.platform !== "linux")
-
-own("what is left of a server of our own", () => {
+describe.skipIf(cannotSee !== undefined)(`what is left of a server of our own${because(cannotSee)}`, () => {
   it.live.each(["running", "stopped", "frozen"] as const)("is nothing when its scope closes while it is %s", (state) =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
@@ -248,7 +249,7 @@ describe("the programs of a server", () => {
   })
 })
 
-own("a server that the environment names", () => {
+describe.skipIf(missingOwn !== undefined)(`a server that the environment names${because(missingOwn)}`, () => {
   it("is used, and not stopped: such tests are skipped, and their name says why", { timeout: 60_000 }, async () => {
     const file = fileURLToPath(import.meta.url)
     const scope = Scope.makeUnsafe()

@@ -3,10 +3,13 @@ import { Effect, Exit, Scope } from "effect"
 import { afterAll, beforeAll, describe } from "vitest"
 import * as PostgresServer from "./PostgresServer.ts"
 
+/** For the name of tests that are skipped. */
+export const because = (missing: string | undefined) => (missing === undefined ? "" : ` (${missing})`)
+
 const on =
   <S>(missing: string | undefined, make: (options: PostgresServer.PostgresServerOptions) => Start<S>) =>
   (name: string, tests: (server: () => S) => void, options: PostgresServer.PostgresServerOptions = {}) =>
-    describe.skipIf(missing !== undefined)(missing === undefined ? name : `${name} (${missing})`, () => {
+    describe.skipIf(missing !== undefined)(`${name}${because(missing)}`, () => {
       const scope = Scope.makeUnsafe()
       let server: S | undefined
       beforeAll(async () => {
