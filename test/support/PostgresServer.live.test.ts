@@ -241,6 +241,9 @@ describe("the programs of a server", () => {
     const debian = folderWith(...programs("9/bin"), ...programs("15/bin"), "16/bin/psql")
     expect(PostgresServer.findBinaries(`/nowhere:${path}/bin`, debian)).toBe(`${path}/bin`)
     expect(PostgresServer.findBinaries("/nowhere", debian)).toBe(`${debian}/15/bin`)
+    const links = folderWith()
+    for (const name of programs("")) fs.symlinkSync(join(debian, "15/bin", name), join(links, name))
+    expect(PostgresServer.findBinaries(links, "/nowhere")).toBe(`${debian}/15/bin`)
   })
 
   it("are missing where only a client is installed, or nothing", () => {

@@ -14,7 +14,7 @@ import { spawnSync } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import * as Keeper from "./Keeper.ts"
 import { freePort } from "./ports.ts"
@@ -75,7 +75,9 @@ export const findBinaries = (path: string, debian = "/usr/lib/postgresql"): stri
   const versions = fs.existsSync(debian) ? fs.readdirSync(debian) : []
   const newestFirst = versions.toSorted((a, b) => Number(b) - Number(a)).map((version) => join(debian, version, "bin"))
   const has = (folder: string) => ["initdb", "pg_ctl", "postgres"].every((name) => fs.existsSync(join(folder, name)))
-  return [...path.split(":").filter((folder) => folder !== ""), ...newestFirst].find(has)
+  const found = [...path.split(":").filter((folder) => folder !== ""), ...newestFirst].find(has)
+  // Some of them may be linked on the path, and all of them are there.
+  return found === undefined ? undefined : dirname(fs.realpathSync(join(found, "pg_ctl")))
 }
 
 const idOf = (flag: "-u" | "-g", user: string) => {
@@ -96,7 +98,9 @@ const findUser = () => {
 export const user = process.getuid?.() === 0 ? findUser() : undefined
 
 const given = process.env["SEAWALL_TEST_POSTGRES_URL"]
-const binaries = findBinaries(process.env["PATH"] ?? "")
+
+/** Those of this machine. */
+export const binaries = findBinaries(process.env["PATH"] ?? "")
 
 const missingBinaries = binaries === undefined ? "needs PostgreSQL: apt-get install postgresql" : undefined
 
