@@ -128,6 +128,8 @@ const reach = (base: string, livesOn: boolean): PostgresServer => {
       url: Redacted.make(url(options)),
       applicationName: "seawall test",
       maxConnections: 1,
+      // A pooler would have it already, from another.
+      prepare: false,
     }).pipe(
       Effect.flatMap((client) => client.unsafe<Record<string, unknown>>(text, parameters)),
       Effect.provide(Reactivity.layer),

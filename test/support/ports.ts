@@ -24,17 +24,13 @@ export const freePort = async (): Promise<number> => {
   }
 }
 
-/** Resolves when a connection to it is taken. */
-export const answers = async (host: string, port: number): Promise<void> => {
-  for (;;) {
-    const socket = net.connect({ host, port })
-    const isTaken = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true))
-      socket.once("error", () => resolve(false))
-    })
-    socket.destroy()
-    if (isTaken) return
-    // Often enough to cost a test nothing, and seldom enough to leave the other core alone.
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
+/** Whether a connection to it is taken. */
+export const isTaken = async (address: { readonly host: string; readonly port: number }): Promise<boolean> => {
+  const socket = net.connect(address)
+  const isTaken = await new Promise<boolean>((resolve) => {
+    socket.once("connect", () => resolve(true))
+    socket.once("error", () => resolve(false))
+  })
+  socket.destroy()
+  return isTaken
 }
