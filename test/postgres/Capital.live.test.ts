@@ -8,7 +8,7 @@ import * as sharedPostgres from "../support/sharedPostgres.ts"
 
 const database = Layer.unwrap(Effect.map(sharedPostgres.fresh, PostgresDatabase.layer))
 
-describe.skipIf(!PostgresServer.isAvailable)("on a server", () => {
+describe.skipIf(PostgresServer.missing !== undefined)("on a server", () => {
   capitalContract({
     name: "PostgreSQL",
     layer: Layer.provideMerge(StateManager.layer(), database),

@@ -32,7 +32,7 @@ const reasonOf = Effect.fnUntraced(function* <A, R>(self: Effect.Effect<A, State
   return (yield* failureOf(self)).reason
 })
 
-describe.skipIf(!PostgresServer.isAvailable)("a schema on a server", () => {
+describe.skipIf(PostgresServer.missing !== undefined)("a schema on a server", () => {
   it.live("is made by many that start at once", () =>
     Effect.gen(function* () {
       const options = yield* sharedPostgres.fresh
@@ -140,7 +140,7 @@ describe.skipIf(!PostgresServer.isAvailable)("a schema on a server", () => {
   )
 })
 
-describe.skipIf(!PostgresServer.isAvailable)("a writer on a server", () => {
+describe.skipIf(PostgresServer.missing !== undefined)("a writer on a server", () => {
   const written = Effect.fnUntraced(function* () {
     const context = yield* build(PostgresDatabase.layer(yield* sharedPostgres.fresh))
     const sql = Context.get(context, SqlClient.SqlClient)
@@ -172,26 +172,20 @@ describe.skipIf(!PostgresServer.isAvailable)("a writer on a server", () => {
   )
 })
 
-describe.skipIf(!PostgresServer.isOwn)("a server that fails", () => {
+describe.skipIf(PostgresServer.missingOwn !== undefined)("a server that fails", () => {
   const lease = Duration.seconds(1)
 
   it.live("is a typed failure, also in a transaction, and is used again when it is back", () =>
     Effect.gen(function* () {
-      const server = yield* PostgresServer.make()
-      const context = yield* build(memory({ ...PostgresServer.options(server), lease }))
+      const server = yield* PostgresServer.makeOwn()
+      const context = yield* build(memory({ ...sharedPostgres.optionsOf(server.url()), lease }))
       const state = Context.get(context, StateManager.StateManager)
       const stopped = state.transaction("write", ({ set }) =>
-        Effect.andThen(
-          set("a", "1"),
-          Effect.andThen(
-            Effect.sync(() => server.stop("immediate")),
-            set("b", "2"),
-          ),
-        ),
+        Effect.andThen(set("a", "1"), Effect.andThen(server.stop("immediate"), set("b", "2"))),
       )
       expect(yield* reasonOf(stopped)).toBe("Unreachable")
       expect(yield* reasonOf(state.set("a", "1"))).toBe("Unreachable")
-      server.start()
+      yield* server.start
       yield* Effect.retry(state.set("a", "3"), { times: 3 })
       expect(yield* state.get("b")).toEqual(Option.none())
     }).pipe(Effect.scoped),
@@ -199,24 +193,24 @@ describe.skipIf(!PostgresServer.isOwn)("a server that fails", () => {
 
   it.live("that freezes holds nobody for longer than the bound, and takes the lease with it", () =>
     Effect.gen(function* () {
-      const server = yield* PostgresServer.make()
-      const context = yield* build(leading({ ...PostgresServer.options(server), lease }))
+      const server = yield* PostgresServer.makeOwn()
+      const context = yield* build(leading({ ...sharedPostgres.optionsOf(server.url()), lease }))
       const state = Context.get(context, StateManager.StateManager)
-      server.freeze()
+      yield* server.freeze
       const [took, reason] = yield* Effect.timed(reasonOf(state.set("a", "1")))
       expect(reason).toBe("Unreachable")
       expect(Duration.toMillis(took)).toBeLessThan(2000)
       expect(yield* Context.get(context, Lease.Lease).lost).toContain("no answer within")
-      server.thaw()
+      yield* server.thaw
     }).pipe(Effect.scoped),
   )
 })
 
-describe.skipIf(!PostgresServer.isOwn)("a start", () => {
+describe.skipIf(PostgresServer.missingOwn !== undefined)("a start", () => {
   const password = "a-secret-of-ours"
 
   const refused = Effect.fnUntraced(function* (url: string, create = true) {
-    const options = { url: Redacted.make(url), schema: PostgresServer.newSchema(), lease: "1 second", create } as const
+    const options = { url: Redacted.make(url), schema: sharedPostgres.newSchema(), lease: "1 second", create } as const
     const error = yield* failureOf(Effect.scoped(build(PostgresDatabase.layer(options))))
     const all = [String(error), JSON.stringify(error), String(error.cause), JSON.stringify(error.cause ?? "")].join()
     expect(all).not.toContain(password)
@@ -225,7 +219,7 @@ describe.skipIf(!PostgresServer.isOwn)("a start", () => {
 
   it.live("says what is wrong, without the secret of the URL", () =>
     Effect.gen(function* () {
-      const server = yield* PostgresServer.make({ settings: ["max_connections = 20"] })
+      const server = yield* PostgresServer.makeOwn()
       const at = (database: string, role = "postgres") =>
         `postgres://${role}:${password}@127.0.0.1:${server.port}/${database}`
       expect(yield* refused(at("nowhere"))).toMatchObject({ reason: "DatabaseMissing" })
@@ -233,22 +227,22 @@ describe.skipIf(!PostgresServer.isOwn)("a start", () => {
       expect(yield* refused(at("postgres"), false)).toMatchObject({ reason: "EngineMissing" })
       expect(yield* refused(`http://${password}@host/db`)).toMatchObject({ reason: "Invalid" })
       expect(yield* refused(`${password} is no url`)).toMatchObject({ reason: "Invalid" })
-      server.stop()
+      yield* server.stop()
       expect(yield* refused(at("postgres"))).toMatchObject({ reason: "Unreachable" })
     }).pipe(Effect.scoped),
   )
 
   it.live("is refused on a server that takes no writes, and for a role that may make no schema", () =>
     Effect.gen(function* () {
-      const server = yield* PostgresServer.make()
-      const admin = yield* build(PostgresDatabase.layer(PostgresServer.options(server)))
+      const server = yield* PostgresServer.makeOwn()
+      const admin = yield* build(PostgresDatabase.layer(sharedPostgres.optionsOf(server.url())))
       const sql = Context.get(admin, SqlClient.SqlClient)
       yield* sql`CREATE ROLE guest LOGIN`
       yield* sql`CREATE ROLE reader LOGIN`
       yield* sql`ALTER ROLE reader SET default_transaction_read_only = on`
       const as = (role: string) => ({
         url: Redacted.make(`postgres://${role}@127.0.0.1:${server.port}/postgres`),
-        schema: PostgresServer.newSchema(),
+        schema: sharedPostgres.newSchema(),
       })
       expect(yield* failureOf(Effect.scoped(build(PostgresDatabase.layer(as("guest")))))).toMatchObject({
         reason: "NoPermission",

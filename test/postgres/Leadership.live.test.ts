@@ -5,7 +5,7 @@ import { leaseContract } from "../lease/leaseContract.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
 import * as sharedPostgres from "../support/sharedPostgres.ts"
 
-describe.skipIf(!PostgresServer.isAvailable)("on a server", () => {
+describe.skipIf(PostgresServer.missing !== undefined)("on a server", () => {
   leaseContract(
     "in PostgreSQL",
     Effect.map(sharedPostgres.fresh, (options) => () => Leadership.layer({ ...options, standby: false })),

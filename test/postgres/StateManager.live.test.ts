@@ -8,6 +8,6 @@ import * as sharedPostgres from "../support/sharedPostgres.ts"
 
 const database = Layer.unwrap(Effect.map(sharedPostgres.fresh, PostgresDatabase.layer))
 
-describe.skipIf(!PostgresServer.isAvailable)("on a server", () => {
+describe.skipIf(PostgresServer.missing !== undefined)("on a server", () => {
   stateManagerContract("PostgreSQL", Layer.provide(StateManager.layer(), database))
 })

@@ -1,5 +1,6 @@
 /** The server that all tests of a file share, started by the first that needs it. */
-import { Effect, Exit, Scope } from "effect"
+import { Effect, Exit, Redacted, Scope } from "effect"
+import { randomUUID } from "node:crypto"
 import { afterAll } from "vitest"
 import * as PostgresServer from "./PostgresServer.ts"
 
@@ -8,15 +9,17 @@ const scope = Scope.makeUnsafe()
 
 /** Where it is. */
 export const url: Effect.Effect<string> = Effect.promise(() => {
-  const given = process.env["SEAWALL_TEST_POSTGRES_URL"]
-  started ??=
-    given === undefined
-      ? Effect.runPromise(Effect.map(Scope.provide(PostgresServer.make(), scope), ({ url: at }) => at))
-      : Promise.resolve(given)
+  started ??= Effect.runPromise(Effect.map(Scope.provide(PostgresServer.make(), scope), (server) => server.url()))
   return started
 })
 
-/** A schema of its own there. */
-export const fresh = Effect.map(url, (at) => PostgresServer.options({ url: at }))
+/** A schema that nothing else uses. */
+export const newSchema = () => `t_${randomUUID().replaceAll("-", "").slice(0, 12)}`
+
+/** A schema of its own on a server. */
+export const optionsOf = (at: string) => ({ url: Redacted.make(at), schema: newSchema() })
+
+/** The same on the server that is shared. */
+export const fresh = Effect.map(url, optionsOf)
 
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
