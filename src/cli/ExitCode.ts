@@ -25,5 +25,6 @@ export const help = `Exit codes:
   1   failure: a tick that died, a start that failed, or a shutdown step that failed
   3   a risk_* halt or kill_switch
   65  the database failed its integrity check
+  75  another machine leads by now, and this one does not stand by (engine.standby: false)
   78  the configuration was refused
   137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite, and everything else was closed`

@@ -234,6 +234,9 @@ What an acknowledged write survives (engine.durability):
 
 Backups: before the session and after its clean end, checked, beside the database (engine.backups; 0 = none).
 
+Several machines (engine.store: postgres, SEAWALL_POSTGRES_URL): one of them runs the engine, the others stand by and take over.
+The server keeps the books then, and there is no WAL, no checkpoint and no backup of ours.
+
 Settings: flags over environment (SEAWALL_ENGINE_TICK_INTERVAL_SECONDS=2) over the file over defaults.
 Stop it with Ctrl+C, SIGTERM or SIGHUP; it then has 10 s (4 s after SIGHUP) to close.
 

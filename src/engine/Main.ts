@@ -63,7 +63,7 @@ export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Ef
         if (!Option.exists(yield* halt.requested, ({ again = false }) => again)) return yield* byReason
         const meanwhile = Option.flatMap(yield* halt.ofProcess, ({ reason }) => reason)
         if (Option.isSome(meanwhile)) return HaltReason.exitCodeOf()(meanwhile.value)
-        yield* Effect.annotateLogs(Effect.logInfo("session given up"), yield* shutdown.notes)
+        yield* Effect.logInfo("session given up")
         yield* halt.renew
         yield* shutdown.renew
         return yield* sessions

@@ -1,5 +1,5 @@
 /**
- * What can be imported: four entries, each a list of modules. The list stands here a second time, so that nothing is exported, or
+ * What can be imported: five entries, each a list of modules. The list stands here a second time, so that nothing is exported, or
  * no longer exported, by accident; and what is said of names holds for all of them.
  */
 import { describe, expect, it } from "vitest"
@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as dashboard from "../../src/dashboard/index.ts"
 import * as engine from "../../src/engine/index.ts"
+import * as postgres from "../../src/postgres/index.ts"
 import * as seawall from "../../src/index.ts"
 import * as testing from "../../src/testing/index.ts"
 import packageJson from "../../package.json" with { type: "json" }
@@ -59,18 +60,34 @@ const entries = {
       "Tables",
     ],
   },
+  "./postgres": {
+    real: postgres,
+    modules: ["Leaders", "Leadership", "PostgresDatabase", "PostgresOpenError"],
+  },
   "./dashboard": { real: dashboard, modules: ["Dashboard", "LiveLog", "Snapshot"] },
   "./testing": { real: testing, modules: ["LogCapture", "ScriptedCheckpointer", "TemporaryDatabase"] },
 } as const
 
 /** Modules that are no service and no error: functions, or the driver's. */
-const others = new Set(["Capital", "Doctor", "NativeError", "Restore", "Session", "Signals", "SqliteClient", "Tables"])
+const others = new Set([
+  "Capital",
+  "Doctor",
+  "NativeError",
+  "Restore",
+  "Session",
+  "Signals",
+  "SqliteClient",
+  "Tables",
+  "Leaders",
+])
 /** Modules whose service, or error, does not come first. */
 const named: Readonly<Record<string, string>> = {
   CapitalEvent: "CapitalError",
   DatabaseStatus: "Status",
   GuardedDatabase: "layer",
   Integrity: "IntegrityError",
+  Leadership: "layer",
+  PostgresDatabase: "layer",
   Preflight: "PreflightError",
   ScriptedCheckpointer: "Recording",
   TemporaryDatabase: "layer",
@@ -92,7 +109,7 @@ const said = (pattern: RegExp) =>
   sources.flatMap(({ name, text }) => [...text.matchAll(pattern)].map((match) => ({ name, match })))
 
 describe("what can be imported", () => {
-  it("is four entries", () => {
+  it("is five entries", () => {
     expect(Object.keys(packageJson.exports)).toEqual([...Object.keys(entries), "./package.json"])
   })
 

@@ -5,10 +5,12 @@ import type { Observable } from "./Observable.ts"
 export const rooms: Readonly<Record<string, string>> = {
   files: "Database",
   processes: "Database",
+  sql: "Database",
   sqlite: "Database",
   wal: "Guard",
   engine: "Engine",
   lease: "Engine",
+  postgres: "Engine",
   state: "Engine",
   cluster: "Engine",
   shutdown: "Shutdown",
