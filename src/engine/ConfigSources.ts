@@ -47,8 +47,9 @@ export interface ConfigSources {
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
-/** What may hold a password is never shown: the URL of a server, and whatever looks like a variable of it. */
-const isSecret = (path: string) => path === "postgres.url" || /^SEAWALL_POSTGRES_/i.test(path)
+/** What is shown of the server of an engine; all else there may hold a password, also where a key is misspelt. */
+const isSecret = (path: string) =>
+  /^(?:postgres(?:\.|$)|SEAWALL_POSTGRES_)/i.test(path) && !/[._](?:schema|max_connections|lease_seconds)$/i.test(path)
 
 /** JSON knows no infinity, and calls it null. */
 const show = (value: unknown) =>

@@ -3,7 +3,7 @@
  *
  *     npm run proof                       everything, some minutes
  *     npm run proof -- kill               one part of it: kill, power, programs, bytes, disk, names,
- *                                       orders, soak
+ *                                       orders, soak, takeover
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *     npm run proof -- soak --minutes 60  longer
@@ -24,6 +24,7 @@ import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 import { programs } from "./Programs.ts"
 import { figuresOf, hasProc, soak } from "./Soak.ts"
+import { missing, mixed, takeover } from "./Takeover.ts"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -56,6 +57,8 @@ Cases, all of them when none is named:
   soak    an engine that lives for the whole time, whose memory, descriptors, threads and log stay flat (the figures go
           to standard error), and one that is killed or ended and started again at random, while readers come and go
           (--minutes: default 1, may be a fraction; 15 MB of disk a minute; flat from 30 samples on, one a second)
+  takeover  three engines on a PostgreSQL server, of which the one that leads is killed, frozen, cut off and ended, and the server
+          restarted and down for 3 s: how soon another leads, and what the rows say (--runs: faults, default 100)
 
 --runs and --minutes change nothing in a case that does not name them. --seed repeats what chance decides in a case; in kill
 and soak the machine decides the rest.
@@ -122,14 +125,22 @@ const parts: ReadonlyArray<Part> = [
   },
 ]
 
-const unknown = positionals.filter((name) => !parts.some(({ part }) => part === name))
+const takeovers: Part = {
+  part: "takeover",
+  name: "takeover",
+  run: () => takeover(mixed(number("runs", 100), seed), seed),
+  ...(missing === undefined ? {} : { missing }),
+}
+const all = [...parts, takeovers]
+
+const unknown = positionals.filter((name) => !all.some(({ part }) => part === name))
 if (values.help || unknown.length > 0) {
   if (unknown.length > 0) process.stderr.write(`no such case: ${unknown.join(", ")}\n\n`)
   process.stdout.write(`${help}\n`)
   process.exit(unknown.length > 0 ? 2 : 0)
 }
 
-const wanted = parts.filter(({ part }) => positionals.length === 0 || positionals.includes(part))
+const wanted = all.filter(({ part }) => positionals.length === 0 || positionals.includes(part))
 const verdicts: Array<readonly [Part, Verdict]> = []
 const start = performance.now()
 for (const part of wanted) {

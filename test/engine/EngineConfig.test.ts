@@ -1,6 +1,7 @@
 /** The configuration of an engine whose program is none that ships: what is said of one section holds for those of any program. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Result, Schema } from "effect"
+import { inspect } from "node:util"
+import { Effect, Exit, Redacted, Result, Schema } from "effect"
 import { EngineConfigError, type ConfigSources } from "../../src/engine/EngineConfig.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 
@@ -55,6 +56,33 @@ describe("an engine alone", () => {
         expect(
           yield* problemsOf({ yaml: `${section}:\n  seed: 1\n`, env: { [name]: "2" } }, EngineConfig.load),
         ).toEqual([`${name}: unknown variable, got "2"`, `${section}: unknown key, got {"seed":1}`])
+      }),
+    )
+  }
+})
+
+describe("the URL of a server", () => {
+  const secret = "postgres://engine:a-secret-of-ours@db/engine"
+
+  it.effect("comes from its variable, and is not shown with the configuration", () =>
+    Effect.gen(function* () {
+      const config = yield* EngineConfig.load({ source: "env", yaml: "", env: { SEAWALL_POSTGRES_URL: secret } })
+      expect(Redacted.value(config.postgres.url)).toBe(secret)
+      expect(`${JSON.stringify(config)} ${inspect(config, { depth: 9 })}`).not.toContain("a-secret")
+    }),
+  )
+
+  for (const [what, sources] of [
+    ["of another type", { yaml: `postgres: { url: ["${secret}"] }` }],
+    ["that is misspelt", { env: { SEAWALL_POSTGRES_URI: secret } }],
+    ["whose section is misspelt", { yaml: `postgres: { ur: "${secret}" }` }],
+    ["that is all of its section", { yaml: `postgres: "${secret}"` }],
+  ] as const) {
+    it.effect(`${what} is refused without being shown`, () =>
+      Effect.gen(function* () {
+        const problems = yield* problemsOf(sources, EngineConfig.load)
+        expect(problems.join()).toMatch(/postgres/i)
+        expect(problems.join()).not.toContain("a-secret")
       }),
     )
   }

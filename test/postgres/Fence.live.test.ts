@@ -91,6 +91,18 @@ describe.skipIf(PostgresServer.missing !== undefined)("a schema on a server", ()
     }).pipe(Effect.scoped),
   )
 
+  it.live("takes what an old leader writes when its fence is taken out", () =>
+    Effect.gen(function* () {
+      const options = yield* sharedPostgres.fresh
+      const before = yield* build(leading(options))
+      const sql = Context.get(before, SqlClient.SqlClient)
+      yield* sql`CREATE OR REPLACE FUNCTION seawall_fence() RETURNS BIGINT LANGUAGE sql AS 'SELECT CAST(0 AS BIGINT)'`
+      const after = yield* build(leading(options))
+      yield* Context.get(before, StateManager.StateManager).set("who", "a ghost")
+      expect(yield* Context.get(after, StateManager.StateManager).get("who")).toEqual(Option.some("a ghost"))
+    }).pipe(Effect.scoped),
+  )
+
   it.live("is fenced in the tables of a program too, also in those that it makes without a word", () =>
     Effect.gen(function* () {
       const options = yield* sharedPostgres.fresh

@@ -1,0 +1,239 @@
+/**
+ * Three machines and one server: whatever happens to the one that leads, another leads soon, and from the rows alone no epoch goes
+ * back, nothing is there twice, and everything that was acknowledged is there.
+ */
+import { Effect, Exit, Scope } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import * as readline from "node:readline"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { table } from "../bench/figures.ts"
+import * as CutRelay from "../support/CutRelay.ts"
+import * as PostgresServer from "../support/PostgresServer.ts"
+import { randomOf } from "../support/random.ts"
+import { type Verdict } from "./database.ts"
+import { own } from "./Owned.ts"
+
+const leader = fileURLToPath(new URL("./leader.ts", import.meta.url))
+
+/** What happens to the machine that leads, or to the server. */
+export const faults = ["kill", "freeze", "cut", "term", "restart", "down"] as const
+export type Fault = (typeof faults)[number]
+
+/** Why it cannot run here. */
+export const missing = PostgresServer.missingOwn
+
+const leaseSeconds = 3
+const downMillis = 3000
+/** A takeover that takes longer has not happened. */
+const hangs = 30_000
+
+/** The longest, in milliseconds, from the fault; of SIGTERM from the end of the process, of a server from when it is back. */
+const bounds: Readonly<Record<Fault, number>> = {
+  kill: 1000,
+  freeze: (leaseSeconds + 1) * 1000,
+  cut: (leaseSeconds + 2) * 1000,
+  term: 500,
+  restart: (leaseSeconds + 1) * 1000,
+  down: (leaseSeconds + 1) * 1000,
+}
+
+class Machines {
+  readonly acknowledged: Array<readonly [epoch: number, n: number]> = []
+  epoch = 0
+  leading = 0
+  sinceTakeover = 0
+  #next: Array<{ readonly isMet: () => boolean; readonly resolve: (hung: boolean) => void }> = []
+  readonly #children: Array<ChildProcess | undefined> = []
+  readonly #url: (machine: number) => string
+
+  constructor(url: (machine: number) => string) {
+    this.#url = url
+  }
+
+  readonly start = (machine: number) => {
+    const child = own(
+      spawn(process.execPath, [leader], {
+        stdio: ["ignore", "pipe", "ignore"],
+        env: {
+          ...process.env,
+          SEAWALL_POSTGRES_URL: this.#url(machine),
+          SEAWALL_POSTGRES_LEASE_SECONDS: String(leaseSeconds),
+          SEAWALL_ENGINE_STORE: "postgres",
+          SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.005",
+          SEAWALL_ENGINE_DURATION_SECONDS: "0",
+        },
+      }),
+    )
+    this.#children[machine] = child
+    readline.createInterface({ input: child.stdout! }).on("line", (line) => {
+      const [, epoch, n] = /^ack (\d+) (\d+)$/.exec(line) ?? []
+      if (epoch !== undefined) this.#said(machine, Number(epoch), Number(n))
+    })
+  }
+
+  readonly #said = (machine: number, epoch: number, n: number) => {
+    this.acknowledged.push([epoch, n])
+    if (epoch > this.epoch) {
+      this.epoch = epoch
+      this.leading = machine
+      this.sinceTakeover = 0
+    }
+    this.sinceTakeover += 1
+    this.#next = this.#next.filter(({ isMet, resolve }) => {
+      if (!isMet()) return true
+      resolve(false)
+      return false
+    })
+  }
+
+  /** Waits for what an acknowledgement may meet; whether that hangs. */
+  readonly until = (isMet: () => boolean): Promise<boolean> =>
+    Promise.race([
+      new Promise<boolean>((resolve) => (isMet() ? resolve(false) : this.#next.push({ isMet, resolve }))),
+      sleep(hangs, true, { ref: false }),
+    ])
+
+  readonly signal = (machine: number, name: NodeJS.Signals) => this.#children[machine]?.kill(name)
+
+  readonly ended = (machine: number) => {
+    const child = this.#children[machine]
+    return child === undefined || child.exitCode !== null || child.signalCode !== null
+      ? Promise.resolve([])
+      : once(child, "exit")
+  }
+}
+
+/** What the rows say that must not be. */
+export const violations = (
+  rows: ReadonlyArray<readonly [epoch: number, n: number]>,
+  acknowledged: ReadonlyArray<readonly [epoch: number, n: number]>,
+) => {
+  const back = rows.flatMap(([epoch, n], index) =>
+    epoch < (rows[index - 1]?.[0] ?? 0) ? [`row ${epoch}/${n} comes after epoch ${rows[index - 1]?.[0]}`] : [],
+  )
+  const keys = rows.map((row) => row.join("/"))
+  const stored = new Set(keys)
+  const twice = keys.length - stored.size
+  const lost = acknowledged.map((row) => row.join("/")).filter((key) => !stored.has(key))
+  return {
+    stale: back,
+    lost,
+    twice,
+    failures: [
+      ...back,
+      ...lost.map((key) => `${key} was acknowledged, and is not there`),
+      ...(twice > 0 ? [`${twice} rows are there twice`] : []),
+    ],
+  }
+}
+
+const quantile = (sorted: ReadonlyArray<number>, part: number) => sorted[Math.floor((sorted.length - 1) * part)] ?? 0
+
+/** Does these faults, one after another, and judges. */
+export const takeover = async (
+  wanted: ReadonlyArray<Fault>,
+  seed: number,
+): Promise<Verdict & { readonly figures: string }> => {
+  const scope = Scope.makeUnsafe()
+  const scoped = <A>(self: Effect.Effect<A, never, Scope.Scope>) => Effect.runPromise(Scope.provide(self, scope))
+  const server = await scoped(PostgresServer.makeOwn())
+  const relays = await Promise.all([0, 1, 2].map(() => scoped(CutRelay.make({ port: server.port }))))
+  const machines = new Machines((machine) => server.url({ port: relays[machine]!.port }))
+  const took = new Map<Fault, Array<number>>()
+  let hung = 0
+
+  const act: Readonly<Record<Fault, (led: number) => Promise<number>>> = {
+    kill: async (led) => {
+      machines.signal(led, "SIGKILL")
+      return performance.now()
+    },
+    freeze: async (led) => {
+      machines.signal(led, "SIGSTOP")
+      return performance.now()
+    },
+    cut: async (led) => {
+      await Effect.runPromise(relays[led]!.cut)
+      return performance.now()
+    },
+    term: async (led) => {
+      machines.signal(led, "SIGTERM")
+      await machines.ended(led)
+      return performance.now()
+    },
+    restart: async () => {
+      await Effect.runPromise(server.restart())
+      return performance.now()
+    },
+    down: async () => {
+      await Effect.runPromise(server.stop())
+      await sleep(downMillis)
+      await Effect.runPromise(server.start)
+      return performance.now()
+    },
+  }
+  const repair: Readonly<Record<Fault, (led: number) => Promise<unknown>>> = {
+    kill: async (led) => machines.start(led),
+    freeze: async (led) => machines.signal(led, "SIGCONT"),
+    cut: async (led) => Effect.runPromise(relays[led]!.heal),
+    term: async (led) => machines.start(led),
+    restart: async () => undefined,
+    down: async () => undefined,
+  }
+
+  for (const machine of [0, 1, 2]) machines.start(machine)
+  if (await machines.until(() => machines.sinceTakeover >= 20)) hung += 1
+  for (const fault of hung > 0 ? [] : wanted) {
+    const { epoch, leading } = machines
+    const since = await act[fault](leading)
+    if (await machines.until(() => machines.epoch > epoch)) hung += 1
+    else took.set(fault, [...(took.get(fault) ?? []), performance.now() - since])
+    await repair[fault](leading)
+    if (await machines.until(() => machines.sinceTakeover >= 20)) hung += 1
+    // Every machine is there again before the next one fails.
+    await sleep(1000)
+    if (hung > 0) break
+  }
+  for (const machine of [0, 1, 2]) machines.signal(machine, "SIGTERM")
+  await Promise.race([Promise.all([0, 1, 2].map(machines.ended)), sleep(hangs, undefined, { ref: false })])
+  const found = await Effect.runPromise(
+    Effect.orDie(
+      server.sql("SELECT CAST(epoch AS INTEGER) AS epoch, CAST(n AS INTEGER) AS n FROM seawall.acts ORDER BY id"),
+    ),
+  )
+  const rows = found.map(({ epoch, n }) => [Number(epoch), Number(n)] as const)
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+
+  const { failures, lost, stale, twice } = violations(rows, machines.acknowledged)
+  const late = [...took].flatMap(([fault, all]) =>
+    all
+      .filter((millis) => millis > bounds[fault])
+      .map((millis) => `${fault}: another led after ${Math.round(millis)} ms`),
+  )
+  const lines = [...took].map(([fault, all]) => {
+    const sorted = all.toSorted((a, b) => a - b)
+    return [fault, all.length, Math.round(quantile(sorted, 0.5)), Math.round(sorted.at(-1) ?? 0), bounds[fault]]
+  })
+  return {
+    runs: wanted.length,
+    states: machines.epoch,
+    checked: machines.acknowledged.length,
+    lost: lost.length,
+    corrupt: stale.length + twice,
+    hung,
+    failures: [...failures, ...late, ...(hung > 0 ? ["nobody led within 30 s"] : [])].map(
+      (it) => `${it} (--seed ${seed})`,
+    ),
+    figures: `${table(["fault", "times", "p50 ms", "max ms", "bound ms"], lines)}`,
+  }
+}
+
+/** So many, of every kind alike, in an order that chance decides. */
+export const mixed = (count: number, seed: number): ReadonlyArray<Fault> => {
+  const random = randomOf(seed)
+  return Array.from({ length: count }, (_, index) => faults[index % faults.length]!)
+    .map((fault) => ({ fault, at: random(1_000_000) }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ fault }) => fault)
+}
