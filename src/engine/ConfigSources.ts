@@ -159,7 +159,7 @@ export const load = Effect.fnUntraced(function* <A>(
         const origin = valueAt(sources.overrides, keys) === undefined ? environment.names.get(at) : "given as a flag"
         return {
           path: origin === undefined ? at : `${at} (${origin})`,
-          message: isSecret(at) ? "expected another value (a secret, which is not shown)" : expected + show(value),
+          message: isSecret(at) ? `${expected} (not shown: it may hold a password)` : expected + show(value),
         }
       }),
   })
