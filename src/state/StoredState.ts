@@ -18,7 +18,7 @@ export interface StoredState {
 
 const keys = [engineStatusKey, haltReasonKey, haltDetailKey] as const
 
-const values = `SELECT key, CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state
+const values = `SELECT key AS key, CAST(COALESCE(value, '') AS TEXT) AS value FROM engine_state
   WHERE key IN (${keys.map((key) => `'${key}'`).join(", ")})`
 
 const Values = Schema.Array(Schema.Struct({ key: Schema.String, value: Schema.String }))
