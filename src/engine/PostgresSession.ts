@@ -17,7 +17,7 @@ import type { EngineConfig } from "./EngineConfig.ts"
 import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 import * as Preflight from "./Preflight.ts"
-import { haltWhenLeaseIsLost, type SessionOptions, top } from "./SessionParts.ts"
+import { type Election, haltWhenLeaseIsLost, type SessionOptions, top } from "./SessionParts.ts"
 
 /** The server of a configuration. */
 export const optionsOf = ({ engine, postgres }: EngineConfig): PostgresOptions => ({
@@ -27,12 +27,6 @@ export const optionsOf = ({ engine, postgres }: EngineConfig): PostgresOptions =
   maxConnections: postgres.max_connections,
   durability: engine.durability,
 })
-
-/** How the lease is had, where it is not waited for by itself. */
-export interface Election {
-  /** Somebody else elects, as a cluster does. Default no. */
-  readonly elected?: boolean
-}
 
 /** The session that is recovered: the last one, of whoever led before, else the one that was asked for. */
 const recovered = (asked: Option.Option<number>) =>

@@ -8,16 +8,19 @@
 import { Effect, Layer, Runtime, Schema } from "effect"
 import type { SqlClient } from "effect/sql"
 import type * as Lease from "../lease/Lease.ts"
+import type { PostgresOpenError } from "../postgres/PostgresOpenError.ts"
 import type { Writer } from "../sql/Writer.ts"
+import type { StateError } from "../state/StateError.ts"
 import type * as StateManager from "../state/StateManager.ts"
 import type * as Engine from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type * as EngineProgram from "./EngineProgram.ts"
-import type * as PostgresSession from "./PostgresSession.ts"
-import type { SessionOptions } from "./SessionParts.ts"
+import type * as Halt from "./Halt.ts"
+import type { PreflightError } from "./Preflight.ts"
+import type { Election, SessionOptions } from "./SessionParts.ts"
 import * as SqliteSession from "./SqliteSession.ts"
 
-export type { Program, Recovered, SessionOptions } from "./SessionParts.ts"
+export type { Election, Program, Recovered, SessionOptions } from "./SessionParts.ts"
 
 /** What a session has on either store. */
 export type Services =
@@ -47,11 +50,14 @@ const load = <A>(module: () => Promise<A>) =>
  */
 export const layerSqlite = SqliteSession.layer
 
-/** On PostgreSQL, which waits until it leads (`engine.standby`). */
+/** What keeps a session from starting on a server. */
+export type PostgresFailure = DriverMissing | Lease.LeaseError | PostgresOpenError | PreflightError | StateError
+
+/** On PostgreSQL, which waits until it leads (`engine.standby`). Its type names nothing of the driver, which may not be there. */
 export const layerPostgres = <E, Config extends EngineConfig>(
   options: SessionOptions<E, Config>,
-  election?: PostgresSession.Election,
-) =>
+  election?: Election,
+): Layer.Layer<Services, E | PostgresFailure, Halt.Halt> =>
   Layer.unwrap(
     Effect.map(
       load(() => import("./PostgresSession.ts")),

@@ -37,6 +37,12 @@ export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
   readonly program: Program<E> | ((session: Recovered) => Program<E>)
 }
 
+/** How the lease of a server is had. */
+export interface Election {
+  /** Somebody else elects, as a cluster does. Default no. */
+  readonly elected?: boolean
+}
+
 /** The engine with its program, and the first of its two endings. */
 export const top = <E, Config extends EngineConfig>({
   config: { engine },

@@ -19,6 +19,7 @@ import * as PostgresWriter from "./PostgresWriter.ts"
 
 export type { PostgresOptions }
 
+/** Which server, and whether its schema is made. */
 export interface PostgresDatabaseOptions extends PostgresOptions {
   /** Whether a schema that is missing is made; default true. */
   readonly create?: boolean | undefined
