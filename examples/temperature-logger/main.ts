@@ -120,7 +120,7 @@ const session = Effect.gen(function* () {
   )
   return Dashboard.layerEngine({ port: config.page.port }).pipe(
     Layer.provideMerge(
-      Session.layer({ config, invariants: Config.invariants, parentSessionId: Option.none(), program }),
+      Session.layerSqlite({ config, invariants: Config.invariants, parentSessionId: Option.none(), program }),
     ),
   )
 })

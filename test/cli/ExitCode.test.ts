@@ -71,7 +71,7 @@ describe("ending the process", () => {
 
   it("is explained by the help, code by code", () => {
     const codes = [...ExitCode.help.matchAll(/^ {2}(\d+) /gm)].map(([, code]) => Number(code))
-    expect(codes).toEqual([0, 1, 3, 65, 78, 137])
+    expect(codes).toEqual([0, 1, 3, 65, 75, 78, 137])
   })
 })
 
