@@ -24,6 +24,8 @@ export interface UrlOptions {
   readonly schema?: string
   readonly database?: string
   readonly user?: string
+  /** What `pg_stat_activity` calls its connections. */
+  readonly applicationName?: string
   /** Another way to the server: a relay, a pooler, its address in a network namespace. */
   readonly host?: string
   readonly port?: number
@@ -38,7 +40,10 @@ export interface PostgresServer {
   readonly schema: Effect.Effect<string, never, Scope.Scope>
   /** Runs one statement over a connection of its own, from outside: `$1` is a parameter, int8 is a BigInt. */
   readonly sql: (text: string, parameters?: ReadonlyArray<unknown>, options?: UrlOptions) => Rows
-  /** Ends the connections whose application name is like this (`seawall%`). Returns how many there were. */
+  /**
+   * Ends the connections whose application name is like this (`seawall%`), those of every test that shares the server. Returns
+   * how many there were.
+   */
   readonly terminate: (applicationNameLike: string) => Effect.Effect<number, SqlError.SqlError>
 }
 
@@ -112,21 +117,23 @@ export const missingOwn =
   given === undefined ? missingBinaries : "needs a PostgreSQL of its own: unset SEAWALL_TEST_POSTGRES_URL"
 
 const reach = (base: string, livesOn: boolean): PostgresServer => {
-  const url = ({ database, host, port, schema, user }: UrlOptions = {}) => {
+  const url = ({ applicationName, database, host, port, schema, user }: UrlOptions = {}) => {
     const url = new URL(base)
     if (database !== undefined) url.pathname = `/${encodeURIComponent(database)}`
     if (user !== undefined) url.username = encodeURIComponent(user)
     if (host !== undefined) url.hostname = host
     if (port !== undefined) url.port = String(port)
     // Not by `searchParams`: libpq takes its "+" for a plus.
-    const options = schema === undefined ? "" : `options=${encodeURIComponent(`-c search_path=${schema}`)}`
-    url.search = [url.search.replace(/^\?/, ""), options].filter((part) => part !== "").join("&")
+    const more = Object.entries({
+      options: schema === undefined ? undefined : `-c search_path=${schema}`,
+      application_name: applicationName,
+    }).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`]))
+    url.search = [...url.search.replace(/^\?/, "").split("&"), ...more].filter((part) => part !== "").join("&")
     return url.href
   }
   const sql: PostgresServer["sql"] = (text, parameters = [], options = {}) =>
     PgClient.make({
-      url: Redacted.make(url(options)),
-      applicationName: "seawall test",
+      url: Redacted.make(url({ applicationName: "test", ...options })),
       maxConnections: 1,
       // A pooler would have it already, from another.
       prepare: false,
