@@ -217,7 +217,10 @@ describe.skipIf(cannotSee !== undefined)(`what is left of a server of our own${b
     const folder = fs.mkdtempSync(join(tmpdir(), "seawall-temporary-"))
     onTestFinished(() => fs.rmSync(folder, { recursive: true }))
     fs.chmodSync(folder, 0o777)
-    const clusters = fs.readdirSync(tmpdir()).filter((name) => name.startsWith("seawall-postgres-"))
+    const uid = PostgresServer.user?.uid ?? process.getuid?.()
+    const clusters = fs
+      .readdirSync(tmpdir())
+      .filter((name) => name.startsWith("seawall-postgres-") && fs.statSync(join(tmpdir(), name)).uid === uid)
     for (const name of clusters) execFileSync("cp", ["-a", join(tmpdir(), name), folder])
     const { child, said } = spawned("running", { ...process.env, TMPDIR: folder })
     await until(() => said().length > 0)

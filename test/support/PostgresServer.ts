@@ -173,7 +173,15 @@ const clusterOf = (folder: string) => {
     .digest("hex")
   const path = join(tmpdir(), `seawall-postgres-${key.slice(0, 12)}`)
   const isThere = () => fs.existsSync(join(path, "PG_VERSION")) && fs.statSync(path).uid === uid
-  return { path, isThere }
+  const keep = (made: string) => {
+    try {
+      fs.renameSync(made, path)
+    } catch (error) {
+      // Another process was faster.
+      if (!isThere()) throw error
+    }
+  }
+  return { path, isThere, keep }
 }
 
 /** Puts a new cluster into the keeper's folder, as `data`. */
@@ -181,12 +189,7 @@ const initialize = Effect.fnUntraced(function* (keeper: Keeper.Keeper, folder: s
   const cluster = clusterOf(folder)
   if (!cluster.isThere()) {
     yield* keeper.run(command(folder, "initdb", ...initOptions, "-D", "new"))
-    try {
-      fs.renameSync(join(keeper.folder, "new"), cluster.path)
-    } catch (error) {
-      // Another process was faster.
-      if (!cluster.isThere()) throw error
-    }
+    cluster.keep(join(keeper.folder, "new"))
   }
   yield* keeper.run(`cp -R ${Keeper.quoted(cluster.path)} data && chmod 700 data`)
 })
@@ -195,9 +198,8 @@ const configuration = (port: number, { fsync = false, listen = [], settings = {}
   listen_addresses: ["127.0.0.1", ...listen].join(","),
   port: String(port),
   unix_socket_directories: "",
-  fsync: fsync ? "on" : "off",
-  // Several servers live beside each other, and each of them is small.
-  shared_buffers: "16MB",
+  // Where time or loss is the subject it is a server as it comes; otherwise several live beside each other, and are small.
+  ...(fsync ? {} : { fsync: "off", shared_buffers: "16MB" }),
   log_min_messages: "warning",
   log_line_prefix: "%m [%p] %a ",
   ...settings,
