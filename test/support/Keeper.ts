@@ -17,7 +17,7 @@ import { createInterface } from "node:readline"
 const program = `
 trap : PIPE
 folder=$(mktemp -d "$1-XXXXXX") && cd "$folder" || exit 1
-echo "$folder"
+echo "$folder" 2>/dev/null
 while IFS= read -r line; do
   ( eval "$line" ) </dev/null >"$folder/said" 2>&1
   echo $? 2>/dev/null

@@ -32,9 +32,13 @@ const until = async (holds: () => boolean) => {
 const aWhile = Effect.promise(() => setTimeout(500))
 
 /** A connection whose statement runs for so many seconds, once it runs. */
-const hold = Effect.fnUntraced(function* (sql: PostgresServer.PostgresServer["sql"], seconds: string) {
+const hold = Effect.fnUntraced(function* (
+  sql: PostgresServer.PostgresServer["sql"],
+  seconds: string,
+  options: PostgresServer.UrlOptions = {},
+) {
   const mark = `held ${Math.random()}`
-  const fiber = yield* Effect.forkChild(sql(`SELECT '${mark}' AS mark FROM pg_sleep(${seconds})`))
+  const fiber = yield* Effect.forkChild(sql(`SELECT '${mark}' AS mark FROM pg_sleep(${seconds})`, [], options))
   const own = "SELECT 1 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND strpos(query, $1) > 0"
   while ((yield* sql(own, [mark])).length === 0) yield* Effect.yieldNow
   return fiber
@@ -63,9 +67,10 @@ onPostgres("any server", (server) => {
   it.live("ends the connections with an application name", () =>
     Effect.gen(function* () {
       const { sql, terminate } = server()
-      const held = yield* hold(sql, "60")
-      expect(yield* terminate("another%")).toBe(0)
-      expect(yield* terminate("seawall t_st")).toBe(1)
+      const applicationName = `to be ended, ${Math.random()}`
+      const held = yield* hold(sql, "60", { applicationName })
+      expect(yield* terminate("to be started%")).toBe(0)
+      expect(yield* terminate(applicationName.replace("ended", "_nd%"))).toBe(1)
       expect(Exit.isFailure(yield* Fiber.await(held))).toBe(true)
     }),
   )
@@ -212,7 +217,10 @@ describe.skipIf(cannotSee !== undefined)(`what is left of a server of our own${b
     const folder = fs.mkdtempSync(join(tmpdir(), "seawall-temporary-"))
     onTestFinished(() => fs.rmSync(folder, { recursive: true }))
     fs.chmodSync(folder, 0o777)
-    const clusters = fs.readdirSync(tmpdir()).filter((name) => name.startsWith("seawall-postgres-"))
+    const uid = PostgresServer.user?.uid ?? process.getuid?.()
+    const clusters = fs
+      .readdirSync(tmpdir())
+      .filter((name) => name.startsWith("seawall-postgres-") && fs.statSync(join(tmpdir(), name)).uid === uid)
     for (const name of clusters) execFileSync("cp", ["-a", join(tmpdir(), name), folder])
     const { child, said } = spawned("running", { ...process.env, TMPDIR: folder })
     await until(() => said().length > 0)

@@ -24,6 +24,8 @@ export interface UrlOptions {
   readonly schema?: string
   readonly database?: string
   readonly user?: string
+  /** What `pg_stat_activity` calls its connections. */
+  readonly applicationName?: string
   /** Another way to the server: a relay, a pooler, its address in a network namespace. */
   readonly host?: string
   readonly port?: number
@@ -38,7 +40,10 @@ export interface PostgresServer {
   readonly schema: Effect.Effect<string, never, Scope.Scope>
   /** Runs one statement over a connection of its own, from outside: `$1` is a parameter, int8 is a BigInt. */
   readonly sql: (text: string, parameters?: ReadonlyArray<unknown>, options?: UrlOptions) => Rows
-  /** Ends the connections whose application name is like this (`seawall%`). Returns how many there were. */
+  /**
+   * Ends the connections whose application name is like this (`seawall%`), those of every test that shares the server. Returns
+   * how many there were.
+   */
   readonly terminate: (applicationNameLike: string) => Effect.Effect<number, SqlError.SqlError>
 }
 
@@ -112,21 +117,23 @@ export const missingOwn =
   given === undefined ? missingBinaries : "needs a PostgreSQL of its own: unset SEAWALL_TEST_POSTGRES_URL"
 
 const reach = (base: string, livesOn: boolean): PostgresServer => {
-  const url = ({ database, host, port, schema, user }: UrlOptions = {}) => {
+  const url = ({ applicationName, database, host, port, schema, user }: UrlOptions = {}) => {
     const url = new URL(base)
     if (database !== undefined) url.pathname = `/${encodeURIComponent(database)}`
     if (user !== undefined) url.username = encodeURIComponent(user)
     if (host !== undefined) url.hostname = host
     if (port !== undefined) url.port = String(port)
     // Not by `searchParams`: libpq takes its "+" for a plus.
-    const options = schema === undefined ? "" : `options=${encodeURIComponent(`-c search_path=${schema}`)}`
-    url.search = [url.search.replace(/^\?/, ""), options].filter((part) => part !== "").join("&")
+    const more = Object.entries({
+      options: schema === undefined ? undefined : `-c search_path=${schema}`,
+      application_name: applicationName,
+    }).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`]))
+    url.search = [...url.search.replace(/^\?/, "").split("&"), ...more].filter((part) => part !== "").join("&")
     return url.href
   }
   const sql: PostgresServer["sql"] = (text, parameters = [], options = {}) =>
     PgClient.make({
-      url: Redacted.make(url(options)),
-      applicationName: "seawall test",
+      url: Redacted.make(url({ applicationName: "test", ...options })),
       maxConnections: 1,
       // A pooler would have it already, from another.
       prepare: false,
@@ -166,7 +173,15 @@ const clusterOf = (folder: string) => {
     .digest("hex")
   const path = join(tmpdir(), `seawall-postgres-${key.slice(0, 12)}`)
   const isThere = () => fs.existsSync(join(path, "PG_VERSION")) && fs.statSync(path).uid === uid
-  return { path, isThere }
+  const keep = (made: string) => {
+    try {
+      fs.renameSync(made, path)
+    } catch (error) {
+      // Another process was faster.
+      if (!isThere()) throw error
+    }
+  }
+  return { path, isThere, keep }
 }
 
 /** Puts a new cluster into the keeper's folder, as `data`. */
@@ -174,12 +189,7 @@ const initialize = Effect.fnUntraced(function* (keeper: Keeper.Keeper, folder: s
   const cluster = clusterOf(folder)
   if (!cluster.isThere()) {
     yield* keeper.run(command(folder, "initdb", ...initOptions, "-D", "new"))
-    try {
-      fs.renameSync(join(keeper.folder, "new"), cluster.path)
-    } catch (error) {
-      // Another process was faster.
-      if (!cluster.isThere()) throw error
-    }
+    cluster.keep(join(keeper.folder, "new"))
   }
   yield* keeper.run(`cp -R ${Keeper.quoted(cluster.path)} data && chmod 700 data`)
 })
@@ -188,9 +198,8 @@ const configuration = (port: number, { fsync = false, listen = [], settings = {}
   listen_addresses: ["127.0.0.1", ...listen].join(","),
   port: String(port),
   unix_socket_directories: "",
-  fsync: fsync ? "on" : "off",
-  // Several servers live beside each other, and each of them is small.
-  shared_buffers: "16MB",
+  // Where time or loss is the subject it is a server as it comes; otherwise several live beside each other, and are small.
+  ...(fsync ? {} : { fsync: "off", shared_buffers: "16MB" }),
   log_min_messages: "warning",
   log_line_prefix: "%m [%p] %a ",
   ...settings,
