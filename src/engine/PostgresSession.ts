@@ -15,9 +15,8 @@ import * as StateManager from "../state/StateManager.ts"
 import * as Ending from "./Ending.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import * as Halt from "./Halt.ts"
-import * as HaltReason from "./HaltReason.ts"
 import * as Preflight from "./Preflight.ts"
-import { type Election, haltWhenLeaseIsLost, type SessionOptions, top } from "./SessionParts.ts"
+import { type Election, haltWhenLeaseIsLost, type SessionOptions, top, wasNotMeant } from "./SessionParts.ts"
 
 /** The server of a configuration. */
 export const optionsOf = ({ engine, postgres }: EngineConfig): PostgresOptions => ({
@@ -54,7 +53,7 @@ const losing = <A, E, R>(self: Layer.Layer<A, E, R>) =>
 /** Waits, leads, and starts all of it. Fails as the first part that cannot start. */
 export const layer = <E, Config extends EngineConfig>(
   options: SessionOptions<E, Config>,
-  { elected = false }: Election = {},
+  { elected = false, takesOver = wasNotMeant }: Election = {},
 ) => {
   const { config } = options
   const server = optionsOf(config)
@@ -74,7 +73,7 @@ export const layer = <E, Config extends EngineConfig>(
           elected,
           again: round > 0,
           standby: config.engine.standby,
-          takesOver: Option.match({ onNone: () => true, onSome: HaltReason.isTakenOver }),
+          takesOver,
         }),
     ),
   )

@@ -8,6 +8,7 @@ import * as Engine from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import type * as EngineProgram from "./EngineProgram.ts"
 import * as Halt from "./Halt.ts"
+import * as HaltReason from "./HaltReason.ts"
 
 /** What an engine does, on top of its memory. */
 export type Program<E> = Layer.Layer<EngineProgram.EngineProgram, E, StateManager.StateManager>
@@ -41,7 +42,13 @@ export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
 export interface Election {
   /** Somebody else elects, as a cluster does. Default no. */
   readonly elected?: boolean
+  /** Whether to go on after a session that has ended, when it was waited for; default all but those that ended on purpose. */
+  readonly takesOver?: (last: Lease.Ended) => boolean
 }
+
+/** An engine that came to its own end is not gone on with. */
+export const wasNotMeant = ({ haltReason }: Lease.Ended): boolean =>
+  Option.match(haltReason, { onNone: () => true, onSome: HaltReason.isTakenOver })
 
 /** The engine with its program, and the first of its two endings. */
 export const top = <E, Config extends EngineConfig>({

@@ -63,6 +63,14 @@ export type Occupancy = Data.TaggedEnum<{
 }>
 export const Occupancy = Data.taggedEnum<Occupancy>()
 
+/** How the session before ended, for whoever decides whether to go on after it. */
+export interface Ended {
+  /** None when it is not known. */
+  readonly haltReason: Option.Option<string>
+  /** Milliseconds since 1970, on the clock of its machine. */
+  readonly endedAt: number
+}
+
 /** The lease that this program has. */
 export class Lease extends Context.Service<
   Lease,

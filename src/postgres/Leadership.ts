@@ -8,7 +8,7 @@
  * It does not elect by majority and replicates nothing: the server is the one arbiter, and its failover is its own.
  * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
  */
-import { Cause, Deferred, Duration, Effect, Exit, Layer, Option, Schema, Scope } from "effect"
+import { Cause, DateTime, Deferred, Duration, Effect, Exit, Layer, Option, Schema, Scope } from "effect"
 import type { SqlConnection } from "effect/sql"
 import * as Lease from "../lease/Lease.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
@@ -26,10 +26,10 @@ export interface LeadershipOptions extends PostgresOptions {
   /** Whether it waits while another leads; default true. If not, it fails with `Held`. */
   readonly standby?: boolean | undefined
   /**
-   * Who waited asks, when the lease is free, whether to take over from a session that ended with this reason; none, when it
-   * ended without one. Default always. One that ended on purpose is not to be gone on with, before somebody starts an engine again.
+   * Who waited asks, when the lease is free, whether to take over from a session that has ended. Default always. One that ended on
+   * purpose is not to be gone on with, before somebody starts an engine again; that it is not is said once (WARNING).
    */
-  readonly takesOver?: ((haltReason: Option.Option<string>) => boolean) | undefined
+  readonly takesOver?: ((last: Lease.Ended) => boolean) | undefined
   /** Whether this process led, or stood by, before: then it goes on after whoever led last, and a server that is down is waited for. Default false. */
   readonly again?: boolean | undefined
   /** Whether somebody else elects, as a cluster does: then there is no lock, and the fence alone decides. Default false. */
@@ -97,17 +97,17 @@ const checkSession = Effect.fnUntraced(function* ({ lease, where }: PostgresSett
   return yield* new PostgresOpenError({ reason: "Pooler", where, detail })
 })
 
-/** Whether one that waited is to go on after the last session. */
-const mayTakeOver = Effect.fnUntraced(function* (
-  { run }: LockSession,
-  takesOver: NonNullable<LeadershipOptions["takesOver"]>,
-) {
+/** The last session, when it has ended; none where there is none, or whoever led could not end its row. */
+const lastEnded = Effect.fnUntraced(function* ({ run }: LockSession) {
   const [there] = yield* run("SELECT to_regclass('sessions') IS NOT NULL AS sessions")
-  if (there?.["sessions"] !== true) return true
+  if (there?.["sessions"] !== true) return Option.none<Lease.Ended>()
   const [last] = yield* run("SELECT ended_at, halt_reason FROM sessions ORDER BY session_id DESC LIMIT 1")
-  if (last === undefined || last["ended_at"] === null) return true
-  const reason = last["halt_reason"]
-  return takesOver(typeof reason === "string" && reason !== "" ? Option.some(reason) : Option.none())
+  const endedAt = Option.flatMap(Option.fromNullishOr(last?.["ended_at"]), (text) => DateTime.make(String(text)))
+  const haltReason = Option.fromNullishOr(last?.["halt_reason"]).pipe(
+    Option.map(String),
+    Option.filter((it) => it !== ""),
+  )
+  return Option.map(endedAt, (at): Lease.Ended => ({ haltReason, endedAt: DateTime.toEpochMillis(at) }))
 })
 
 /** Moves the row on, which waits for the last transaction of the leader before; its answer is the epoch. */
@@ -141,6 +141,18 @@ const make = Effect.fnUntraced(function* (options: LeadershipOptions) {
   const lose = (why: string) => Effect.asVoid(Deferred.succeed(lost, why))
   let waited = elected || again
   let isSaid = false
+  let isOverSaid = false
+  const sayOver = Effect.fnUntraced(function* (ended: Option.Option<Lease.Ended>) {
+    if (isOverSaid) return
+    isOverSaid = true
+    yield* Effect.annotateLogs(Effect.logWarning("not taken over: the engine ended on purpose"), {
+      halt_reason: Option.getOrElse(
+        Option.flatMap(ended, ({ haltReason }) => haltReason),
+        () => "unknown",
+      ),
+      advice: "start an engine to go on, here or on another machine",
+    })
+  })
 
   /** One connection's life: until it leads, is refused, or the connection fails. */
   const attempt = Effect.gen(function* () {
@@ -151,8 +163,10 @@ const make = Effect.fnUntraced(function* (options: LeadershipOptions) {
     for (;;) {
       const [row] = elected ? [{ locked: true }] : yield* session.run(`SELECT pg_try_advisory_lock(${lock}) AS locked`)
       if (row?.["locked"] === true) {
-        if (!waited || (yield* mayTakeOver(session, takesOver))) break
+        const ended = waited ? yield* lastEnded(session) : Option.none<Lease.Ended>()
+        if (!Option.exists(ended, (last) => !takesOver(last))) break
         if (!elected) yield* session.run(`SELECT pg_advisory_unlock(${lock})`)
+        yield* sayOver(ended)
         yield* Effect.sleep(restInterval(lease))
         continue
       }

@@ -1,10 +1,11 @@
 /**
- * What can be imported: five entries, each a list of modules. The list stands here a second time, so that nothing is exported, or
+ * What can be imported: six entries, each a list of modules. The list stands here a second time, so that nothing is exported, or
  * no longer exported, by accident; and what is said of names holds for all of them.
  */
 import { describe, expect, it } from "vitest"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as cluster from "../../src/cluster/index.ts"
 import * as dashboard from "../../src/dashboard/index.ts"
 import * as engine from "../../src/engine/index.ts"
 import * as postgres from "../../src/postgres/index.ts"
@@ -64,6 +65,7 @@ const entries = {
     real: postgres,
     modules: ["Leaders", "Leadership", "PostgresDatabase", "PostgresOpenError"],
   },
+  "./cluster": { real: cluster, modules: ["ClusterEngine"] },
   "./dashboard": { real: dashboard, modules: ["Dashboard", "LiveLog", "Snapshot"] },
   "./testing": { real: testing, modules: ["LogCapture", "ScriptedCheckpointer", "TemporaryDatabase"] },
 } as const
@@ -71,6 +73,7 @@ const entries = {
 /** Modules that are no service and no error: functions, or the driver's. */
 const others = new Set([
   "Capital",
+  "ClusterEngine",
   "Doctor",
   "NativeError",
   "Restore",
@@ -109,7 +112,7 @@ const said = (pattern: RegExp) =>
   sources.flatMap(({ name, text }) => [...text.matchAll(pattern)].map((match) => ({ name, match })))
 
 describe("what can be imported", () => {
-  it("is five entries", () => {
+  it("is six entries", () => {
     expect(Object.keys(packageJson.exports)).toEqual([...Object.keys(entries), "./package.json"])
   })
 

@@ -14,7 +14,7 @@ const floors = [
   ["postgres"],
   ["state"],
   ["engine", "facts"],
-  ["paper", "status", "doctor", "dashboard", "testing"],
+  ["paper", "status", "doctor", "dashboard", "testing", "cluster"],
   ["cli"],
 ]
 const floorOf = (room: string) => floors.findIndex((rooms) => rooms.includes(room))
