@@ -10,10 +10,12 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { table } from "../bench/figures.ts"
 import * as CutRelay from "../support/CutRelay.ts"
+import * as NetworkNamespace from "../support/NetworkNamespace.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
 import { randomOf } from "../support/random.ts"
 import { type Verdict } from "./database.ts"
 import { own } from "./Owned.ts"
+import { freePort } from "../support/ports.ts"
 
 const leader = fileURLToPath(new URL("./leader.ts", import.meta.url))
 
@@ -29,15 +31,76 @@ const downMillis = 3000
 /** A takeover that takes longer has not happened. */
 const hangs = 30_000
 
-/** The longest, in milliseconds, from the fault; of SIGTERM from the end of the process, of a server from when it is back. */
-const bounds: Readonly<Record<Fault, number>> = {
-  kill: 1000,
-  freeze: (leaseSeconds + 1) * 1000,
-  cut: (leaseSeconds + 2) * 1000,
-  term: 500,
-  restart: (leaseSeconds + 1) * 1000,
-  down: (leaseSeconds + 1) * 1000,
+/** Who elects: the lock of `Leadership`, or a cluster around `ClusterEngine`. */
+export type Elector = "lock" | "cluster"
+
+/** How it is done. */
+export interface TakeoverOptions {
+  readonly by?: Elector
+  /** Whether writes are fenced, as they must be. */
+  readonly fenced?: boolean
 }
+
+/** The longest, in milliseconds, from the fault; of SIGTERM from the end of the process, of a server from when it is back. */
+const bounds: Readonly<Record<Elector, Readonly<Record<Fault, number>>>> = {
+  lock: {
+    kill: 1000,
+    freeze: (leaseSeconds + 1) * 1000,
+    cut: (leaseSeconds + 2) * 1000,
+    term: 500,
+    restart: (leaseSeconds + 1) * 1000,
+    down: (leaseSeconds + 1) * 1000,
+  },
+  // Those of `docs/cluster.md`.
+  cluster: { kill: 6000, freeze: 6000, cut: 8000, term: 3000, restart: 6000, down: 6000 },
+}
+
+/** A machine as it reaches the server, and how it is cut off. */
+interface Place {
+  readonly under: ReadonlyArray<string>
+  readonly url: string
+  readonly runner: Readonly<Record<string, string>>
+  readonly cut: Effect.Effect<void>
+  readonly heal: Effect.Effect<void>
+}
+
+/** What stands in for a network, where namespaces are not to be had. */
+export const cutBy = NetworkNamespace.missing === undefined ? "network namespaces" : "a relay"
+
+/** Three places around a server, each with a network of its own where that can be; runners of a cluster reach each other on one machine. */
+const places = Effect.fnUntraced(function* (by: Elector) {
+  const all = [0, 1, 2]
+  if (by === "lock" && NetworkNamespace.missing === undefined) {
+    const networks = yield* Effect.forEach(all, () => NetworkNamespace.make)
+    const server = yield* PostgresServer.makeOwn({ listen: networks.map(({ outside }) => outside) })
+    return {
+      server,
+      places: networks.map(({ cut, heal, outside, under }): Place => ({
+        under,
+        cut,
+        heal,
+        url: server.url({ host: outside }),
+        runner: {},
+      })),
+    }
+  }
+  const server = yield* PostgresServer.makeOwn()
+  const relays = yield* Effect.forEach(all, () => CutRelay.make({ port: server.port }))
+  const ports = yield* Effect.forEach(all, () => Effect.promise(freePort))
+  return {
+    server,
+    places: relays.map(({ cut, heal, port }, machine): Place => ({
+      under: [],
+      cut,
+      heal,
+      url: server.url({ port }),
+      runner: by === "cluster" ? { TAKEOVER_RUNNER_PORT: String(ports[machine]) } : {},
+    })),
+  }
+})
+
+/** Lets a write of an earlier epoch through, for a proof that has to find it. */
+const withoutFence = `CREATE OR REPLACE FUNCTION seawall.seawall_fence() RETURNS BIGINT LANGUAGE sql AS 'SELECT 0::BIGINT'`
 
 class Machines {
   readonly acknowledged: Array<readonly [epoch: number, n: number]> = []
@@ -46,19 +109,22 @@ class Machines {
   sinceTakeover = 0
   #next: Array<{ readonly isMet: () => boolean; readonly resolve: (hung: boolean) => void }> = []
   readonly #children: Array<ChildProcess | undefined> = []
-  readonly #url: (machine: number) => string
+  readonly #places: ReadonlyArray<Place>
 
-  constructor(url: (machine: number) => string) {
-    this.#url = url
+  constructor(at: ReadonlyArray<Place>) {
+    this.#places = at
   }
 
   readonly start = (machine: number) => {
+    const { runner, under, url } = this.#places[machine]!
+    const [command = "", ...args] = [...under, process.execPath, leader]
     const child = own(
-      spawn(process.execPath, [leader], {
+      spawn(command, args, {
         stdio: ["ignore", "pipe", "ignore"],
         env: {
           ...process.env,
-          SEAWALL_POSTGRES_URL: this.#url(machine),
+          ...runner,
+          SEAWALL_POSTGRES_URL: url,
           SEAWALL_POSTGRES_LEASE_SECONDS: String(leaseSeconds),
           SEAWALL_ENGINE_STORE: "postgres",
           SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.005",
@@ -105,6 +171,14 @@ class Machines {
   }
 }
 
+/** Freezes a leader so often without the fence that its stale writes are found; fails when none is. */
+export const unfenced = async (count: number, seed: number): Promise<Verdict> => {
+  const kinds = Array.from({ length: count }, (): Fault => "freeze")
+  const verdict = await takeover(kinds, seed, { fenced: false })
+  const failures = verdict.corrupt > 0 ? [] : [`no stale row was found without the fence (--seed ${seed})`]
+  return { ...verdict, corrupt: 0, lost: 0, failures }
+}
+
 /** What the rows say that must not be. */
 export const violations = (
   rows: ReadonlyArray<readonly [epoch: number, n: number]>,
@@ -135,12 +209,12 @@ const quantile = (sorted: ReadonlyArray<number>, part: number) => sorted[Math.fl
 export const takeover = async (
   wanted: ReadonlyArray<Fault>,
   seed: number,
+  { by = "lock", fenced = true }: TakeoverOptions = {},
 ): Promise<Verdict & { readonly figures: string }> => {
   const scope = Scope.makeUnsafe()
   const scoped = <A>(self: Effect.Effect<A, never, Scope.Scope>) => Effect.runPromise(Scope.provide(self, scope))
-  const server = await scoped(PostgresServer.makeOwn())
-  const relays = await Promise.all([0, 1, 2].map(() => scoped(CutRelay.make({ port: server.port }))))
-  const machines = new Machines((machine) => server.url({ port: relays[machine]!.port }))
+  const { places: at, server } = await scoped(places(by))
+  const machines = new Machines(at)
   const took = new Map<Fault, Array<number>>()
   let hung = 0
 
@@ -154,7 +228,7 @@ export const takeover = async (
       return performance.now()
     },
     cut: async (led) => {
-      await Effect.runPromise(relays[led]!.cut)
+      await Effect.runPromise(at[led]!.cut)
       return performance.now()
     },
     term: async (led) => {
@@ -176,7 +250,7 @@ export const takeover = async (
   const repair: Readonly<Record<Fault, (led: number) => Promise<unknown>>> = {
     kill: async (led) => machines.start(led),
     freeze: async (led) => machines.signal(led, "SIGCONT"),
-    cut: async (led) => Effect.runPromise(relays[led]!.heal),
+    cut: async (led) => Effect.runPromise(at[led]!.heal),
     term: async (led) => machines.start(led),
     restart: async () => undefined,
     down: async () => undefined,
@@ -184,6 +258,7 @@ export const takeover = async (
 
   for (const machine of [0, 1, 2]) machines.start(machine)
   if (await machines.until(() => machines.sinceTakeover >= 20)) hung += 1
+  if (!fenced) await Effect.runPromise(Effect.orDie(server.sql(withoutFence)))
   for (const fault of hung > 0 ? [] : wanted) {
     const { epoch, leading } = machines
     const since = await act[fault](leading)
@@ -191,8 +266,8 @@ export const takeover = async (
     else took.set(fault, [...(took.get(fault) ?? []), performance.now() - since])
     await repair[fault](leading)
     if (await machines.until(() => machines.sinceTakeover >= 20)) hung += 1
-    // Every machine is there again before the next one fails.
-    await sleep(1000)
+    // Every machine is there again before the next one fails; a runner that joins a cluster may take its shards back.
+    await sleep(by === "cluster" ? 5000 : 1000)
     if (hung > 0) break
   }
   for (const machine of [0, 1, 2]) machines.signal(machine, "SIGTERM")
@@ -208,12 +283,12 @@ export const takeover = async (
   const { failures, lost, stale, twice } = violations(rows, machines.acknowledged)
   const late = [...took].flatMap(([fault, all]) =>
     all
-      .filter((millis) => millis > bounds[fault])
+      .filter((millis) => millis > bounds[by][fault])
       .map((millis) => `${fault}: another led after ${Math.round(millis)} ms`),
   )
   const lines = [...took].map(([fault, all]) => {
     const sorted = all.toSorted((a, b) => a - b)
-    return [fault, all.length, Math.round(quantile(sorted, 0.5)), Math.round(sorted.at(-1) ?? 0), bounds[fault]]
+    return [fault, all.length, Math.round(quantile(sorted, 0.5)), Math.round(sorted.at(-1) ?? 0), bounds[by][fault]]
   })
   return {
     runs: wanted.length,
@@ -230,9 +305,9 @@ export const takeover = async (
 }
 
 /** So many, of every kind alike, in an order that chance decides. */
-export const mixed = (count: number, seed: number): ReadonlyArray<Fault> => {
+export const mixed = (count: number, seed: number, kinds: ReadonlyArray<Fault> = faults): ReadonlyArray<Fault> => {
   const random = randomOf(seed)
-  return Array.from({ length: count }, (_, index) => faults[index % faults.length]!)
+  return Array.from({ length: count }, (_, index) => kinds[index % kinds.length]!)
     .map((fault) => ({ fault, at: random(1_000_000) }))
     .toSorted((a, b) => a.at - b.at)
     .map(({ fault }) => fault)

@@ -1,8 +1,14 @@
 /**
  * An engine on PostgreSQL that is killed, frozen and cut off (`Takeover`): each tick stores one row, and says on standard output that it
- * was acknowledged. It stands by, leads and stands by again, until a signal ends it.
+ * was acknowledged. It stands by, leads and stands by again, until a signal ends it. With TAKEOVER_RUNNER_PORT it is a runner of a
+ * cluster.
  */
-import { Effect, Layer, Option } from "effect"
+import * as NodeClusterSocket from "@effect/platform-node/NodeClusterSocket"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { PgClient } from "@effect/sql-pg"
+import { Config, Effect, Layer, Logger, Option } from "effect"
+import { MessageStorage, RunnerAddress, ShardingConfig, SqlRunnerStorage } from "effect/cluster"
+import * as ClusterEngine from "../../src/cluster/ClusterEngine.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import * as EngineConfig from "../../src/engine/EngineConfig.ts"
 import * as EngineProgram from "../../src/engine/EngineProgram.ts"
@@ -36,10 +42,27 @@ const program = Layer.effect(
   }),
 )
 
-const session = Layer.unwrap(
-  Effect.map(EngineConfig.load({ source: "the environment", yaml: "", env: process.env }), (config) =>
-    Session.layerPostgres({ config, parentSessionId: Option.none(), program }),
-  ),
-)
+const config = EngineConfig.load({ source: "the environment", yaml: "", env: process.env })
+const optionsOf = (it: EngineConfig.EngineConfig) => ({ config: it, parentSessionId: Option.none<number>(), program })
 
-Engine.runMain({ session })
+const cluster = Effect.gen(function* () {
+  const port = yield* Config.Port("TAKEOVER_RUNNER_PORT")
+  const url = yield* Config.Redacted("SEAWALL_POSTGRES_URL")
+  const shardingConfig = {
+    ...ClusterEngine.tuned,
+    runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", port)),
+  }
+  const storage = Layer.orDie(SqlRunnerStorage.layer).pipe(Layer.provide(ShardingConfig.layer(shardingConfig)))
+  return ClusterEngine.layer(optionsOf(yield* config)).pipe(
+    Layer.provide(NodeClusterSocket.layer({ storage: "byo", shardingConfig })),
+    Layer.provide(Layer.merge(MessageStorage.layerNoop, storage)),
+    Layer.provide(PgClient.layer({ url })),
+    Layer.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
+  )
+})
+
+if (process.env["TAKEOVER_RUNNER_PORT"] === undefined) {
+  Engine.runMain({ session: Layer.unwrap(Effect.map(config, (it) => Session.layerPostgres(optionsOf(it)))) })
+} else {
+  NodeRuntime.runMain(Effect.andThen(Effect.yieldNow, Layer.launch(Layer.unwrap(cluster))))
+}

@@ -3,7 +3,7 @@
  *
  *     npm run proof                       everything, some minutes
  *     npm run proof -- kill               one part of it: kill, power, programs, bytes, disk, names,
- *                                       orders, soak, takeover
+ *                                       orders, soak, takeover, cluster, unfenced
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *     npm run proof -- soak --minutes 60  longer
@@ -24,7 +24,7 @@ import * as SmallDisk from "./SmallDisk.ts"
 import { hasStrace, powerCut } from "./PowerCut.ts"
 import { programs } from "./Programs.ts"
 import { figuresOf, hasProc, soak } from "./Soak.ts"
-import { missing, mixed, takeover } from "./Takeover.ts"
+import { cutBy, missing, mixed, takeover, unfenced } from "./Takeover.ts"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -59,6 +59,8 @@ Cases, all of them when none is named:
           (--minutes: default 1, may be a fraction; 15 MB of disk a minute; flat from 30 samples on, one a second)
   takeover  three engines on a PostgreSQL server, of which the one that leads is killed, frozen, cut off and ended, and the server
           restarted and down for 3 s: how soon another leads, and what the rows say (--runs: faults, default 100)
+  cluster  the same of three runners of an Effect Cluster, killed, frozen and ended (--runs: faults, default 30)
+  unfenced  the leader is frozen again and again while nothing is fenced: its stale writes must be found (--runs: default 5)
 
 --runs and --minutes change nothing in a case that does not name them. --seed repeats what chance decides in a case; in kill
 and soak the machine decides the rest.
@@ -125,13 +127,20 @@ const parts: ReadonlyArray<Part> = [
   },
 ]
 
-const takeovers: Part = {
-  part: "takeover",
-  name: "takeover",
-  run: () => takeover(mixed(number("runs", 100), seed), seed),
-  ...(missing === undefined ? {} : { missing }),
-}
-const all = [...parts, takeovers]
+const takeovers: ReadonlyArray<Part> = [
+  {
+    part: "takeover",
+    name: `takeover (cut by ${cutBy})`,
+    run: () => takeover(mixed(number("runs", 100), seed), seed),
+  },
+  {
+    part: "cluster",
+    name: "takeover in a cluster",
+    run: () => takeover(mixed(number("runs", 30), seed, ["kill", "freeze", "term"]), seed, { by: "cluster" }),
+  },
+  { part: "unfenced", name: "takeover without the fence", run: () => unfenced(number("runs", 5), seed) },
+].map((it) => ({ ...it, ...(missing === undefined ? {} : { missing }) }))
+const all = [...parts, ...takeovers]
 
 const unknown = positionals.filter((name) => !all.some(({ part }) => part === name))
 if (values.help || unknown.length > 0) {
