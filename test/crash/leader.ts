@@ -32,9 +32,12 @@ const program = Layer.effect(
         Effect.gen(function* () {
           n += 1
           const own = n
-          yield* state.transaction("act", ({ sql }) =>
-            Effect.asVoid(sql`INSERT INTO acts ${sql.insert({ epoch, n: own })}`),
-          )
+          // Each way of writing has its turn: a transaction, and a statement by itself.
+          yield* own % 2 === 0
+            ? state.transaction("act", ({ sql }) =>
+                Effect.asVoid(sql`INSERT INTO acts ${sql.insert({ epoch, n: own })}`),
+              )
+            : state.execute("act", "INSERT INTO acts (epoch, n) VALUES ($1, $2)", [epoch, own])
           yield* say(`ack ${epoch} ${own}`)
           return EngineProgram.noHalt
         }),
