@@ -175,7 +175,7 @@ class Machines {
  * Cuts a leader off so often without the fence that its stale writes are found: what it had sent by then arrives when it heals,
  * after another leads. Fails when none is found.
  */
-export const unfenced = async (count: number, seed: number): Promise<Verdict> => {
+export const unfenced = async (count: number, seed: number): Promise<Verdict & { readonly figures: string }> => {
   const kinds = Array.from({ length: count }, (): Fault => "cut")
   const verdict = await takeover(kinds, seed, { fenced: false })
   const failures = verdict.corrupt > 0 ? [] : [`no stale row was found without the fence (--seed ${seed})`]
