@@ -17,6 +17,7 @@ import { stateError, type StateError } from "../state/StateError.ts"
 import { startingValueKey } from "../state/StateKeys.ts"
 import * as StateManager from "../state/StateManager.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as OnServer from "./OnServer.ts"
 import * as OneShot from "./OneShot.ts"
 import { withoutEngine } from "./WithoutEngine.ts"
 
@@ -24,7 +25,9 @@ export const flags = {
   db: Flag.String("db").pipe(
     Flag.withDescription("SQLite database of the engine; must exist"),
     Flag.withMetavar("FILE"),
+    Flag.optional,
   ),
+  store: OnServer.store,
   confirm: Flag.Boolean("confirm").pipe(
     Flag.withDescription("Make the change; without it nothing is changed"),
     Flag.withDefault(false),
@@ -36,9 +39,13 @@ export const help = `Prints the figures before and after. Without --confirm noth
 a killed engine left is taken over with --confirm, and refused without.
 Refused while an engine runs on it, and while another process has the file open (seen on Linux; of another user's process once it has used the log).
 
+With --store postgres the books are those of SEAWALL_POSTGRES_URL, in SEAWALL_POSTGRES_SCHEMA (default seawall); refused while an
+engine leads there, or where none was ever started.
+
 Exit codes:
   0   done; without --confirm: shown
-  1   refused or failed: nothing was stored, unless the message says that the close failed`
+  1   refused or failed: nothing was stored, unless the message says that the close failed
+  78  --db and --store do not fit, or SEAWALL_POSTGRES_URL is missing or wrong`
 
 /** A number as it is typed; what is none is refused by its name. */
 export const parseNumber = (field: string, text: string): Result.Result<number, CapitalError> =>
@@ -48,7 +55,8 @@ export const parseNumber = (field: string, text: string): Result.Result<number, 
 
 interface CapitalCommand {
   readonly command: string
-  readonly file: string
+  readonly db: Option.Option<string>
+  readonly store: "sqlite" | "postgres"
   readonly confirm: boolean
   readonly json: boolean
   /** What it would do; also what refuses it before any file is touched. */
@@ -59,7 +67,12 @@ interface CapitalCommand {
   ) => Effect.Effect<CapitalChange, StateError | CapitalError>
 }
 
-const shown = ({ file, plan }: CapitalCommand) =>
+/** A command on a file. */
+interface OnFile extends CapitalCommand {
+  readonly file: string
+}
+
+const shown = ({ file, plan }: OnFile) =>
   Effect.gen(function* () {
     const work = yield* Effect.fromResult(plan)
     const sql = yield* SqlClient.SqlClient
@@ -68,7 +81,7 @@ const shown = ({ file, plan }: CapitalCommand) =>
 
 /** Looked at twice: opening a database that somebody has open is no harmless act, and who opens it meanwhile counts too. */
 const made = Effect.fnUntraced(
-  function* ({ change, file }: CapitalCommand) {
+  function* ({ change, file }: OnFile) {
     // There is nothing that could go on while the disk syncs.
     const chain = Layer.provide(
       StateManager.layer(),
@@ -105,10 +118,10 @@ const table = ({ after, before }: CapitalChange) => {
   return OneShot.table([["", "before", "after"], ...rows])
 }
 
-const object = ({ command, confirm, file }: CapitalCommand, { after, before, event }: CapitalChange) =>
+const object = ({ command, confirm }: CapitalCommand, { after, before, event }: CapitalChange, where: string) =>
   JSON.stringify({
     command,
-    db: file,
+    db: where,
     stored: confirm && Option.isSome(event),
     event: Option.match(event, {
       onNone: () => null,
@@ -125,19 +138,33 @@ const object = ({ command, confirm, file }: CapitalCommand, { after, before, eve
     after: figures(after),
   })
 
-const report = Effect.fnUntraced(function* (command: CapitalCommand, change: CapitalChange) {
-  yield* Console.log(command.json ? object(command, change) : table(change))
+const report = Effect.fnUntraced(function* (command: CapitalCommand, change: CapitalChange, where: string) {
+  yield* Console.log(command.json ? object(command, change, where) : table(change))
   const message = command.confirm ? "stored" : "nothing was changed; repeat with --confirm to store it"
   yield* Console.error(Option.isNone(change.event) ? "it was stored before; nothing was changed" : message)
+})
+
+const onFile = Effect.fnUntraced(function* (command: OnFile) {
+  yield* report(command, yield* command.confirm ? made(command) : shown(command), command.file)
+})
+
+const onServer = Effect.fnUntraced(function* (command: CapitalCommand) {
+  const plan = yield* Effect.fromResult(command.plan)
+  const config = yield* OnServer.config
+  const server = yield* OnServer.load(() => import("./capitalOnServer.ts"))
+  const where = yield* server.where(config)
+  const change = yield* command.confirm ? server.made(config, command.change) : server.shown(config, plan)
+  yield* report(command, change, where)
 })
 
 /** Runs the command to its exit code. */
 export const run = (command: CapitalCommand) =>
   OneShot.run(
     command.command,
-    Effect.fromResult(command.plan).pipe(
-      Effect.andThen(command.confirm ? made(command) : shown(command)),
-      Effect.flatMap((change) => report(command, change)),
-      Effect.as(ExitCode.ended),
-    ),
+    Effect.gen(function* () {
+      const file = yield* OnServer.fileOf(command.store, command.db)
+      yield* Effect.fromResult(command.plan)
+      yield* Option.match(file, { onNone: () => onServer(command), onSome: (it) => onFile({ ...command, file: it }) })
+      return ExitCode.ended
+    }),
   )

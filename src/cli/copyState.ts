@@ -2,20 +2,21 @@
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { SqlClient } from "effect/sql"
-import * as EngineConfig from "../engine/EngineConfig.ts"
-import { DriverMissing } from "../engine/Session.ts"
 import { paperTables } from "../paper/PaperBooks.ts"
 import * as ReadOnly from "../sqlite/outside/ReadOnly.ts"
 import * as CopyState from "../state/CopyState.ts"
 import { engineTables } from "../state/engineMigrations.ts"
 import { stateError } from "../state/StateError.ts"
-import * as CapitalChange from "./CapitalChange.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
+import * as OnServer from "./OnServer.ts"
 import { withoutEngine } from "./WithoutEngine.ts"
 
 const flags = {
-  db: CapitalChange.flags.db,
+  db: Flag.String("db").pipe(
+    Flag.withDescription("SQLite database of the engine; must exist"),
+    Flag.withMetavar("FILE"),
+  ),
   confirm: Flag.Boolean("confirm").pipe(
     Flag.withDescription("Copy; without it the rows are counted, and nothing is changed"),
     Flag.withDefault(false),
@@ -25,27 +26,15 @@ const flags = {
 
 const tables = { ...engineTables, ...paperTables }
 
-/** The variables of the server alone: a start of the engine reads the rest. */
-const server = Effect.suspend(() =>
-  EngineConfig.load({
-    source: "the environment",
-    yaml: "",
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith("SEAWALL_POSTGRES_"))),
-  }),
-)
-
 type Input = Command.Command.Config.Infer<typeof flags>
 
 const counted = (input: Input) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     if (!input.confirm) return yield* stateError("count")(CopyState.count(sql, tables))
-    const config = yield* server
-    const module = Effect.tryPromise({
-      try: () => import("./copyToServer.ts"),
-      catch: (cause) => new DriverMissing({ cause }),
-    })
-    return yield* Effect.flatMap(module, ({ copy }) => copy(config, sql, tables))
+    const config = yield* OnServer.config
+    const { copy } = yield* OnServer.load(() => import("./copyToServer.ts"))
+    return yield* copy(config, sql, tables)
   }).pipe(Effect.provide(ReadOnly.layer(input.db, "AtRest")), withoutEngine(input.db))
 
 const copying = Effect.fnUntraced(function* (input: Input) {

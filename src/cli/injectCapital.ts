@@ -47,7 +47,8 @@ export const injectCapital = Command.make("inject-capital", flags, (input) => {
   const wanted = depositOf(input)
   return CapitalChange.run({
     command: "inject-capital",
-    file: input.db,
+    db: input.db,
+    store: input.store,
     confirm: input.confirm,
     json: input.json,
     plan: wanted.pipe(Result.andThen(deposit), Result.map(injection)),

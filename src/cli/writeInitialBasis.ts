@@ -16,7 +16,8 @@ export const writeInitialBasis = Command.make("write-initial-basis", flags, (inp
   const amount = CapitalChange.parseNumber("amount", input.amount)
   return CapitalChange.run({
     command: "write-initial-basis",
-    file: input.db,
+    db: input.db,
+    store: input.store,
     confirm: input.confirm,
     json: input.json,
     plan: amount.pipe(Result.andThen(initialBasis), Result.map(initialBasisOnce)),

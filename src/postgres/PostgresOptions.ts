@@ -63,7 +63,10 @@ export const check = Effect.fnUntraced(function* (options: PostgresOptions) {
   })
   const isUrl = Result.isSuccess(parsed) && ["postgres:", "postgresql:"].includes(parsed.success.url.protocol)
   if (!Result.isSuccess(parsed) || !isUrl) {
-    return yield* refuse("its URL is not one; expected postgres://user:password@host:5432/database")
+    const isMissing = Redacted.value(options.url) === ""
+    return yield* refuse(
+      `${isMissing ? "there is no URL of it (postgres.url, SEAWALL_POSTGRES_URL)" : "its URL is not one"}; expected postgres://user:password@host:5432/database`,
+    )
   }
   const { address, database, url } = parsed.success
   const { schema = defaultSchema, maxConnections = defaultMaxConnections, durability = "durable" } = options

@@ -329,9 +329,23 @@ describe.concurrent("what is refused", () => {
     expect(fs.readdirSync(at.folder)).toEqual([])
   })
 
-  it("a call without --db, an amount or a note", async ({ at }) => {
+  it("a call without --db, or with one that --store postgres has no use for", async ({ at }) => {
+    for (const [args, message] of [
+      [["inject-capital", ...bank], "name the database, or choose --store postgres"],
+      [[...inject, "--store", "postgres"], "there is no file with --store postgres; leave it out"],
+      [
+        ["inject-capital", ...bank, "--store", "postgres"],
+        "there is no URL of it (postgres.url, SEAWALL_POSTGRES_URL)",
+      ],
+    ] as const) {
+      const ended = await at.seawall(...args)
+      expect(ended.code).toBe(78)
+      expect(ended.stderr).toContain(message)
+    }
+  })
+
+  it("a call without an amount or a note", async ({ at }) => {
     for (const [args, flag] of [
-      [["inject-capital", ...bank], "--db"],
       [["inject-capital", "--db", "test.db", "--amount", "5"], "--source-note"],
       [["write-initial-basis", "--db", "test.db"], "--amount"],
     ] as const) {

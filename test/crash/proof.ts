@@ -60,7 +60,7 @@ Cases, all of them when none is named:
   takeover  three engines on a PostgreSQL server, of which the one that leads is killed, frozen, cut off and ended, and the server
           restarted and down for 3 s: how soon another leads, and what the rows say (--runs: faults, default 100)
   cluster  the same of three runners of an Effect Cluster, killed, frozen and ended (--runs: faults, default 30)
-  unfenced  the leader is cut off again and again while nothing is fenced: its stale writes must be found (--runs: default 5)
+  unfenced  the leader is cut off again and again while nothing is fenced: its stale writes must be found (--runs: default 10)
 
 --runs and --minutes change nothing in a case that does not name them. --seed repeats what chance decides in a case; in kill
 and soak the machine decides the rest.
@@ -138,7 +138,7 @@ const takeovers: ReadonlyArray<Part> = [
     name: "takeover in a cluster",
     run: () => takeover(mixed(number("runs", 30), seed, ["kill", "freeze", "term"]), seed, { by: "cluster" }),
   },
-  { part: "unfenced", name: "takeover without the fence", run: () => unfenced(number("runs", 5), seed) },
+  { part: "unfenced", name: "takeover without the fence", run: () => unfenced(number("runs", 10), seed) },
 ].map((it) => ({ ...it, ...(missing === undefined ? {} : { missing }) }))
 const all = [...parts, ...takeovers]
 

@@ -1,0 +1,35 @@
+/** What commands share that work on the books of a PostgreSQL server instead of those of a file. */
+import { Effect, Option } from "effect"
+import { Flag } from "effect/cli"
+import * as EngineConfig from "../engine/EngineConfig.ts"
+import { DriverMissing } from "../engine/Session.ts"
+
+/** Where the books are. */
+export const store = Flag.Literals("store", ["sqlite", "postgres"]).pipe(
+  Flag.withDescription("sqlite: the file of --db; postgres: the server of SEAWALL_POSTGRES_URL"),
+  Flag.withDefault("sqlite"),
+)
+
+/** The variables of the server alone: a start of the engine reads the rest. */
+export const config = Effect.suspend(() =>
+  EngineConfig.load({
+    source: "the environment",
+    yaml: "",
+    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith("SEAWALL_POSTGRES_"))),
+  }),
+)
+
+/** A part that needs the driver, which may not be installed. */
+export const load = <A>(module: () => Promise<A>): Effect.Effect<A, DriverMissing> =>
+  Effect.tryPromise({ try: module, catch: (cause) => new DriverMissing({ cause }) })
+
+/** The file of a command that works on a file, none of one that works on a server; anything else is refused by what is missing. */
+export const fileOf = (chosen: "sqlite" | "postgres", db: Option.Option<string>) => {
+  if (chosen === "sqlite" && Option.isNone(db)) return wrong("--db", "name the database, or choose --store postgres")
+  if (chosen === "postgres" && Option.isSome(db))
+    return wrong("--db", "there is no file with --store postgres; leave it out")
+  return Effect.succeed(db)
+}
+
+const wrong = (path: string, message: string) =>
+  Effect.fail(new EngineConfig.EngineConfigError({ source: "the command line", problems: [{ path, message }] }))
