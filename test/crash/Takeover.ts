@@ -102,12 +102,21 @@ const places = Effect.fnUntraced(function* ({ by = "lock", fenced = true }: Take
 /** Lets a write of an earlier epoch through, for a proof that has to find it. */
 const withoutFence = `CREATE OR REPLACE FUNCTION seawall.seawall_fence() RETURNS BIGINT LANGUAGE sql AS 'SELECT 0::BIGINT'`
 
+/** Of what the machines say. */
+const mostLines = 60
+
+/** As `Restart=on-failure` does: a machine that starts while the server is away ends with a failure. */
+const restartMillis = 500
+
 class Machines {
   readonly acknowledged: Array<readonly [epoch: number, n: number]> = []
   epoch = 0
   leading = 0
   sinceTakeover = 0
   #next: Array<{ readonly isMet: () => boolean; readonly resolve: (hung: boolean) => void }> = []
+  #isOver = false
+  /** The last that was said by all of them, for when nobody leads. */
+  #log: ReadonlyArray<string> = []
   readonly #children: Array<ChildProcess | undefined> = []
   readonly #places: ReadonlyArray<Place>
 
@@ -120,7 +129,7 @@ class Machines {
     const [command = "", ...args] = [...under, process.execPath, leader]
     const child = own(
       spawn(command, args, {
-        stdio: ["ignore", "pipe", "ignore"],
+        stdio: ["ignore", "pipe", "pipe"],
         env: {
           ...process.env,
           ...runner,
@@ -133,7 +142,14 @@ class Machines {
       }),
     )
     this.#children[machine] = child
+    const note = (line: string) => (this.#log = [...this.#log, `${machine}: ${line}`].slice(-mostLines))
+    child.on("exit", (code, signal) => {
+      note(`ended: ${signal ?? code}`)
+      if (code !== null && code !== 0 && !this.#isOver) setTimeout(() => this.start(machine), restartMillis)
+    })
+    readline.createInterface({ input: child.stderr! }).on("line", note)
     readline.createInterface({ input: child.stdout! }).on("line", (line) => {
+      if (!line.startsWith("ack ")) note(line)
       const [, epoch, n] = /^ack (\d+) (\d+)$/.exec(line) ?? []
       if (epoch !== undefined) this.#said(machine, Number(epoch), Number(n))
     })
@@ -161,7 +177,16 @@ class Machines {
       sleep(hangs, true, { ref: false }),
     ])
 
+  readonly said = () => this.#log
+
   readonly signal = (machine: number, name: NodeJS.Signals) => this.#children[machine]?.kill(name)
+
+  /** Ends them, in order; none is started again. */
+  readonly stop = () => {
+    this.#isOver = true
+    for (const machine of [0, 1, 2]) this.signal(machine, "SIGTERM")
+    return Promise.all([0, 1, 2].map(this.ended))
+  }
 
   readonly ended = (machine: number) => {
     const child = this.#children[machine]
@@ -273,10 +298,10 @@ export const takeover = async (
     if (await machines.until(() => machines.sinceTakeover >= 20)) hung += 1
     // Every machine is there again before the next one fails; a runner that joins a cluster may take its shards back.
     await sleep(by === "cluster" ? 5000 : 1000)
+    if (hung > 0) process.stderr.write(`nobody leads after ${fault} of ${leading}:\n${machines.said().join("\n")}\n`)
     if (hung > 0) break
   }
-  for (const machine of [0, 1, 2]) machines.signal(machine, "SIGTERM")
-  await Promise.race([Promise.all([0, 1, 2].map(machines.ended)), sleep(hangs, undefined, { ref: false })])
+  await Promise.race([machines.stop(), sleep(hangs, undefined, { ref: false })])
   const found = await Effect.runPromise(
     Effect.orDie(
       server.sql("SELECT CAST(epoch AS INTEGER) AS epoch, CAST(n AS INTEGER) AS n FROM seawall.acts ORDER BY id"),
