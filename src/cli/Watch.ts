@@ -36,7 +36,7 @@ interface WatchInput {
 /** Starts the dashboard on top of what runs in this scope, unless there is to be none. */
 export const start = (
   { dashboardHost, dashboardName, dashboardPort }: WatchInput,
-  watched: Pick<Dashboard.DashboardDatabasesOptions, "databases" | "engine">,
+  watched: Pick<Dashboard.DashboardDatabasesOptions, "databases" | "engine" | "leadership">,
 ) =>
   dashboardPort === 0
     ? Layer.build(Layer.empty)

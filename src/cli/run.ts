@@ -4,10 +4,11 @@
  * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, and
  * turns the reason for its halt into an exit code.
  */
-import { Clock, Effect, Exit, FileSystem, Layer, Option, Scope } from "effect"
+import { Clock, DateTime, Effect, FileSystem, Layer, Option, Ref } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
+import type { EngineStatus, LeadershipStatus } from "../dashboard/Snapshot.ts"
 import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
 import * as Engine from "../engine/Engine.ts"
 import { EngineConfigError } from "../engine/EngineConfig.ts"
@@ -15,10 +16,12 @@ import * as Session from "../engine/Session.ts"
 import * as Feed from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
 import * as PaperProgram from "../paper/PaperProgram.ts"
+import { clean } from "../processes/Processes.ts"
 import type { StateError } from "../state/StateError.ts"
 import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as OnServer from "./OnServer.ts"
 import * as StatusLine from "./StatusLine.ts"
 import * as UntilHalt from "./UntilHalt.ts"
 import * as Watch from "./Watch.ts"
@@ -165,6 +168,17 @@ const watch = Effect.fnUntraced(function* (input: Input) {
   return yield* Watch.start(input, { databases: [yield* Dashboard.watchedDatabase], engine })
 })
 
+const utcTime = (millis: number) => `${DateTime.formatIso(DateTime.makeUnsafe(millis)).slice(0, 19)}Z`
+
+/** Who leads, in one line. */
+const leading = ({ leader, leads_here, problem, standbys }: LeadershipStatus) => {
+  if (problem !== null) return `the server cannot be asked: ${problem}`
+  if (leader === null) return "nobody leads yet"
+  const who = leads_here ? "leads" : `stands by; ${clean(leader.host)}:${leader.pid} leads`
+  const since = leader.since_ms === null ? "" : ` since ${utcTime(leader.since_ms)}`
+  return `${who}${since}, session ${leader.session_id}, heard ${leader.heard_seconds.toFixed(1)} s ago, ${standbys.length} standing by`
+}
+
 /** On a server there is no WAL of ours: it shows who leads, also while it waits. */
 const onPostgres = Effect.fnUntraced(function* (
   input: Input,
@@ -172,19 +186,20 @@ const onPostgres = Effect.fnUntraced(function* (
 ) {
   const statusLine = yield* StatusLine.StatusLine
   const start = yield* Clock.currentTimeMillis
-  const line = (text: Effect.Effect<string>) =>
+  const { watch: watchLeaders } = yield* OnServer.load(() => import("./watchLeaders.ts"))
+  const leadership = yield* watchLeaders(options.config)
+  const session = yield* Ref.make(Option.none<Effect.Effect<EngineStatus>>())
+  const engine = Effect.map(Effect.flatMap(Ref.get(session), Effect.transposeOption), Option.getOrNull)
+  yield* Watch.start(input, { databases: [], engine, leadership })
+  yield* statusLine.show(
     Effect.gen(function* () {
-      return `${elapsed((yield* Clock.currentTimeMillis) - start)}  ${yield* text}`
-    })
-  const waiting = yield* Scope.fork(yield* Effect.scope)
-  yield* Scope.provide(statusLine.show(line(Effect.succeed("stands by, or starts"))), waiting)
+      const time = elapsed((yield* Clock.currentTimeMillis) - start)
+      const runs = yield* engine
+      return `${time}  ${leading(yield* leadership)}${runs === null ? "" : `  ticks ${runs.ticks}`}`
+    }),
+  )
   const context = yield* Layer.build(Session.layerPostgres(options))
-  yield* Scope.close(waiting, Exit.void)
-  yield* Effect.gen(function* () {
-    const { sessionId, ticks } = yield* Engine.Engine
-    yield* statusLine.show(line(Effect.map(ticks, (n) => `leads, session ${sessionId}  ticks ${n}`)))
-    yield* Watch.start(input, { databases: [], engine: yield* WatchedEngine.inReach })
-  }).pipe(Effect.provideContext(context))
+  yield* Ref.set(session, Option.some(yield* Effect.provideContext(WatchedEngine.inReach, context)))
   return yield* Effect.never
 })
 

@@ -23,7 +23,7 @@ import * as Listeners from "./Listeners.ts"
 import * as LiveLog from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
-import type { EngineStatus, Snapshot } from "./Snapshot.ts"
+import type { EngineStatus, LeadershipStatus, Snapshot } from "./Snapshot.ts"
 import * as WatchedDatabase from "./WatchedDatabase.ts"
 import * as WatchedEngine from "./WatchedEngine.ts"
 
@@ -49,8 +49,10 @@ export interface DashboardOptions {
 export interface DashboardDatabasesOptions extends DashboardOptions {
   /** Their names must be unique. */
   readonly databases: ReadonlyArray<WatchedDatabase.Watched>
-  /** Asked every second, and by requests in between: from memory. Default none, where no engine runs. */
-  readonly engine?: Effect.Effect<EngineStatus>
+  /** Asked every second, and by requests in between: from memory. Default none, where no engine runs; null while it does not. */
+  readonly engine?: Effect.Effect<EngineStatus | null>
+  /** Asked in the same way. Default none, where no other machine can run the engine. */
+  readonly leadership?: Effect.Effect<LeadershipStatus>
 }
 
 /** A page that is served; it changes nothing of what it shows. */
@@ -117,10 +119,27 @@ const startTime = Metric.gauge("seawall_start_time_seconds", {
   description: "When the dashboard was started, in seconds since 1970",
 })
 
+const leads = Metric.gauge("seawall_engine_leads", { description: "1 while this process leads, 0 while it stands by" })
+const standbys = Metric.gauge("seawall_engine_standbys", { description: "Processes that stand by for the engine" })
+const heardSeconds = Metric.gauge("seawall_engine_leader_heard_seconds", {
+  description: "How long ago the server last heard of the leader, in seconds; 0 while nobody leads",
+})
+
+const measureLeadership = (now: LeadershipStatus) =>
+  Effect.all(
+    [
+      Metric.update(leads, now.leads_here ? 1 : 0),
+      Metric.update(standbys, now.standbys.length),
+      Metric.update(heardSeconds, now.leader?.heard_seconds ?? 0),
+    ],
+    { discard: true },
+  )
+
 const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   const { host = defaultHost, names = [], port = defaultPort } = options
   const { version } = packageJson
-  const engine = Option.fromUndefinedOr(options.engine)
+  const nothing: Effect.Effect<null> = Effect.succeed(null)
+  const { engine = nothing, leadership = nothing } = options
   const liveLog = yield* LiveLog.LiveLog
   const databases = options.databases.map(WatchedDatabase.make)
   const history = History.make(databases.length)
@@ -141,7 +160,8 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
 
   const snapshot = Effect.gen(function* () {
     const statuses = yield* Effect.forEach(databases, ({ now }) => now)
-    const reasons = Health.reasons(statuses)
+    const leading = yield* leadership
+    const reasons = Health.reasons(statuses, leading)
     return {
       seawall_version: version,
       run_id: runId,
@@ -151,7 +171,8 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
       health: { ok: reasons.length === 0, reasons },
       limits,
       databases: statuses,
-      engine: Option.getOrNull(yield* Effect.transposeOption(engine)),
+      engine: yield* engine,
+      leadership: leading,
     } satisfies Snapshot
   })
 
@@ -177,6 +198,7 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
     const now = yield* snapshot
     history.add(Math.floor(now.at_ms / 1000), now.databases)
     yield* Effect.forEach(databases, ({ measure }, index) => measure(now.databases[index]!), { discard: true })
+    if (now.leadership !== null) yield* measureLeadership(now.leadership)
     yield* send(now)
   })
 

@@ -4,7 +4,7 @@
  * A guard that is off has promised nothing, so its exposure is no reason; nor is one that cannot be known.
  */
 import { holderNames } from "../processes/Processes.ts"
-import type { DatabaseStatus, HealthReason } from "./Snapshot.ts"
+import type { DatabaseStatus, HealthReason, LeadershipStatus } from "./Snapshot.ts"
 
 /** A commit is exposed for an interval by design, and for one more while a checkpoint that was due is late. */
 const exposedIntervals = 2
@@ -29,13 +29,37 @@ const failing = ({ failures }: DatabaseStatus): string | undefined =>
 const replaced = ({ state }: DatabaseStatus): string | undefined =>
   state === "replaced" ? "the file was moved or replaced; restart to guard what is there now" : undefined
 
-const rules = { blocked, exposure, failing, replaced } as const satisfies Record<HealthReason["reason"], unknown>
+const rules = { blocked, exposure, failing, replaced } as const
 
-/** Every reason, by database in their order. */
-export const reasons = (databases: ReadonlyArray<DatabaseStatus>): ReadonlyArray<HealthReason> =>
-  databases.flatMap((database) =>
-    Object.entries(rules).flatMap(([reason, rule]) => {
-      const detail = rule(database)
-      return detail === undefined ? [] : [{ reason: reason as HealthReason["reason"], database: database.name, detail }]
-    }),
-  )
+/** Another leads within the lease and a second; until twice that nobody has to look. */
+const leaderless = ({ leaderless_seconds, lease_seconds, problem }: LeadershipStatus): string | undefined =>
+  problem !== null || leaderless_seconds <= 2 * (lease_seconds + 1)
+    ? undefined
+    : `nobody leads for ${leaderless_seconds.toFixed(0)} s: no machine can, or the engine ended on purpose; the log says why`
+
+/** What is asked once a second may be a second old. */
+const unheard = ({ leader, lease_seconds, problem }: LeadershipStatus): string | undefined =>
+  problem !== null || leader === null || leader.heard_seconds <= lease_seconds + 1
+    ? undefined
+    : `${leader.host}:${leader.pid} leads, and was not heard for ${leader.heard_seconds.toFixed(1)} s`
+
+const unreachable = ({ problem }: LeadershipStatus): string | undefined => problem ?? undefined
+
+const leadershipRules = { leaderless, unheard, unreachable } as const
+
+type Reason = HealthReason["reason"]
+
+const apply = <A>(all: Partial<Readonly<Record<Reason, (of: A) => string | undefined>>>, of: A, name: string) =>
+  Object.entries(all).flatMap(([reason, rule]) => {
+    const detail = rule(of)
+    return detail === undefined ? [] : [{ reason: reason as Reason, database: name, detail }]
+  })
+
+/** Every reason, by database in their order, then those of a server. */
+export const reasons = (
+  databases: ReadonlyArray<DatabaseStatus>,
+  leadership: LeadershipStatus | null = null,
+): ReadonlyArray<HealthReason> => [
+  ...databases.flatMap((database) => apply(rules, database, database.name)),
+  ...(leadership === null ? [] : apply(leadershipRules, leadership, leadership.where)),
+]

@@ -92,6 +92,36 @@ export const EngineStatus = Schema.Struct({
 })
 export type EngineStatus = typeof EngineStatus.Type
 
+/** Which of the machines around a server runs the engine. */
+export const LeadershipStatus = Schema.Struct({
+  /** The server, database and schema, without a secret. */
+  where: Schema.String,
+  /** Whether it is this process. */
+  leads_here: Schema.Boolean,
+  /** Null while nobody leads. */
+  leader: Schema.NullOr(
+    Schema.Struct({
+      session_id: Schema.Int,
+      pid: Schema.Int,
+      command: Schema.String,
+      host: Schema.String,
+      /** Null when what is stored there is no time. */
+      since_ms: Schema.NullOr(Finite),
+      /** How long ago the server last heard of it: the lag of its heartbeat. */
+      heard_seconds: Finite,
+    }),
+  ),
+  /** Who waits for the lease, `host:pid` each. */
+  standbys: Schema.Array(Schema.String),
+  /** After which a leader that is not heard is replaced. */
+  lease_seconds: Finite,
+  /** For how long nobody has led, as far as this process has seen; 0 while somebody does. */
+  leaderless_seconds: Finite,
+  /** Why the server cannot be asked; then the rest is from when it could. */
+  problem: Schema.NullOr(Schema.String),
+})
+export type LeadershipStatus = typeof LeadershipStatus.Type
+
 /** What the program calls slow, how much of the past it remembers, and how often it speaks: said once, here. */
 const Limits = Schema.Struct({
   /** A checkpoint that takes longer is called slow. */
@@ -108,7 +138,8 @@ const Limits = Schema.Struct({
 
 /** Why `/health` answers 503. */
 export const HealthReason = Schema.Struct({
-  reason: Schema.Literals(["blocked", "exposure", "failing", "replaced"]),
+  reason: Schema.Literals(["blocked", "exposure", "failing", "replaced", "leaderless", "unheard", "unreachable"]),
+  /** Its name; of the last three that of the server. */
   database: Schema.String,
   detail: Schema.String,
 })
@@ -125,7 +156,9 @@ export const Snapshot = Schema.Struct({
   health: Schema.Struct({ ok: Schema.Boolean, reasons: Schema.Array(HealthReason) }),
   limits: Limits,
   databases: Schema.Array(DatabaseStatus),
-  /** Null where no engine runs, as in a guard. */
+  /** Null where no engine runs, as in a guard, or while it stands by. */
   engine: Schema.NullOr(EngineStatus),
+  /** Null where no other machine can run the engine, as on SQLite. */
+  leadership: Schema.NullOr(LeadershipStatus),
 })
 export type Snapshot = typeof Snapshot.Type

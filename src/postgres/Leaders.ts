@@ -2,11 +2,11 @@
  * Who leads the engine of a schema, who stands by, and how long ago the leader was heard: asked from outside, of the server alone,
  * with one statement. Creates nothing, locks nothing.
  */
-import { Duration, Effect, Option, Schema } from "effect"
+import { Clock, Duration, Effect, Option, Ref, Schema } from "effect"
 import { LeaseHolder } from "../lease/Lease.ts"
 import * as LeaderRow from "./LeaderRow.ts"
 import { connect, prepare } from "./PostgresClient.ts"
-import { fromDriver } from "./PostgresOpenError.ts"
+import { fromDriver, type PostgresOpenError } from "./PostgresOpenError.ts"
 import { check, type PostgresOptions } from "./PostgresOptions.ts"
 
 /** Where an engine stands. */
@@ -75,4 +75,61 @@ export const make = Effect.fnUntraced(function* (options: PostgresOptions) {
     const standbys = rows.filter(({ part }) => part !== "leads").map(({ place }) => place)
     return { where, leader, standbys } satisfies Leaders
   }).pipe(Effect.mapError(fromDriver(where)))
+})
+
+/** What a look once a second remembers. */
+export interface Watched extends Leaders {
+  /** After which a leader that is not heard is replaced. */
+  readonly lease: Duration.Duration
+  /** For how long nobody has led; zero while somebody does. */
+  readonly leaderless: Duration.Duration
+  /** Why the server could not be asked the last time; then the rest is from when it could. */
+  readonly problem: Option.Option<string>
+}
+
+const lookInterval = "1 second"
+
+/**
+ * Looks once a second as long as the scope is open, with a connection of its own, and gives what it saw last: from memory. Never
+ * fails: a server that is down, or has no engine yet, is asked again, and `problem` says so meanwhile.
+ */
+export const watch = Effect.fnUntraced(function* (options: PostgresOptions) {
+  const start = yield* Clock.monotonicTimeNanos
+  const checked = yield* Effect.result(check(options))
+  const { lease, where } =
+    checked._tag === "Success" ? checked.success : { lease: Duration.zero, where: checked.failure.where }
+  const nobody: Leaders = { where, leader: Option.none(), standbys: [] }
+  const seen = yield* Ref.make({ leaders: nobody, at: start, ledAt: start, problem: Option.none<string>() })
+
+  const note = (leaders: Leaders) =>
+    Effect.flatMap(Clock.monotonicTimeNanos, (at) =>
+      Ref.update(seen, ({ ledAt }) => ({
+        leaders,
+        at,
+        ledAt: Option.isSome(leaders.leader) ? at : ledAt,
+        problem: Option.none<string>(),
+      })),
+    )
+  const looking = Effect.flatMap(make(options), (look) =>
+    Effect.forever(Effect.andThen(Effect.flatMap(look, note), Effect.sleep(lookInterval))),
+  )
+  const failed = (error: PostgresOpenError) =>
+    Ref.update(seen, (it) => ({ ...it, problem: Option.some(error.problem) }))
+  yield* Effect.scoped(looking).pipe(
+    Effect.catch(failed),
+    Effect.andThen(Effect.sleep(lookInterval)),
+    Effect.forever,
+    Effect.forkScoped,
+  )
+
+  return Effect.gen(function* () {
+    const now = yield* Clock.monotonicTimeNanos
+    const { at, leaders, ledAt, problem } = yield* Ref.get(seen)
+    const leader = Option.map(leaders.leader, (it) => ({
+      ...it,
+      heard: Duration.sum(it.heard, Duration.nanos(now - at)),
+    }))
+    const leaderless = Option.isSome(leader) ? Duration.zero : Duration.nanos(now - ledAt)
+    return { ...leaders, leader, lease, leaderless, problem } satisfies Watched
+  })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Health from "../../src/dashboard/Health.ts"
-import type { DatabaseStatus } from "../../src/dashboard/Snapshot.ts"
+import type { DatabaseStatus, LeadershipStatus } from "../../src/dashboard/Snapshot.ts"
 
 const well: DatabaseStatus = {
   name: "app.db",
@@ -17,6 +17,16 @@ const well: DatabaseStatus = {
 
 const blocked = { outcome: "ReaderBlocked", runs: 4, since_ms: 1000, seconds: 12.34, blockers: [] } as const
 const reporter = { pid: 4711, command: "reporter", lock: "read1", since_ms: 1000, seconds: 12.34 } as const
+
+const led: LeadershipStatus = {
+  where: "PostgreSQL at db/engine, schema seawall",
+  leads_here: false,
+  leader: { session_id: 3, pid: 7, command: "node", host: "a", since_ms: 1000, heard_seconds: 4 },
+  standbys: ["b:8"],
+  lease_seconds: 3,
+  leaderless_seconds: 0,
+  problem: null,
+}
 
 describe("health", () => {
   it("has no reason against a database that is guarded, up to twice its interval", () => {
@@ -57,5 +67,26 @@ describe("health", () => {
       ["b.db", "failing"],
       ["c.db", "failing"],
     ])
+  })
+
+  it("has no reason against a leader that is heard, nor in a takeover", () => {
+    expect(Health.reasons([], led)).toEqual([])
+    expect(Health.reasons([], { ...led, leader: null, leaderless_seconds: 8 })).toEqual([])
+  })
+
+  it.each<[LeadershipStatus, string, string]>([
+    [{ ...led, leader: { ...led.leader!, heard_seconds: 4.1 } }, "unheard", "a:7 leads, and was not heard for 4.1 s"],
+    [
+      { ...led, leader: null, leaderless_seconds: 8.1 },
+      "leaderless",
+      "nobody leads for 8 s: no machine can, or the engine ended on purpose; the log says why",
+    ],
+    [
+      { ...led, leader: null, leaderless_seconds: 100, problem: "no answer within 2 s" },
+      "unreachable",
+      "no answer within 2 s",
+    ],
+  ])("says what is wrong with who leads", (leadership, reason, detail) => {
+    expect(Health.reasons([well], leadership)).toEqual([{ reason, database: led.where, detail }])
   })
 })

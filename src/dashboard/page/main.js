@@ -3,7 +3,7 @@ import { addNow, clearCharts, drawCharts, setLimits, setPast, setSpan, watchSurr
 import { showDatabases } from "./databases.js"
 import { byId, clock, element, setText } from "./dom.js"
 import { addLines, onlyOf, startLog } from "./log.js"
-import { showDatabase, showFigures, showStrip } from "./view.js"
+import { showDatabase, showFigures, showLeadership, showStrip } from "./view.js"
 
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 
@@ -39,11 +39,12 @@ const show = () => {
   if (current === undefined) return
   const database = chosen()
   const isNew = byId("view").hidden || drawn !== database?.name
-  byId("list").hidden = database !== undefined
+  byId("list").hidden = database !== undefined || (current.databases.length === 0 && current.leadership !== null)
   byId("back").hidden = current.databases.length === 1
   byId("view").hidden = database === undefined
   showStrip(current, database)
   showFigures(current.engine)
+  showLeadership(current)
   onlyOf(current.databases.length > 1 ? (database?.name ?? "") : "", current.databases.length === 1)
   if (database === undefined) {
     charted = ""

@@ -24,21 +24,23 @@ const ofDatabase = (database, { reasons }) => {
  * @param {Snapshot} snapshot
  * @param {DatabaseStatus | undefined} database
  */
-export const showStrip = ({ databases, elapsed_seconds, engine, health }, database) => {
+export const showStrip = ({ databases, elapsed_seconds, engine, health, leadership }, database) => {
   const health_ = /** @type {const} */ ([
     "Health",
     health.ok ? "ok" : health.reasons.length === 1 ? "1 problem" : `${health.reasons.length} problems`,
     health.ok ? "good" : "bad",
   ])
   const running =
-    engine === null
-      ? /** @type {const} */ ([["Guarding", databases.length === 1 ? "1 database" : `${databases.length} databases`]])
-      : /** @type {const} */ ([
-          ["Engine", engine.status, engine.status === "RUNNING" ? "good" : "warn"],
-          ["Session", `#${engine.session_id}`],
-          ["Ticks", integer(engine.ticks)],
-          ["Last halt reason", engine.halt_reason ?? engine.last_halt_reason ?? "none"],
-        ])
+    engine === null && leadership !== null
+      ? /** @type {const} */ ([["Engine", leadership.leads_here ? "starts" : "stands by"]])
+      : engine === null
+        ? /** @type {const} */ ([["Guarding", databases.length === 1 ? "1 database" : `${databases.length} databases`]])
+        : /** @type {const} */ ([
+            ["Engine", engine.status, engine.status === "RUNNING" ? "good" : "warn"],
+            ["Session", `#${engine.session_id}`],
+            ["Ticks", integer(engine.ticks)],
+            ["Last halt reason", engine.halt_reason ?? engine.last_halt_reason ?? "none"],
+          ])
   setTerms(byId("strip"), [
     health_,
     ...running,
@@ -102,6 +104,32 @@ export const showDatabase = (database) => {
   const unknown = element("p", "", "Which process it is cannot be seen from here.")
   const table = element("table", "", element("thead", "", head), element("tbody", "", ...who))
   place.replaceChildren(element("p", "bad", summary), who.length === 0 ? unknown : table)
+}
+
+/** @param {Snapshot} snapshot */
+export const showLeadership = ({ databases, leadership }) => {
+  byId("machines").hidden = leadership === null
+  if (leadership === null) return
+  const { leader, leads_here, standbys, where } = leadership
+  const place = leader === null ? "nobody" : `${leader.host}:${leader.pid}${leads_here ? " (this process)" : ""}`
+  setTerms(byId("leadership"), [
+    ["Leads", place, leader === null ? "warn" : "good"],
+    ...(leader === null
+      ? []
+      : /** @type {const} */ ([
+          [
+            "Since",
+            leader.since_ms === null
+              ? "?"
+              : `${new Date(leader.since_ms).toISOString().slice(0, 16).replace("T", " ")} UTC`,
+          ],
+          ["Heard", `${seconds(leader.heard_seconds)} ago`],
+        ])),
+    ["Standing by", standbys.length === 0 ? "nobody" : standbys.join(", "), standbys.length === 0 ? "warn" : ""],
+    ["Server", where],
+  ])
+  // Without a database there is no view to stand in.
+  if (databases.length === 0) byId("machines").append(byId("engine-figures"))
 }
 
 /** @param {Snapshot["engine"]} engine */
