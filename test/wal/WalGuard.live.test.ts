@@ -10,7 +10,7 @@ import * as LogFile from "../../src/sqlite/outside/LogFile.ts"
 import { say } from "../../src/sqlite/SqliteVersion.ts"
 import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import type * as WalGuard from "../../src/wal/WalGuard.ts"
-import { foreignConnection, foreignReader } from "../support/ForeignReader.ts"
+import { foreignCheckpoints, foreignConnection, foreignReader } from "../support/ForeignReader.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { sizeOf } from "../support/files.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
@@ -96,14 +96,9 @@ describe("a guard with a thread", () => {
 
   it.live("notices another program that checkpoints the same database", () =>
     Effect.gen(function* () {
-      const { close, file, untilLogged, write } = yield* opened({ interval: "200 millis" })
+      const { close, file, untilLogged } = yield* opened({ interval: "200 millis" })
       yield* untilLogged("wal_checkpoint")
-      const checkpoints = write(100).pipe(
-        Effect.andThen(Effect.scoped(foreignConnection(file, ["PRAGMA wal_checkpoint(PASSIVE)"]))),
-        Effect.forever,
-        Effect.forkScoped,
-      )
-      yield* checkpoints
+      yield* foreignCheckpoints(file)
       const [line, ...more] = yield* untilLogged("wal_checkpoint by another connection")
       expect([line?.level, more]).toEqual(["Warn", []])
       yield* close
