@@ -1,6 +1,6 @@
 /** What commands share that work on the books of a PostgreSQL server instead of those of a file. */
 import { Effect, Option } from "effect"
-import { Flag } from "effect/cli"
+import { Argument, Flag } from "effect/cli"
 import * as EngineConfig from "../engine/EngineConfig.ts"
 import { DriverMissing } from "../engine/Session.ts"
 
@@ -23,13 +23,27 @@ export const config = Effect.suspend(() =>
 export const load = <A>(module: () => Promise<A>): Effect.Effect<A, DriverMissing> =>
   Effect.tryPromise({ try: module, catch: (cause) => new DriverMissing({ cause }) })
 
-/** The file of a command that works on a file, none of one that works on a server; anything else is refused by what is missing. */
-export const fileOf = (chosen: "sqlite" | "postgres", db: Option.Option<string>) => {
-  if (chosen === "sqlite" && Option.isNone(db)) return wrong("--db", "name the database, or choose --store postgres")
-  if (chosen === "postgres" && Option.isSome(db))
-    return wrong("--db", "there is no file with --store postgres; leave it out")
-  return Effect.succeed(db)
+/** Fails when a file is named beside a server, or none where there is none. */
+const fits = (chosen: "sqlite" | "postgres", isNamed: boolean, name: string) => {
+  if (isNamed === (chosen === "sqlite")) return Effect.void
+  const message = isNamed
+    ? "there is no file with --store postgres; leave it out"
+    : "name the database, or choose --store postgres"
+  const problems = [{ path: name, message }]
+  return Effect.fail(new EngineConfig.EngineConfigError({ source: "the command line", problems }))
 }
 
-const wrong = (path: string, message: string) =>
-  Effect.fail(new EngineConfig.EngineConfigError({ source: "the command line", problems: [{ path, message }] }))
+/** The file of a command that works on a file, none of one that works on a server; anything else is refused by what is missing. */
+export const fileOf = (chosen: "sqlite" | "postgres", db: Option.Option<string>) =>
+  Effect.as(fits(chosen, Option.isSome(db), "--db"), db)
+
+/** As `OneShot.databases`, and none with `--store postgres`. */
+export const databases = Argument.String("db").pipe(
+  Argument.withDescription("SQLite databases, and folders that hold some; must exist"),
+  Argument.withMetavar("DB"),
+  Argument.variadic(),
+)
+
+/** Refuses what `fileOf` refuses, of a command that takes several. */
+export const databasesOf = (chosen: "sqlite" | "postgres", given: ReadonlyArray<string>) =>
+  fits(chosen, given.length > 0, "DB")

@@ -7,6 +7,7 @@ import * as os from "node:os"
 import { size } from "../facts/Wording.ts"
 import { clean, nameOf, shortCommand } from "../processes/Processes.ts"
 import { isReading, type OpenedBy, type Status } from "../status/DatabaseStatus.ts"
+import type { ServerStatus } from "../status/ServerStatus.ts"
 import { table } from "./OneShot.ts"
 
 const count = (n: number) => n.toLocaleString("en-US")
@@ -25,7 +26,10 @@ const duration = (millis: number) => {
   return all < 172_800 ? `${Math.floor(all / 3600)} h` : `${Math.floor(all / 86_400)} days`
 }
 
-const ago = (at: string, { looked_at }: Status) =>
+/** What is said of an engine wherever its books are. */
+type Engine = Pick<Status, keyof ServerStatus & keyof Status>
+
+const ago = (at: string, { looked_at }: Pick<Status, "looked_at">) =>
   Option.match(Option.all([millisOf(at), millisOf(looked_at)]), {
     onNone: () => clean(at),
     onSome: ([then, now]) => `${seconds(at)} (${duration(now - then)} ago)`,
@@ -122,7 +126,7 @@ const engine = (status: Status) => {
   }
 }
 
-const sessionEnd = (status: Status) => {
+const sessionEnd = (status: Engine) => {
   switch (Option.getOrUndefined(status.session_state)) {
     case "closed":
       return some(status.session_ended_at, (at) => `ended ${ago(at, status)}`)
@@ -133,13 +137,13 @@ const sessionEnd = (status: Status) => {
   }
 }
 
-const worth = (status: Status) =>
+const worth = (status: Engine) =>
   some(
     Option.all([status.session_starting_value_rlusd, status.session_ending_value_rlusd]),
     ([start, end]) => `worth ${start.toFixed(2)} -> ${end.toFixed(2)} RLUSD`,
   )
 
-const session = (status: Status) =>
+const session = (status: Engine) =>
   some(status.session_id, (id) =>
     known(
       Option.some(`${id}${Option.match(status.parent_session_id, { onNone: () => "", onSome: (it) => ` of ${it}` })}`),
@@ -150,13 +154,20 @@ const session = (status: Status) =>
     ),
   )
 
-const haltReason = (status: Status) =>
+const haltReason = (status: Engine) =>
   some(status.halt_reason, (reason) => known(Option.some(clean(reason)), some(status.halt_detail, clean)))
+
+const optional = (name: string, value: Option.Option<string>) =>
+  Option.match(value, { onNone: () => [], onSome: (text) => [[name, text]] })
+
+/** What is stored beside its status. */
+const stored = (status: Engine) => [
+  ...optional("halt reason", haltReason(status)),
+  ...optional("last session", session(status)),
+]
 
 export const render = (status: Status): string => {
   const [first = "", ...others] = openers(status)
-  const optional = (name: string, value: Option.Option<string>) =>
-    Option.match(value, { onNone: () => [], onSome: (text) => [[name, text]] })
   return table([
     ["file", clean(status.file)],
     ["database", database(status)],
@@ -165,10 +176,26 @@ export const render = (status: Status): string => {
     ["open in", first],
     ...others.map((line) => ["", line]),
     ["engine", engine(status)],
-    ...optional("halt reason", haltReason(status)),
-    ...optional("last session", session(status)),
+    ...stored(status),
   ])
 }
+
+/** An engine on a server, in the same way. */
+export const renderServer = (status: ServerStatus): string =>
+  table([
+    ["server", clean(status.where)],
+    [
+      "leads",
+      Option.match(status.leader, {
+        onNone: () => "nobody",
+        onSome: ({ command, heard_seconds, host, pid, since }) =>
+          `${clean(host)}:${pid} since ${ago(since, status)}; heard ${heard_seconds.toFixed(1)} s ago; ${shortCommand(clean(command))}`,
+      }),
+    ],
+    ["stands by", status.standbys.length === 0 ? "nobody" : status.standbys.map(clean).join(", ")],
+    ["engine", clean(Option.getOrElse(status.engine_status, () => "never ran"))],
+    ...stored(status),
+  ])
 
 /** The columns of `row`. */
 export const head = ["DATABASE", "WAL", "NOT CHECKPOINTED", "OPEN IN", "ENGINE"]

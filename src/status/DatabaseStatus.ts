@@ -18,6 +18,7 @@ import type { Process } from "../processes/Processes.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
 import { LogEndReason } from "../sqlite/outside/LogFile.ts"
 import * as LogIndex from "../sqlite/outside/LogIndex.ts"
+import * as EngineFields from "./EngineFields.ts"
 import * as StoredEngine from "./StoredEngine.ts"
 
 export type { OpenHereError } from "../processes/OpenFiles.ts"
@@ -86,18 +87,7 @@ export class Status extends Schema.Class<Status>("seawall/status/Status")({
   engine_lease_reason: Nullable(Schema.String),
   /** The engine that runs; null also while it has not said who it is. */
   engine_holder: Nullable(Lease.LeaseHolder),
-  engine_status: Nullable(Schema.String),
-  halt_reason: Nullable(Schema.String),
-  halt_detail: Nullable(Schema.String),
-  session_id: Nullable(Schema.Int),
-  parent_session_id: Nullable(Schema.Int),
-  session_started_at: Nullable(Time),
-  session_ended_at: Nullable(Time),
-  /** `not_closed`: it has no end, and its engine crashed, or no process is seen to have the database open. */
-  session_state: Nullable(Schema.Literals(["open", "closed", "not_closed"])),
-  session_halt_reason: Nullable(Schema.String),
-  session_starting_value_rlusd: Nullable(Schema.Finite),
-  session_ending_value_rlusd: Nullable(Schema.Finite),
+  ...EngineFields.fields,
 }) {}
 
 /** As one line, as `seawall status --json` prints it. */
@@ -194,26 +184,11 @@ const walOf = (facts: Facts.Facts): Effect.Effect<Wal, FileBytesError> => {
   return Effect.succeed(Option.exists(facts.header, (it) => it.journalMode === "wal") ? emptyWal : unknownWal)
 }
 
-const engineFields = (engine: StoredEngine.StoredEngine, mayRun: boolean) => {
-  const found = engine.state === "read" ? Option.some(engine.stored) : Option.none()
-  const session = Option.flatMap(found, ({ lastSession }) => lastSession)
-  const withoutEnd = mayRun ? ("open" as const) : ("not_closed" as const)
-  return {
-    engine_state: engine.state,
-    engine_state_reason: engine.state === "not_read" ? Option.some(engine.reason) : Option.none(),
-    engine_status: Option.flatMap(found, ({ engineStatus }) => engineStatus),
-    halt_reason: Option.flatMap(found, ({ haltReason }) => haltReason),
-    halt_detail: Option.flatMap(found, ({ haltDetail }) => haltDetail),
-    session_id: Option.map(session, ({ sessionId }) => sessionId),
-    parent_session_id: Option.flatMap(session, ({ parentSessionId }) => parentSessionId),
-    session_started_at: Option.map(session, ({ startedAt }) => startedAt),
-    session_ended_at: Option.flatMap(session, ({ endedAt }) => endedAt),
-    session_state: Option.map(session, ({ endedAt }) => (Option.isSome(endedAt) ? ("closed" as const) : withoutEnd)),
-    session_halt_reason: Option.flatMap(session, ({ haltReason }) => haltReason),
-    session_starting_value_rlusd: Option.flatMap(session, ({ startingValueRlusd }) => startingValueRlusd),
-    session_ending_value_rlusd: Option.flatMap(session, ({ endingValueRlusd }) => endingValueRlusd),
-  }
-}
+const engineFields = (engine: StoredEngine.StoredEngine, mayRun: boolean) => ({
+  engine_state: engine.state,
+  engine_state_reason: engine.state === "not_read" ? Option.some(engine.reason) : Option.none(),
+  ...EngineFields.of(engine.state === "read" ? Option.some(engine.stored) : Option.none(), mayRun),
+})
 
 const iso = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis))
 

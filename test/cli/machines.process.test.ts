@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Snapshot } from "../../src/dashboard/Snapshot.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
 import { executablePath, freePort, launch, open } from "../support/Browser.ts"
-import { quick, start } from "../support/Seawall.ts"
+import { quick, run, start } from "../support/Seawall.ts"
 
 vi.setConfig({ testTimeout: 90_000 })
 
@@ -91,6 +91,15 @@ it.skipIf(PostgresServer.missingOwn !== undefined)(
     expect(await health(second.port)).toEqual([200, { ok: true, reasons: [] }])
     expect(await metricsOf(second.port, /seawall_engine_standbys 1\n/)).toMatch(/seawall_engine_leads 0\n/)
 
+    const status = ["status", "--store", "postgres"]
+    const asked = await run([...status, "--json"], { cwd: folder, env: { SEAWALL_POSTGRES_URL: server.url() } })
+    expect([asked.code, JSON.parse(asked.stdout)]).toMatchObject([
+      0,
+      { leader: { session_id: 1, pid: first.started.pid }, engine_status: "RUNNING", session_state: "open" },
+    ])
+    const table = await run(status, { cwd: folder, env: { SEAWALL_POSTGRES_URL: server.url() } })
+    expect(table.stdout).toMatch(/^leads +\S+:\d+ since \S+ \(.*ago\); heard \d\.\d s ago; .*\nstands by +\S+:\d+\n/m)
+
     first.started.kill("SIGKILL")
     const took = await snapshotOf(second.port, ({ engine }) => engine?.status === "RUNNING")
     expect(took).toMatchObject({ engine: { session_id: 2 } })
@@ -99,8 +108,19 @@ it.skipIf(PostgresServer.missingOwn !== undefined)(
     const alone = await snapshotOf(second.port, ({ health }) => !health.ok)
     expect(alone.health.reasons.map(({ reason }) => reason)).toEqual(["unreachable"])
     expect((await health(second.port))[0]).toBe(503)
+    const gone = await run(status, { cwd: folder, env: { SEAWALL_POSTGRES_URL: server.url() } })
+    expect([gone.code, gone.stdout]).toEqual([1, ""])
+    expect(gone.stderr).toContain("start the server, or correct the host and port of the URL")
   },
 )
+
+it("is asked for a database or for a server, not for both", async () => {
+  for (const args of [["status"], ["status", "a.db", "--store", "postgres"]]) {
+    const refused = await run(args, { cwd: folder })
+    expect([refused.code, refused.stdout]).toEqual([78, ""])
+    expect(refused.stderr).toMatch(/DB: (name the database, or choose --store postgres|there is no file with)/)
+  }
+})
 
 it.skipIf(PostgresServer.missing !== undefined || executablePath === undefined)(
   "shows the machines on the page, in a real browser",
