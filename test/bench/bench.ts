@@ -23,6 +23,7 @@ import { idleGuards } from "./idleGuards.ts"
 import { manyDatabases } from "./manyDatabases.ts"
 import { here, rounds, values } from "./options.ts"
 import { pages } from "./pages.ts"
+import { stores } from "./stores.ts"
 
 if (!fs.existsSync(path.join(here, "peers/node_modules"))) {
   process.stderr.write("installing the peers of the benchmark\n")
@@ -41,6 +42,7 @@ const results = {
   manyDatabases: await manyDatabases(),
   dashboards: pages(),
   beside: await beside(),
+  stores: await stores(),
 }
 fs.writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
 

@@ -3,12 +3,19 @@
  * name, and run as processes.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { spawnSync } from "node:child_process"
+import { Effect, Exit, Scope } from "effect"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
+import { watch as fsWatch } from "node:fs/promises"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as readline from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
+import * as PostgresServer from "../support/PostgresServer.ts"
+import { freePort } from "../support/ports.ts"
+import { newSchema } from "../support/sharedPostgres.ts"
 import { inherited } from "../support/Seawall.ts"
 import { strict } from "./strict.ts"
 
@@ -53,9 +60,11 @@ describe("the examples", () => {
   it.each(examples)("%s imports only what its readers have, by its name, and is short", (name) => {
     const main = fs.readFileSync(at("examples", name, "main.ts"), "utf8")
     const imported = [...main.matchAll(/from "([^"]+)"/g)].map(([, from = ""]) => from)
-    expect(imported.filter((from) => !/^(?:seawall(?:\/\w+)?|effect|@effect\/platform-node\/\w+)$/.test(from))).toEqual(
-      [],
-    )
+    expect(
+      imported.filter(
+        (from) => !/^(?:seawall(?:\/\w+)?|effect(?:\/\w+)?|@effect\/(?:sql-pg|platform-node\/\w+))$/.test(from),
+      ),
+    ).toEqual([])
     expect(imported.some((from) => from.startsWith("seawall"))).toBe(true)
     expect(main.split("\n").length).toBeLessThanOrEqual(150)
   })
@@ -146,4 +155,76 @@ describe("the temperature logger", () => {
     expect(stdout).toContain("expected alarm.lowest to be less than alarm.highest (95), got 95")
     expect(state(cwd)).toMatchObject({ engine_status: "HALTED", "halt.reason": "config_mismatch" })
   })
+})
+
+describe.skipIf(PostgresServer.missing !== undefined)("the orders of a cluster", () => {
+  const scope = Scope.makeUnsafe()
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+  it("go on when the machine that sends them is killed, and none was sent that is not stored", async () => {
+    const server = await Effect.runPromise(Scope.provide(PostgresServer.make(), scope))
+    const cwd = at("examples/cluster-orders")
+    const exchange = path.join(cwd, "exchange.log")
+    const start = async () => {
+      const child = spawn(process.execPath, ["main.ts"], {
+        cwd,
+        stdio: ["ignore", "pipe", "inherit"],
+        env: {
+          ...inherited,
+          SEAWALL_POSTGRES_URL: server.url(),
+          SEAWALL_POSTGRES_SCHEMA: schema,
+          SEAWALL_ENGINE_TICK_INTERVAL_SECONDS: "0.02",
+          RUNNER_PORT: String(await freePort()),
+          EXCHANGE_FILE: exchange,
+        },
+      })
+      await Effect.runPromise(
+        Scope.addFinalizer(
+          scope,
+          Effect.sync(() => child.kill("SIGKILL")),
+        ),
+      )
+      const lines = readline.createInterface({ input: child.stdout })
+      const runs = new Promise<void>((resolve) =>
+        lines.on("line", (line) => (line.includes("engine running") ? resolve() : undefined)),
+      )
+      return { child, runs, ended: once(child, "exit") }
+    }
+    const sent = () =>
+      fs
+        .readFileSync(exchange, "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => Number(line.split(" ")[0]))
+    const untilSent = async (count: number) => {
+      for await (const _ of fsWatch(cwd)) if (fs.existsSync(exchange) && sent().length >= count) return
+    }
+    const schema = newSchema()
+
+    const machines = [await start(), await start()]
+    const first = await Promise.race(machines.map(({ runs }, index) => runs.then(() => index)))
+    await untilSent(10)
+    machines[first]!.child.kill("SIGKILL")
+    await machines[1 - first]!.runs
+    await untilSent(sent().length + 10)
+    machines[1 - first]!.child.kill("SIGTERM")
+    await machines[1 - first]!.ended
+
+    const rows = await Effect.runPromise(
+      Effect.orDie(
+        server.sql(`SELECT CAST(order_id AS INTEGER) AS id, CAST(sent AS INTEGER) AS sent FROM ${schema}.orders`),
+      ),
+    )
+    const known = new Set(sent())
+    expect(sent().filter((id) => !rows.some((row) => row["id"] === id))).toEqual([])
+    expect(rows.filter((row) => row["sent"] === 1 && !known.has(Number(row["id"])))).toEqual([])
+    // What the kill fell into is sent once more, under its number.
+    expect(sent().length - known.size).toBeLessThanOrEqual(1)
+    for (const dropped of [
+      `SCHEMA ${schema} CASCADE`,
+      "TABLE IF EXISTS cluster_locks, cluster_runners, cluster_runner_migrations",
+    ]) {
+      await Effect.runPromise(Effect.orDie(server.sql(`DROP ${dropped}`)))
+    }
+  }, 60_000)
 })
