@@ -8,17 +8,15 @@ import { Effect, Exit, Option, Ref, Semaphore } from "effect"
 import { SqlError, type SqlClient } from "effect/sql"
 import { type Row, Writer } from "../sql/Writer.ts"
 import { type WriteFailure, WriterError } from "../sql/WriterError.ts"
+import { copyOfBytes } from "../sqlite/Parameters.ts"
 import { fence } from "./LeaderRow.ts"
+import { isControl } from "./TransactionControl.ts"
 
 /** A ROLLBACK that fails, because the server has gone, is a defect of the client. */
 const asFailure = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
   Effect.catchDefect(self, (defect) => (SqlError.isSqlError(defect) ? Effect.fail(defect) : Effect.die(defect)))
 
 const refuse = (reason: WriterError["reason"]) => Exit.fail(new WriterError({ reason }))
-
-/** Words that begin, end or nest a transaction, which would be over when they return. */
-const isControl =
-  /^\s*(?:begin|start\s+transaction|commit|end|rollback|abort|savepoint|release|prepare\s+transaction)\b/i
 
 /** The writer, and what makes it take nothing more. */
 export const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
@@ -37,7 +35,9 @@ export const make = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   }
 
   const execute = <A extends object = Row>(text: string, params: ReadonlyArray<unknown> = []) =>
-    isControl.test(text) ? refuse("TransactionControl") : inTurn(sql.unsafe<A>(text, params.slice()))
+    Effect.suspend(() =>
+      isControl(text) ? refuse("TransactionControl") : inTurn(sql.unsafe<A>(text, params.map(copyOfBytes))),
+    )
 
   return {
     close: turn.withPermit(Ref.set(isClosed, true)),

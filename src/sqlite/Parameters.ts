@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { SqlError } from "effect/sql"
 
 /** Of bytes a copy of their own; what has been given away meanwhile has none. */
-const copyOfBytes = (param: unknown): unknown => {
+export const copyOfBytes = (param: unknown): unknown => {
   if (!ArrayBuffer.isView(param)) return param
   const copy = new Uint8Array(param.byteLength)
   if (param.byteLength > 0) copy.set(new Uint8Array(param.buffer, param.byteOffset, param.byteLength))

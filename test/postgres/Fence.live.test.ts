@@ -1,6 +1,6 @@
 /** What must hold on a server that many reach: one lock first, an epoch that is over, and a server that fails. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Option, Redacted, Result } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Lease from "../../src/lease/Lease.ts"
 import * as Leadership from "../../src/postgres/Leadership.ts"
@@ -172,12 +172,27 @@ describe.skipIf(PostgresServer.missing !== undefined)("a writer on a server", ()
     }).pipe(Effect.scoped),
   )
 
+  it.live("has no part for a fiber that outlives its transaction", () =>
+    Effect.gen(function* () {
+      const { sql, writer } = yield* written()
+      const over = yield* Deferred.make<void>()
+      const late = yield* writer.transaction(
+        sql`INSERT INTO parents VALUES (1)`.pipe(
+          Effect.andThen(Effect.forkDetach(Effect.andThen(Deferred.await(over), sql`INSERT INTO parents VALUES (2)`))),
+        ),
+      )
+      yield* Deferred.succeed(over, undefined)
+      expect(SqlState.reasonOf(yield* failureOf(Fiber.join(late)))).toBe("Unreachable")
+      expect(yield* sql`SELECT count(*) AS n FROM parents`).toEqual([{ n: 1 }])
+    }).pipe(Effect.scoped),
+  )
+
   it.live("refuses what would wait for itself, and what would end the transaction of others", () =>
     Effect.gen(function* () {
       const { writer } = yield* written()
       const inside = writer.transaction(writer.execute("INSERT INTO parents VALUES (1)"))
       expect(yield* failureOf(inside)).toEqual(new WriterError({ reason: "InsideTransaction" }))
-      for (const text of ["BEGIN", " commit", "ROLLBACK", "SAVEPOINT a", "START TRANSACTION"]) {
+      for (const text of ["START TRANSACTION", "/* /* */ so */ COMMIT", "abort", "COMMIT PREPARED 'a'"]) {
         expect(yield* failureOf(writer.execute(text))).toEqual(new WriterError({ reason: "TransactionControl" }))
       }
     }).pipe(Effect.scoped),

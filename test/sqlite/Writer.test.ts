@@ -14,7 +14,8 @@ import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
 import { scriptedDatabase, ScriptedDisk, settle } from "../support/ScriptedDisk.ts"
 import { batches, countingBatches, fork, insert, plain, rows, table, together } from "../support/writes.ts"
-import { writerContract } from "./writerContract.ts"
+import { writerContract } from "../sql/writerContract.ts"
+import { batchContract } from "./batchContract.ts"
 
 const onDatabase = <A, E>(
   self: Effect.Effect<A, E, SqlClient.SqlClient | Writer | Database.Database | DatabaseControl>,
@@ -24,7 +25,8 @@ const onDisk = <A, E>(
 ) => Effect.andThen(table, self).pipe(Effect.provide(scriptedDatabase()))
 
 for (const durability of ["durable", "full", "normal"] as const) {
-  writerContract(`at ${durability}`, TemporaryDatabase.layer({ durability }))
+  writerContract(`on SQLite at ${durability}`, TemporaryDatabase.layer({ durability }))
+  batchContract(`at ${durability}`, TemporaryDatabase.layer({ durability }))
 }
 
 describe("a write", () => {

@@ -1,7 +1,6 @@
-/** What a `Writer` gives its callers, whatever an acknowledged write survives: one suite, run at each durability. */
+/** What a `Writer` over SQLite gives its callers beside what every one does: one suite, run at each durability. */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
-import { TestClock } from "effect/testing"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Database from "../../src/sqlite/Database.ts"
 import { reasonOf } from "../../src/sqlite/NativeError.ts"
@@ -10,7 +9,7 @@ import { WriterError } from "../../src/sql/WriterError.ts"
 import { settle } from "../support/ScriptedDisk.ts"
 import { batches, countingBatches, fork, insert, outcomes, plain, rows, table, together } from "../support/writes.ts"
 
-export const writerContract = <E>(
+export const batchContract = <E>(
   name: string,
   layer: Layer.Layer<Database.Database | SqlClient.SqlClient | Writer, E>,
 ) =>
@@ -19,41 +18,6 @@ export const writerContract = <E>(
       Effect.andThen(table, self).pipe(Effect.provide(layer))
 
     describe("a write", () => {
-      it.effect("returns the rows of its statement", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const writer = yield* Writer
-            expect(yield* writer.execute("INSERT INTO t (a) VALUES (7) RETURNING id, a")).toEqual([{ id: 1, a: 7 }])
-            expect(yield* writer.execute("DELETE FROM t")).toEqual([])
-          }),
-        ),
-      )
-
-      it.effect("in a transaction is all or nothing, and returns what it returned", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const writer = yield* Writer
-            const two = (a: number, b: number) =>
-              writer.transaction(Effect.andThen(plain(a), Effect.as(plain(b), a + b)))
-            const [first, second, third] = yield* outcomes(two(1, 2), two(3, 1), two(4, 5))
-            expect([first, third]).toEqual([Exit.succeed(3), Exit.succeed(9)])
-            expect(Exit.isFailure(second!)).toBe(true)
-            expect(yield* rows).toEqual([1, 2, 4, 5])
-          }),
-        ),
-      )
-
-      it.effect("in a transaction has the services of its caller", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const Wanted = Context.Service<number>("test/Wanted")
-            const writer = yield* Writer
-            yield* writer.transaction(Effect.flatMap(Wanted, plain)).pipe(Effect.provideService(Wanted, 42))
-            expect(yield* rows).toEqual([42])
-          }),
-        ),
-      )
-
       it.effect("of a fiber that outlives its transaction is one by itself, and never in that of another caller", () =>
         onDatabase(
           Effect.gen(function* () {
@@ -104,22 +68,6 @@ export const writerContract = <E>(
           }),
         ),
       )
-
-      it.effect("may be a template, with all that may stand in one of the client", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const sql = yield* SqlClient.SqlClient
-            const writer = yield* Writer
-            const rows = yield* writer.sql<{
-              id: number
-            }>`INSERT INTO t ${sql.insert([{ a: 7 }, { a: 8 }])} RETURNING id`
-            const ids: ReadonlyArray<number> = rows.map(({ id }) => id)
-            expect(ids).toEqual([1, 2])
-            expect(yield* writer.sql`UPDATE t SET a = ${70} WHERE ${sql.in("a", [7])} RETURNING a`).toEqual([{ a: 70 }])
-            expect(yield* Effect.flip(writer.sql`BEGIN`)).toEqual(new WriterError({ reason: "TransactionControl" }))
-          }),
-        ),
-      )
     })
 
     describe("a batch", () => {
@@ -134,17 +82,6 @@ export const writerContract = <E>(
               expect(yield* batches).toMatchObject({ count: 1, sum: 300 })
             }),
           ),
-        ),
-      )
-
-      it.effect("lets one caller's bad statement fail alone", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const bad = Writer.use((writer) => writer.execute("INSERT INTO nowhere VALUES (1)"))
-            const [one, two, three, four] = yield* outcomes(insert(1), insert(1), insert(3), bad)
-            expect([one, two, three, four].map((exit) => Exit.isSuccess(exit!))).toEqual([true, false, true, false])
-            expect(yield* rows).toEqual([1, 3])
-          }),
         ),
       )
 
@@ -286,48 +223,6 @@ export const writerContract = <E>(
     })
 
     describe("a caller", () => {
-      it.effect("that goes away takes its part with it, and the batch goes on", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const writer = yield* Writer
-            const started = yield* Deferred.make<void>()
-            const cleanedUp = yield* Deferred.make<void>()
-            const part = plain(1).pipe(
-              Effect.andThen(Deferred.succeed(started, undefined)),
-              Effect.andThen(Effect.never),
-              Effect.onInterrupt(() => Deferred.succeed(cleanedUp, undefined)),
-            )
-            const stuck = yield* Effect.forkChild(Effect.timeout(writer.transaction(part), "500 millis"))
-            const others = yield* Effect.forkChild(
-              together<unknown, unknown, Writer | SqlClient.SqlClient>(
-                insert(2),
-                writer.transaction(plain(3)),
-                insert(4),
-              ),
-            )
-            yield* Deferred.await(started)
-            yield* TestClock.adjust("500 millis")
-            expect((yield* Effect.flip(Fiber.join(stuck)))._tag).toBe("TimeoutError")
-            yield* Deferred.await(cleanedUp)
-            yield* Fiber.join(others)
-            expect(yield* rows).toEqual([2, 3, 4])
-            expect(yield* SqlClient.SqlClient.use((sql) => sql`SELECT 1 AS one`)).toEqual([{ one: 1 }])
-          }),
-        ),
-      )
-
-      it.effect("that is interrupted before its batch starts has written nothing", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const writing = yield* Effect.forkChild(insert(1), { startImmediately: true })
-            const other = yield* Effect.forkChild(insert(2), { startImmediately: true })
-            yield* Fiber.interrupt(writing)
-            yield* Fiber.join(other)
-            expect(yield* rows).toEqual([2])
-          }),
-        ),
-      )
-
       it.effect("that gives up leaves nothing to wait for, however many do while the connection is held", () =>
         onDatabase(
           Effect.gen(function* () {
@@ -372,24 +267,7 @@ export const writerContract = <E>(
         ),
       )
 
-      it.effect("inside a transaction is told so instead of waiting for itself", () =>
-        onDatabase(
-          Effect.gen(function* () {
-            const sql = yield* SqlClient.SqlClient
-            const error = yield* Effect.flip(sql.withTransaction(insert(1)))
-            expect(error).toEqual(new WriterError({ reason: "InsideTransaction" }))
-          }),
-        ),
-      )
-
       for (const [reason, text] of [
-        ["TransactionControl", "BEGIN"],
-        ["TransactionControl", " commit"],
-        ["TransactionControl", "ROLLBACK"],
-        ["TransactionControl", "savepoint a"],
-        ["TransactionControl", "/* so */ BEGIN"],
-        ["TransactionControl", "-- so\n /**/ COMMIT"],
-        ["TransactionControl", ";BEGIN"],
         ["TransactionControl", "\uFEFF; /* ; */ ;end"],
         ["NotAWrite", ";PRAGMA journal_mode=DELETE"],
         ["NotAWrite", "EXPLAIN PRAGMA synchronous = OFF"],
