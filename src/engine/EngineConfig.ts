@@ -59,7 +59,7 @@ const EngineSection = Schema.Struct({
 type EngineSection = typeof EngineSection.Type
 
 const PostgresSection = Schema.Struct({
-  /** `postgres://user:password@host:5432/database`: the server itself, no pooler in transaction mode. A secret: never shown. */
+  /** `postgres://user:password@host:5432/database`: the server itself, no pooler. A secret: never shown. */
   url: withDefault(Schema.RedactedFromValue(Schema.String, { label: "postgres.url" }), ""),
   /** One engine a schema; created when missing. */
   schema: withDefault(Schema.NonEmptyString, "seawall"),

@@ -15,7 +15,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import * as LeaderRow from "./LeaderRow.ts"
 import { connect, prepare, sessionOf } from "./PostgresClient.ts"
-import { fromDriver, PostgresOpenError } from "./PostgresOpenError.ts"
+import { fromDriver, notReached, type PostgresOpenError } from "./PostgresOpenError.ts"
 import { check, type PostgresOptions, type PostgresSettings, timesOf } from "./PostgresOptions.ts"
 import { messageOf } from "./SqlState.ts"
 
@@ -89,12 +89,11 @@ const open = Effect.fnUntraced(function* (settings: PostgresSettings, holder: Le
   } satisfies LockSession
 })
 
-/** What a pooler in transaction mode keeps back, as it would a lock. */
+/** What a pooler may keep back though it hands on the schema: without it a leader that is frozen leads for ever. */
 const checkSession = Effect.fnUntraced(function* ({ lease, where }: PostgresSettings, { run }: LockSession) {
   const [found] = yield* run("SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'")
   if (found?.["setting"] === String(timesOf(lease).idleSession)) return
-  const detail = "the settings of a session do not reach the server, as through a pooler in transaction mode"
-  return yield* new PostgresOpenError({ reason: "Pooler", where, detail })
+  return yield* notReached(where)
 })
 
 /** The last session, when it has ended; none where there is none, or whoever led could not end its row. */

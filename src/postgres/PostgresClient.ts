@@ -7,7 +7,7 @@ import { Effect, Schema, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import * as BoundedSocket from "./BoundedSocket.ts"
 import * as LeaderRow from "./LeaderRow.ts"
-import { fromDriver, PostgresOpenError } from "./PostgresOpenError.ts"
+import { fromDriver, notReached, PostgresOpenError } from "./PostgresOpenError.ts"
 import { type PostgresSettings, timesOf } from "./PostgresOptions.ts"
 import * as WholeNumbers from "./WholeNumbers.ts"
 
@@ -53,7 +53,13 @@ export const sessionOf = ({ durability, lease, schema }: PostgresSettings): Read
 }
 
 const Server = Schema.Tuple([
-  Schema.Struct({ version: Schema.Int, name: Schema.String, replica: Schema.Boolean, readOnly: Schema.Boolean }),
+  Schema.Struct({
+    version: Schema.Int,
+    name: Schema.String,
+    replica: Schema.Boolean,
+    readOnly: Schema.Boolean,
+    isReached: Schema.Boolean,
+  }),
 ])
 
 /** PostgreSQL 14, which can end an idle session. */
@@ -71,12 +77,14 @@ export const prepare = Effect.fnUntraced(function* (
   const sql = yield* connect(settings, { name: "seawall", maxConnections: 1, session: { search_path: schema } })
   const rows = sql`SELECT CAST(current_setting('server_version_num') AS INTEGER) AS version,
     current_setting('server_version') AS name, pg_is_in_recovery() AS replica,
-    current_setting('transaction_read_only') = 'on' AS "readOnly"`
+    current_setting('transaction_read_only') = 'on' AS "readOnly",
+    current_setting('search_path') = ${schema} AS "isReached"`
   const [server] = yield* Effect.flatMap(rows, Schema.decodeUnknownEffect(Server)).pipe(
     Effect.mapError(fromDriver(where)),
   )
   const refuse = (reason: PostgresOpenError["reason"], detail: string) =>
     Effect.fail(new PostgresOpenError({ reason, where, detail }))
+  if (!server.isReached) return yield* notReached(where)
   if (server.version < oldest) return yield* refuse("TooOld", `the server is PostgreSQL ${server.name}`)
   if (server.replica) return yield* refuse("ReadOnly", "the server is a replica, which takes no writes")
   if (server.readOnly) return yield* refuse("ReadOnly", "the server is set to take no writes")

@@ -9,7 +9,7 @@ import { messageOf, reasonOf, stateOf } from "./SqlState.ts"
  * - `DatabaseMissing`, `EngineMissing`: nothing was to be created: the database never is, the schema not by a command.
  * - `TooOld`: before PostgreSQL 14, which can end an idle session.
  * - `ReadOnly`: a replica, or a server that is set to take no writes.
- * - `Pooler`: something in between hands out sessions by the transaction, and no session lock holds.
+ * - `Pooler`: something in between keeps back the settings of a session, or hands out sessions by the transaction, so that no lock of one holds.
  * - `NoPermission`: the role may not create or use the schema.
  * - `Unknown`: none of these; `detail` and `cause` say what.
  */
@@ -35,7 +35,7 @@ const advice: Readonly<Record<PostgresOpenReason, string>> = {
   EngineMissing: "correct the schema, or start an engine there first",
   TooOld: "use PostgreSQL 14 or later",
   ReadOnly: "connect to the primary server",
-  Pooler: "connect to the server itself, or to a pool in session mode",
+  Pooler: "connect to the server itself",
   NoPermission: "grant it to the role of the URL, or use another role",
   Unknown: "",
 }
@@ -59,6 +59,14 @@ export class PostgresOpenError extends Schema.TaggedError<PostgresOpenError>()("
   }
 }
 
+/** The settings of a session are not those that were asked for. */
+export const notReached = (where: string) =>
+  new PostgresOpenError({
+    reason: "Pooler",
+    where,
+    detail: "the settings of a session do not reach the server, as through a pooler",
+  })
+
 const byState: Readonly<Record<string, PostgresOpenReason>> = {
   "3D000": "DatabaseMissing",
   "28000": "Refused",
@@ -67,6 +75,7 @@ const byState: Readonly<Record<string, PostgresOpenReason>> = {
   "42704": "TooOld", // a setting that this server does not know
   "0A000": "Pooler", // a setting that a pooler does not hand on
   "08P01": "Pooler",
+  "26000": "Pooler", // another session than the one that prepared the statement
   "25006": "ReadOnly",
 }
 

@@ -11,8 +11,8 @@ import { PostgresOpenError } from "./PostgresOpenError.ts"
 /** Which server, and for how long an engine leads without a word. */
 export interface PostgresOptions {
   /**
-   * `postgres://user:password@host:5432/database?sslmode=require`: the server itself, not a pooler in transaction mode, through
-   * which no session lock holds.
+   * `postgres://user:password@host:5432/database?sslmode=require`: the server itself, no pooler, through which
+   * neither a lock nor a setting of a session holds.
    */
   readonly url: Redacted.Redacted
   /** One engine a schema; created when missing. Default `seawall`. */

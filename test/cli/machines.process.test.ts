@@ -91,6 +91,13 @@ it.skipIf(PostgresServer.missingOwn !== undefined)(
     expect(await health(second.port)).toEqual([200, { ok: true, reasons: [] }])
     expect(await metricsOf(second.port, /seawall_engine_standbys 1\n/)).toMatch(/seawall_engine_leads 0\n/)
 
+    const third = await machine()
+    await third.started.says("standing by")
+    await snapshotOf(first.port, ({ leadership }) => leadership?.standbys.length === 2)
+    third.started.kill("SIGTERM")
+    const gone = await third.started.ended
+    expect([gone.code, gone.stdout]).toEqual([0, expect.not.stringContaining("ERROR")])
+
     const status = ["status", "--store", "postgres"]
     const asked = await run([...status, "--json"], { cwd: folder, env: { SEAWALL_POSTGRES_URL: server.url() } })
     expect([asked.code, JSON.parse(asked.stdout)]).toMatchObject([
@@ -108,9 +115,9 @@ it.skipIf(PostgresServer.missingOwn !== undefined)(
     const alone = await snapshotOf(second.port, ({ health }) => !health.ok)
     expect(alone.health.reasons.map(({ reason }) => reason)).toEqual(["unreachable"])
     expect((await health(second.port))[0]).toBe(503)
-    const gone = await run(status, { cwd: folder, env: { SEAWALL_POSTGRES_URL: server.url() } })
-    expect([gone.code, gone.stdout]).toEqual([1, ""])
-    expect(gone.stderr).toContain("start the server, or correct the host and port of the URL")
+    const refused = await run(status, { cwd: folder, env: { SEAWALL_POSTGRES_URL: server.url() } })
+    expect([refused.code, refused.stdout]).toEqual([1, ""])
+    expect(refused.stderr).toContain("start the server, or correct the host and port of the URL")
   },
 )
 

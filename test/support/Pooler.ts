@@ -1,6 +1,6 @@
 /**
- * A pooler in front of a PostgreSQL server, until the scope closes: PgBouncer in transaction mode, which gives each transaction
- * any of its connections, so that no session lock and no setting of a session holds.
+ * A pooler in front of a PostgreSQL server, until the scope closes: PgBouncer, in transaction mode if nothing else is asked for, which
+ * gives each transaction any of its connections, so that no session lock and no setting of a session holds.
  */
 import { Effect, type Scope } from "effect"
 import * as fs from "node:fs"
@@ -18,6 +18,8 @@ export interface Pooler {
 }
 
 export interface PoolerOptions {
+  /** For how long a client has a connection of the server. Default `transaction`. */
+  readonly mode?: "transaction" | "session"
   /** The server's URL. */
   readonly url: string
   /**
@@ -34,7 +36,7 @@ const program = ["/usr/sbin", ...(process.env["PATH"] ?? "").split(":")]
 /** Why there is none; undefined when there is one. */
 export const missing = program === undefined ? "needs PgBouncer: apt-get install pgbouncer" : undefined
 
-const configuration = (port: number, { ignores = [], url }: PoolerOptions) => {
+const configuration = (port: number, { ignores = [], mode = "transaction", url }: PoolerOptions) => {
   const server = new URL(url)
   const password = server.password === "" ? "" : ` password=${decodeURIComponent(server.password)}`
   return `
@@ -45,7 +47,7 @@ listen_addr = 127.0.0.1
 listen_port = ${port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = ${mode}
 pidfile = pid
 logfile = log
 ignore_startup_parameters = ${ignores.join(", ")}
