@@ -74,10 +74,12 @@ describe.skipIf(PostgresServer.missingOwn !== undefined || !hasOpenssl)("TLS", (
   it("is spoken with a server whose certificate is known, and refused with another", async () => {
     const key = path.join(folder, "key.pem")
     const certificate = path.join(folder, "certificate.pem")
-    const made = spawnSync("openssl", [
-      ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"],
-      ...["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-    ])
+    const made = spawnSync(
+      "openssl",
+      `req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost`
+        .split(" ")
+        .concat("-keyout", key, "-out", certificate),
+    )
     expect(made.status).toBe(0)
     fs.chmodSync(folder, 0o755)
     fs.chmodSync(key, 0o600)
