@@ -12,6 +12,7 @@ import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import * as Database from "../../src/sqlite/Database.ts"
 import * as StateManager from "../../src/state/StateManager.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
+import { tick as paperTick } from "../support/paperTick.ts"
 import { median, table } from "./figures.ts"
 import { folder, rounds, values } from "./options.ts"
 
@@ -25,25 +26,10 @@ const name = "a tick on each store"
 const windowMillis = 500
 const pairsOfRound = 8
 
+/** With as many keys as the paper program sets. */
 const tick: PaperBooks.PaperTick = {
-  sessionId: 1,
-  bid: 0.5,
-  ask: 0.52,
-  xrp: 110,
-  rlusd: 94.9,
-  valueRlusd: 151,
-  fills: [
-    { side: "buy", price: 0.51, xrp: 10, spreadPnlRlusd: 0.05 },
-    { side: "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 },
-  ],
-  state: {
-    "paper.xrp": "110",
-    "paper.rlusd": "94.9",
-    "paper.spread_pnl_rlusd": "0.07",
-    "paper.fills": "2",
-    "paper.pnl": "1",
-    "paper.starting_value_rlusd": "150",
-  },
+  ...paperTick,
+  state: { ...paperTick.state, "paper.spread": "0.07", "paper.fills": "2", "paper.pnl": "1", "paper.start": "150" },
 }
 
 /** Ticks a second of one window. */

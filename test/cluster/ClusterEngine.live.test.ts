@@ -98,7 +98,7 @@ describe("its settings", () => {
   it("are some of those of a cluster, each shorter than its default", () => {
     for (const [name, value] of Object.entries(ClusterEngine.tuned)) {
       const byDefault = ShardingConfig.defaults[name as keyof typeof ClusterEngine.tuned]
-      expect(Duration.toMillis(value), name).toBeLessThan(Duration.toMillis(Duration.fromInputUnsafe(byDefault)))
+      expect(Duration.toMillis(value)).toBeLessThan(Duration.toMillis(Duration.fromInputUnsafe(byDefault)))
     }
   })
 })

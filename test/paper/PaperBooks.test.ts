@@ -6,7 +6,8 @@ import * as Database from "../../src/sqlite/Database.ts"
 import { StateError } from "../../src/state/StateError.ts"
 import * as StateManager from "../../src/state/StateManager.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
-import { paperBooksContract, tick } from "./paperBooksContract.ts"
+import { tick } from "../support/paperTick.ts"
+import { paperBooksContract } from "./paperBooksContract.ts"
 import { rows, writtenBefore } from "../support/StoredRows.ts"
 
 /** The books, the state manager that they write through, and the client that both share with the test. */

@@ -6,21 +6,8 @@ import type { SqlClient } from "effect/sql"
 import * as PaperBooks from "../../src/paper/PaperBooks.ts"
 import * as StateManager from "../../src/state/StateManager.ts"
 import { stateErrorOf, unstorable } from "../state/stateManagerContract.ts"
+import { tick } from "../support/paperTick.ts"
 import { rows } from "../support/StoredRows.ts"
-
-export const tick: PaperBooks.PaperTick = {
-  sessionId: 1,
-  bid: 0.5,
-  ask: 0.52,
-  xrp: 110,
-  rlusd: 94.9,
-  valueRlusd: 151,
-  fills: [
-    { side: "buy", price: 0.51, xrp: 10, spreadPnlRlusd: 0.05 },
-    { side: "sell", price: 0.53, xrp: 4, spreadPnlRlusd: 0.02 },
-  ],
-  state: { "paper.xrp": "110", "paper.rlusd": "94.9" },
-}
 
 /** The second fill cannot be stored: a side must not be NULL. */
 const brokenTick: PaperBooks.PaperTick = {
