@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { spawn } from "node:child_process"
 
 const program = (file: string, statements: ReadonlyArray<string>, last: string) => `
-import sqlite3, sys, time
+import sqlite3, sys
 c = sqlite3.connect(${JSON.stringify(file)}, isolation_level=None, timeout=5, uri=True)
 for s in ${JSON.stringify(statements)}: c.execute(s).fetchall()
 print("ready", flush=True)
@@ -16,7 +16,7 @@ export const foreignConnection = (file: string, statements: ReadonlyArray<string
 
 /** Checkpoints all the time. */
 export const foreignCheckpoints = (file: string) =>
-  running(program(file, [], 'while True: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall(); time.sleep(0.002)'))
+  running(program(file, [], 'import time\nwhile True: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall(); time.sleep(0.002)'))
 
 const running = (text: string) =>
   Effect.acquireRelease(
