@@ -2,10 +2,12 @@
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command } from "effect/cli"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as SystemError from "../files/SystemError.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as Backup from "../sqlite/copies/Backup.ts"
-import { nameOf } from "../sqlite/copies/BackupFiles.ts"
+import { next, warnAhead } from "../sqlite/copies/BackupFiles.ts"
 import { locate } from "../sqlite/DatabasePath.ts"
+import { command } from "../sqlite/ShellCommand.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
@@ -18,15 +20,13 @@ const destination = Argument.String("dest").pipe(
 
 /** The name of the copy: as it was given, or with a stamp in the folder that was given, or beside the database. */
 const nameFor = Effect.fnUntraced(function* (file: string, given: Option.Option<string>) {
-  const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const stamped = nameOf(file, "manual", yield* Clock.currentTimeMillis)
-  if (Option.isNone(given)) return stamped
-  const isFolder = yield* fs.stat(given.value).pipe(
-    Effect.map(({ type }) => type === "Directory"),
-    Effect.orElseSucceed(() => false),
-  )
-  return isFolder ? path.join(given.value, path.basename(stamped)) : given.value
+  const folder = Option.filter(given, (name) => DatabaseFile.look(name)?.kind === "folder")
+  if (Option.isSome(given) && Option.isNone(folder)) return given.value
+  const beside = Option.match(folder, { onNone: () => file, onSome: (into) => path.join(into, path.basename(file)) })
+  const { ahead, name } = yield* next(beside, "manual")
+  if (Option.isSome(ahead)) yield* warnAhead(ahead.value)
+  return name
 })
 
 export const backup = Command.make(
@@ -41,12 +41,20 @@ export const backup = Command.make(
         yield* DatabaseHeader.read(file)
         yield* ensureSameFile(DatabaseFile.resolve(file))
         const name = yield* nameFor(file, given)
+        const start = yield* Clock.currentTimeMillis
         const made = yield* Effect.provide(
           Effect.flatMap(Backup.Backup, ({ runTo }) => runTo(name)),
           Backup.layer({ file }),
+        ).pipe(
+          Effect.mapError((error) =>
+            Option.isNone(given) && SystemError.codeOf(error) !== undefined
+              ? new Error(`${error.message}; name a destination elsewhere: ${command("seawall backup", file, "DEST")}`)
+              : error,
+          ),
         )
         const bytes = Number((yield* fs.stat(made)).size)
-        yield* Console.log(json ? JSON.stringify({ file, backup: made, bytes }) : made)
+        const elapsed_ms = (yield* Clock.currentTimeMillis) - start
+        yield* Console.log(json ? JSON.stringify({ file, backup: made, bytes, elapsed_ms }) : made)
         return ExitCode.ended
       }),
       { progress: true },
@@ -56,7 +64,7 @@ export const backup = Command.make(
   Command.withDescription(
     `Copy a database through SQLite's online backup, whoever has it open: one snapshot, its log included. Readers and writers go on; the log cannot be emptied until it is done, because the copy reads one snapshot from the first page to the last. Of a database that is not in WAL mode the copy starts again whenever somebody writes.
 
-The copy passes quick_check before it gets its name. Without DEST that is DB.manual.<UTC stamp>, which Seawall never removes. A file that has the name already is left as it is. Prints the name of the copy.
+The copy passes quick_check before it gets its name. Without DEST that is DB.manual.<UTC stamp>, which Seawall never removes. A file that has the name already is left as it is. The copy has the owner and the mode of the database, as far as this user may give them. Prints the name of the copy.
 
 Exit codes:
   0   the copy is there, checked

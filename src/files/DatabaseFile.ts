@@ -59,6 +59,11 @@ export const look = (at: string): Found | undefined =>
     })),
   )
 
+const ownStat = Option.liftThrowable((at: string) => fs.lstatSync(at))
+
+/** Whether something has this name, be it a symbolic link that leads nowhere. */
+export const isTaken = (at: string): boolean => Option.isSome(ownStat(at))
+
 const identity = Option.liftThrowable((at: string) => {
   const it = fs.statSync(at, { bigint: true, throwIfNoEntry: false })
   return it === undefined ? ("gone" as const) : `${it.dev}:${it.ino}`
@@ -135,6 +140,12 @@ export const distinct = (names: Iterable<string>) => {
 
 /** A WAL begins with a header of 32 bytes; what is longer holds frames. https://www.sqlite.org/fileformat.html#walformat */
 export const walHeaderBytes = 32
+
+/** The database that a file of this name stands beside, when that is there: a WAL, its index or a journal. */
+export const besideOf = (at: string): string | undefined => {
+  const database = /^(.+)-(?:wal|shm|journal)$/s.exec(path.resolve(at))?.[1]
+  return database !== undefined && isTaken(database) ? database : undefined
+}
 
 /** A database and all that SQLite keeps beside it, by what their names end in. */
 export const suffixes = ["", "-wal", "-shm", "-journal"] as const

@@ -14,7 +14,7 @@ import * as os from "node:os"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { clean, shortCommand } from "../processes/Processes.ts"
 import { about } from "../sqlite/DatabaseName.ts"
-import { DatabaseOpenError, fromNative, systemReason } from "../sqlite/DatabaseOpenError.ts"
+import { DatabaseOpenError, fromNative, systemFailure } from "../sqlite/DatabaseOpenError.ts"
 import { messageOf, reasonOf } from "../sqlite/NativeError.ts"
 import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
 import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
@@ -158,7 +158,7 @@ const make = Effect.fnUntraced(
     // SQLite has one word for all that the system may say of a folder.
     yield* Effect.mapError(
       fs.access(folder, { writable: true }),
-      (cause) => new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause }),
+      (cause) => new DatabaseOpenError({ file, ...systemFailure(cause), cause }),
     )
     const holder = yield* own
     yield* take(database, holder)

@@ -19,6 +19,7 @@ import {
   type SchemaIssue,
   Stream,
 } from "effect"
+import * as SystemError from "../files/SystemError.ts"
 
 const Price = Schema.Finite.check(Schema.isGreaterThan(0))
 
@@ -34,7 +35,7 @@ export class FeedError extends Schema.TaggedError<FeedError>()("FeedError", {
   cause: Schema.Defect(),
 }) {
   override get message() {
-    return `cannot read the feed ${this.feed}: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+    return `cannot read the feed ${this.feed}: ${SystemError.wordsOf(this.cause)}`
   }
 }
 

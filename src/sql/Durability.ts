@@ -5,6 +5,7 @@
  * https://www.sqlite.org/pragma.html#pragma_synchronous
  */
 import { Schema } from "effect"
+import * as SystemError from "../files/SystemError.ts"
 
 /**
  * - `durable` (default): acknowledged means on disk. Writes through `Writer` are synced together, off the event loop; a
@@ -32,7 +33,7 @@ export class DurabilityError extends Schema.TaggedError<DurabilityError>()("Dura
   cause: Schema.Defect(),
 }) {
   override get message() {
-    const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    const why = SystemError.wordsOf(this.cause)
     switch (this.reason) {
       case "SyncFailed":
         return `cannot sync the log of ${this.file}: ${why}`

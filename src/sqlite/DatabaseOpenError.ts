@@ -1,7 +1,8 @@
 /**
  * Why a database could not be opened: one error, a closed set of reasons, and for each a sentence that says what to do.
  */
-import { Option, Predicate, Schema } from "effect"
+import { Option, Schema } from "effect"
+import * as SystemError from "../files/SystemError.ts"
 import { codeOf, messageOf, reasonOf, type NativeReason } from "./NativeError.ts"
 
 /**
@@ -85,7 +86,7 @@ const advice: Readonly<Record<OpenReason, string>> = {
     "it lies on a network file system, where WAL mode corrupts; move it to a local disk, or allow it explicitly",
   Replaced: "another file got its name while it was opened; nothing was written, try again",
   PragmaRefused: "SQLite did not accept a setting; check the options and the SQLite version",
-  Unknown: "SQLite gave an error that is none of the usual ones",
+  Unknown: "the error is none of the usual ones",
 }
 
 /** A database that could not be opened. `reason` is what to act on; `cause` is what SQLite or the system said. */
@@ -101,12 +102,9 @@ export class DatabaseOpenError extends Schema.TaggedError<DatabaseOpenError>()("
   }
 }
 
-/** What the system says. Node gives its code, in the error itself or in what that wraps.
- * @internal
- */
-export const systemReason = (error: unknown, depth = 4): OpenReason => {
-  if (depth === 0) return "Unknown"
-  switch (Predicate.hasProperty(error, "code") ? error.code : undefined) {
+/** What the system says. @internal */
+export const systemReason = (error: unknown): OpenReason => {
+  switch (SystemError.codeOf(error)) {
     case "EACCES":
     case "EPERM":
       return "NoPermission"
@@ -124,9 +122,16 @@ export const systemReason = (error: unknown, depth = 4): OpenReason => {
     case "ENFILE":
       return "NoDescriptor"
     default:
-      if (Predicate.hasProperty(error, "reason")) return systemReason(error.reason, depth - 1)
-      return Predicate.hasProperty(error, "cause") ? systemReason(error.cause, depth - 1) : "Unknown"
+      return "Unknown"
   }
+}
+
+/** The reason, and in `detail` what it does not say by itself.
+ * @internal
+ */
+export const systemFailure = (error: unknown) => {
+  const reason = systemReason(error)
+  return { reason, detail: reason === "Unknown" ? SystemError.wordsOf(error) : "" }
 }
 
 /** SHMOPEN, SHMSIZE, SHMLOCK and SHMMAP: a file system without shared memory. https://www.sqlite.org/rescode.html#ioerr_shmmap */

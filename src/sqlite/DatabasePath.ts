@@ -4,7 +4,7 @@
  */
 import { Effect, FileSystem, Option, Path, type PlatformError } from "effect"
 import { type DatabaseFile, isMountPointIn, look, resolve, walHeaderBytes } from "../files/DatabaseFile.ts"
-import { DatabaseOpenError, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
+import { DatabaseOpenError, type OpenReason, systemFailure } from "./DatabaseOpenError.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
@@ -60,7 +60,7 @@ export const checkName = Effect.fnUntraced(function* ({ given: file, path: real 
 })
 
 const bySystem = (file: string) => (cause: PlatformError.PlatformError) =>
-  new DatabaseOpenError({ file, reason: systemReason(cause), detail: cause.message, cause })
+  new DatabaseOpenError({ file, ...systemFailure(cause), cause })
 
 /** Creates the folder of a database, durably, when it is missing. */
 export const makeFolder = Effect.fnUntraced(function* (file: string, folder: string) {
@@ -123,8 +123,9 @@ const checkFile = Effect.fnUntraced(function* (target: DatabaseFile, readOnly: b
   const access = (name: string) =>
     Effect.mapError(fs.access(name, { readable: true, writable: !readOnly }), (cause) => {
       const owner = look(name)?.owner
-      const detail = name === target.path ? cause.message : `${name} belongs to user ${owner}`
-      return new DatabaseOpenError({ file, reason: systemReason(cause), detail, cause })
+      const { detail, reason } = systemFailure(cause)
+      const whose = name === target.path ? detail : `${name} belongs to user ${owner}`
+      return new DatabaseOpenError({ file, reason, detail: whose, cause })
     })
   const mounts = yield* Effect.orElseSucceed(fs.readFileString("/proc/self/mountinfo"), () => "")
   if (isMountPointIn(mounts, target.path)) return yield* refuse("MountPoint")

@@ -10,6 +10,7 @@
  */
 import { Effect, Schema } from "effect"
 import type { Identity } from "../files/DatabaseFile.ts"
+import * as SystemError from "../files/SystemError.ts"
 import * as fs from "node:fs"
 
 /** A file that could not be synced: what was written to it may be lost in a power cut. */
@@ -18,7 +19,7 @@ export class FileSyncError extends Schema.TaggedError<FileSyncError>()("FileSync
   cause: Schema.Defect(),
 }) {
   override get message() {
-    return `cannot sync ${this.file}: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+    return `cannot sync ${this.file}: ${SystemError.wordsOf(this.cause)}`
   }
 }
 

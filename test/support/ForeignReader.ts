@@ -16,7 +16,13 @@ export const foreignConnection = (file: string, statements: ReadonlyArray<string
 
 /** Checkpoints all the time. */
 export const foreignCheckpoints = (file: string) =>
-  running(program(file, [], 'import time\nwhile True: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall(); time.sleep(0.002)'))
+  running(
+    program(
+      file,
+      [],
+      'import time\nwhile True: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall(); time.sleep(0.002)',
+    ),
+  )
 
 const running = (text: string) =>
   Effect.acquireRelease(

@@ -3,6 +3,7 @@
  * another.
  */
 import { Effect, FileSystem, Path } from "effect"
+import { isTaken } from "../../files/DatabaseFile.ts"
 import { ofSeawall } from "../DatabaseName.ts"
 
 /** Makes the names in a folder durable. What has its name keeps it in any case, so a failure is a WARNING. */
@@ -21,9 +22,7 @@ export const giveName = Effect.fnUntraced(function* (aside: string, name: string
   const path = yield* Path.Path
   yield* fs.link(aside, name).pipe(
     Effect.andThen(Effect.ignore(fs.remove(aside))),
-    Effect.catch((error) =>
-      Effect.flatMap(fs.exists(name), (taken) => (taken ? Effect.fail(error) : fs.rename(aside, name))),
-    ),
+    Effect.catch((error) => (isTaken(name) ? Effect.fail(error) : fs.rename(aside, name))),
   )
   yield* syncFolder(path.dirname(path.resolve(name)))
 })

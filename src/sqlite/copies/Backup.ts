@@ -7,27 +7,16 @@
  * https://www.sqlite.org/backup.html
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import {
-  Clock,
-  Config,
-  Context,
-  Duration,
-  Effect,
-  FileSystem,
-  Layer,
-  Option,
-  Ref,
-  Schedule,
-  Schema,
-  Stream,
-} from "effect"
+import { Clock, Config, Context, Duration, Effect, FileSystem, Layer, Option, Ref, Schema, Stream } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import * as SystemError from "../../files/SystemError.ts"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
-import { nameOf, prune, type SessionBackup } from "./BackupFiles.ts"
+import { next, prune, type SessionBackup, warnAhead } from "./BackupFiles.ts"
 import * as Database from "../Database.ts"
 import { about } from "../DatabaseName.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
+import * as OwnerAndMode from "./OwnerAndMode.ts"
 import * as OwnProcess from "./OwnProcess.ts"
 import { NativeReason } from "../NativeError.ts"
 
@@ -40,8 +29,7 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   cause: Schema.Defect(),
 }) {
   override get message() {
-    const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
-    return `no backup ${this.file}: ${why}`
+    return `no backup ${this.file}: ${SystemError.wordsOf(this.cause)}`
   }
 }
 
@@ -78,9 +66,6 @@ export const layerConfig = (options: Config.Wrap<BackupOptions>): Layer.Layer<Ba
 /** @internal */
 export const defaultKeep = 10
 
-/** How often a backup that takes long says how far it is. */
-const progressInterval = "5 seconds"
-
 const Line = Schema.Union([
   Schema.Struct({ copied: Schema.Int, pages: Schema.Int }),
   Schema.Struct({ done: Schema.Literal(true) }),
@@ -101,7 +86,7 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
       percent: Math.floor((line.copied * 100) / Math.max(1, line.pages)),
     })
   })
-  yield* Effect.forkScoped(Effect.schedule(running, Schedule.spaced(progressInterval)))
+  yield* OwnProcess.progress(running)
   yield* copying.stdout.pipe(
     Stream.decodeText(),
     Stream.splitLines,
@@ -122,6 +107,8 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
   const services = yield* Effect.context<NodeServices.NodeServices>()
   const fs = yield* FileSystem.FileSystem
 
+  const isAheadSaid = yield* Ref.make(false)
+
   /** Under another name until it has passed its check; nobody's file of that name is written over. */
   const copyTo = Effect.fn("Backup.copyTo")(function* (name: string) {
     const start = yield* Clock.currentTimeMillis
@@ -129,7 +116,7 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
     const { size } = yield* Effect.scoped(
       Effect.gen(function* () {
         // Open to the end, so that everybody can see that somebody is at it.
-        yield* fs.open(aside, { flag: "wx" }).pipe(
+        yield* fs.open(aside, { flag: "wx", mode: OwnerAndMode.whileWritten }).pipe(
           Effect.mapError((cause) =>
             cause.reason._tag === "AlreadyExists"
               ? new BackupError({ file: name, cause: `remove ${aside} first, which is there already` })
@@ -145,6 +132,9 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
         yield* copy(file, aside)
         yield* Integrity.check(aside)
         const made = yield* fs.stat(aside)
+        const { found } = DatabaseFile.resolve(file)
+        // Whoever may read the database may read its copy, and nobody else.
+        if (found !== undefined) yield* OwnerAndMode.give(aside, found)
         yield* giveName(aside, name)
         return made
       }),
@@ -161,17 +151,22 @@ const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOp
 
   const runTo = Effect.fn("Backup.runTo")(function* (name: string) {
     const isTaken = Effect.fail(new BackupError({ file: name, cause: "there is a file of that name already" }))
-    return yield* typed(
-      name,
-      Effect.flatMap(fs.exists(name), (taken) => (taken ? isTaken : copyTo(name))),
-    )
+    const beside = DatabaseFile.besideOf(name)
+    if (beside !== undefined) {
+      return yield* new BackupError({
+        file: name,
+        cause: `SQLite would take it for a part of ${beside}; give another name`,
+      })
+    }
+    return yield* typed(name, DatabaseFile.isTaken(name) ? isTaken : copyTo(name))
   }, Effect.provideContext(services))
 
   const run = Effect.fn("Backup.run")(function* (kind: SessionBackup) {
-    const name = nameOf(file, kind, yield* Clock.currentTimeMillis)
+    const { ahead, name } = yield* next(file, kind)
+    if (Option.isSome(ahead) && !(yield* Ref.getAndSet(isAheadSaid, true))) yield* warnAhead(ahead.value)
     return yield* typed(
       name,
-      Effect.tap(copyTo(name), () => prune(file, kind, Math.max(1, keep))),
+      Effect.tap(copyTo(name), () => prune(file, kind, Math.max(1, keep), name)),
     )
   }, Effect.provideContext(services))
 

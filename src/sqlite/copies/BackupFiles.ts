@@ -5,9 +5,10 @@
  * Each is one whole database file, and has passed `quick_check` before it got its name. What is being written has a name
  * that ends in `.partial`, and is no backup.
  */
-import { Array as Arr, DateTime, Effect, FileSystem, Option, Order, Path } from "effect"
+import { Array as Arr, Clock, DateTime, Effect, FileSystem, Option, Order, Path } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { isUsing, usingOrThis } from "../../processes/Processes.ts"
+import { ofSeawall } from "../DatabaseName.ts"
 import { command } from "../ShellCommand.ts"
 
 /** From before a session, or from its clean end. */
@@ -30,20 +31,56 @@ export const databaseOf = (name: string): Option.Option<string> => Option.fromNu
 /** Milliseconds since 1970 as `20261123T081530123Z`: names sort as times do. */
 export const stampOf = (millis: number) => DateTime.formatIso(DateTime.makeUnsafe(millis)).replaceAll(/[-:.]/g, "")
 
-export const nameOf = (file: string, kind: BackupKind, millis: number) => `${file}.${kind}.${stampOf(millis)}`
+/** The last millisecond whose year has four digits. */
+const lastStamped = 253_402_300_799_999
 
-/** The paths of all backups of this database, the newest first. None when the folder cannot be read. */
-export const list = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {
+const timeOf = (stamp: string) =>
+  DateTime.make(stamp.replace(/^(....)(..)(..)T(..)(..)(..)(...)Z$/, "$1-$2-$3T$4:$5:$6.$7Z")).pipe(
+    Option.map(DateTime.toEpochMillis),
+    Option.filter((millis) => stampOf(millis) === stamp),
+  )
+
+/** All backups of this database with the time of their stamps, the newest first. None when the folder cannot be read. */
+const stamped = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const names = yield* Effect.orElseSucceed(fs.readDirectory(path.dirname(file)), () => [])
-  const stamped = names.flatMap((name) => {
-    const [, base, found, stamp = ""] = pattern.exec(name) ?? []
-    return base === path.basename(file) && (kind ?? found) === found ? [{ name, stamp }] : []
+  const found = names.flatMap((name) => {
+    const [, base, its, stamp = ""] = pattern.exec(name) ?? []
+    if (base !== path.basename(file) || (kind ?? its) !== its) return []
+    return Option.toArray(Option.map(timeOf(stamp), (at) => ({ at, name: path.join(path.dirname(file), name) })))
   })
-  const newestFirst = Arr.sortWith(stamped, ({ stamp }) => stamp, Order.flip(Order.String))
-  return newestFirst.map(({ name }) => path.join(path.dirname(file), name))
+  return Arr.sortWith(found, ({ at }) => at, Order.flip(Order.Number))
 })
+
+/** The paths of all backups of this database, the newest first. None when the folder cannot be read. */
+export const list = (file: string, kind?: BackupKind) =>
+  Effect.map(stamped(file, kind), (all) => all.map(({ name }) => name))
+
+export const nameOf = (file: string, kind: BackupKind, millis: number) => `${file}.${kind}.${stampOf(millis)}`
+
+/**
+ * The name of the next backup: its stamp is now, and later than every one of its kind that is there, whatever the clock was when that
+ * was made, so that the newest sorts as the newest. `ahead` is the one whose stamp is of the future.
+ */
+export const next = Effect.fnUntraced(function* (file: string, kind: BackupKind) {
+  const now = yield* Clock.currentTimeMillis
+  const all = yield* stamped(file, kind)
+  const last = Arr.findFirst(all, (it) => it.at < lastStamped)
+  const at = Option.match(last, { onNone: () => now, onSome: (it) => Math.max(now, it.at + 1) })
+  const ahead = Option.filter(Arr.head(all), (last) => last.at > now + clockTolerance)
+  return { name: nameOf(file, kind, at), ahead: Option.map(ahead, ({ name }) => name) }
+})
+
+/** Says that a stamp is of the future. */
+export const warnAhead = (file: string) =>
+  Effect.annotateLogs(Effect.logWarning("backup stamp of the future"), {
+    file,
+    advice: "the clock was or is wrong; new backups get later stamps than this one, until it is renamed or removed",
+  }).pipe(ofSeawall)
+
+/** Two backups in a row may have the same millisecond, and a clock is corrected by some. */
+const clockTolerance = 60_000
 
 /**
  * The paths of what interrupted backups left: no process that can be seen has it open, which whoever makes one does all the
@@ -68,12 +105,12 @@ export const unfinished = Effect.fnUntraced(function* (file: string, kind?: Back
 })
 
 /**
- * Removes all but the newest of a kind, and what an interrupted backup of that kind left. What cannot be removed is a WARNING
+ * Removes all but the newest of a kind, never the one just made, and what an interrupted backup of that kind left. What cannot be removed is a WARNING
  * each. Nothing that was asked for goes by itself (`manual`).
  */
-export const prune = Effect.fnUntraced(function* (file: string, kind: SessionBackup, keep: number) {
+export const prune = Effect.fnUntraced(function* (file: string, kind: SessionBackup, keep: number, made?: string) {
   const fs = yield* FileSystem.FileSystem
-  const old = (yield* list(file, kind)).slice(keep)
+  const old = (yield* list(file, kind)).filter((name, index) => index >= keep && name !== made)
   yield* Effect.forEach(
     [...old, ...(yield* unfinished(file, kind))],
     (name) =>

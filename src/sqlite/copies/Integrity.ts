@@ -8,8 +8,9 @@
  * https://www.sqlite.org/pragma.html#pragma_quick_check
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Clock, Config, Effect, FileSystem, Layer, Option, Result, Runtime, Schedule, Schema, Stream } from "effect"
+import { Clock, Config, Effect, FileSystem, Layer, Option, Result, Runtime, Schema, Stream } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import * as SystemError from "../../files/SystemError.ts"
 import type { DatabaseOpenError } from "../DatabaseOpenError.ts"
 import { checkOthers } from "../DatabasePath.ts"
 import { NativeReason } from "../NativeError.ts"
@@ -41,17 +42,14 @@ const Verdict = Schema.Union([
   Schema.Struct({ reason: NativeReason, detail: Schema.String }),
 ])
 
-/** How often a check that takes long says how far it is. */
-const progressInterval = "5 seconds"
-
 /**
  * Runs `quick_check` on the file, the log included. Succeeds when it is sound or does not exist, else `IntegrityError`.
  * It takes as long as reading the whole file, without a bound; interrupted, it ends at once.
  */
 export const check = Effect.fn("Integrity.check")(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
-  const notChecked = (error: { readonly message: string }) =>
-    new IntegrityError({ file, reason: "NotChecked", findings: [error.message] })
+  const notChecked = (error: unknown) =>
+    new IntegrityError({ file, reason: "NotChecked", findings: [SystemError.wordsOf(error)] })
 
   const size = yield* fs.stat(file).pipe(
     Effect.map((info) => (info.type === "File" ? info.size : 0n)),
@@ -63,7 +61,7 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
 
   const output = yield* Effect.gen(function* () {
     const checking = yield* OwnProcess.start("integrityProcess", file)
-    yield* Effect.forkScoped(progress(file, checking.pid, size))
+    yield* progress(file, checking.pid, size)
     const output = yield* checking.stdout.pipe(Stream.decodeText(), Stream.mkString)
     yield* checking.ended
     return output
@@ -99,7 +97,7 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
       }),
     })
   })
-  yield* Effect.schedule(line, Schedule.spaced(progressInterval))
+  yield* OwnProcess.progress(line)
 })
 
 /** The first that passes its own check; of the newest first, the newest. @internal */

@@ -2,7 +2,7 @@
  * A process of its own for one long piece of work on a file: signals and the event loop here stay alive, and what cannot be
  * called off inside SQLite can be killed. It prints JSON, and only reads what is somebody else's.
  */
-import { Effect, Path, Schema } from "effect"
+import { Effect, Path, Schedule, Schema } from "effect"
 import { ChildProcess } from "effect/process"
 
 /** A process that did not come to its end, whatever it had printed by then. */
@@ -11,6 +11,10 @@ class EndedEarly extends Schema.TaggedError<EndedEarly>()("EndedEarly", { what: 
     return `the process that ${this.what} has ended with exit code ${this.code}`
   }
 }
+
+/** Says how far it is, as long as the scope is open: what takes a second is no news, and what takes long says so now and then. */
+export const progress = <E, R>(line: Effect.Effect<void, E, R>) =>
+  Effect.forkScoped(Effect.andThen(Effect.sleep("1 second"), Effect.repeat(line, Schedule.spaced("5 seconds"))))
 
 /** What each of them does; beside this module there is a script of that name, as `.ts` in the sources and `.js` in a build. */
 const work = { backupProcess: "copies", integrityProcess: "checks" } as const

@@ -6,6 +6,7 @@
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
 import { Effect, FileSystem, Option, Schema } from "effect"
+import * as SystemError from "../../files/SystemError.ts"
 
 /** `NotAFile`: a folder, a pipe or the like. `Unreadable`: permissions or the disk; `cause` says which. */
 export class FileBytesError extends Schema.TaggedError<FileBytesError>()("FileBytesError", {
@@ -16,7 +17,7 @@ export class FileBytesError extends Schema.TaggedError<FileBytesError>()("FileBy
   override get message() {
     return this.reason === "NotAFile"
       ? `${this.file} is no regular file; give the path of a database`
-      : `${this.file} could not be read; check that this user may read it, and its disk: ${String(this.cause)}`
+      : `${this.file} could not be read; check that this user may read it, and its disk: ${SystemError.wordsOf(this.cause)}`
   }
 }
 
