@@ -4,7 +4,7 @@
  */
 import { DateTime, Option } from "effect"
 import * as os from "node:os"
-import { size } from "../facts/Wording.ts"
+import { duration, size } from "../facts/Wording.ts"
 import { clean, nameOf, shortCommand } from "../processes/Processes.ts"
 import { isReading, type OpenedBy, type Status } from "../status/DatabaseStatus.ts"
 import type { ServerStatus } from "../status/ServerStatus.ts"
@@ -17,14 +17,6 @@ const countOf = (n: number, noun: string) => `${count(n)} ${noun}${n === 1 ? "" 
 const seconds = (iso: string) => iso.replace(/\.\d+Z$/, "Z")
 
 const millisOf = (iso: string) => Option.map(DateTime.make(iso), DateTime.toEpochMillis)
-
-/** In the largest unit of which there are two or more. */
-const duration = (millis: number) => {
-  const all = Math.max(0, Math.round(millis / 1000))
-  if (all < 120) return `${all} s`
-  if (all < 7200) return `${Math.floor(all / 60)} min`
-  return all < 172_800 ? `${Math.floor(all / 3600)} h` : `${Math.floor(all / 86_400)} days`
-}
 
 /** What is said of an engine wherever its books are. */
 type Engine = Pick<Status, keyof ServerStatus & keyof Status>

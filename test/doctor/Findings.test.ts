@@ -269,7 +269,7 @@ describe("backups", () => {
       fs.copyFileSync(file, `${file}.bak.${age(6)}`)
       const report = yield* examineUntouched(file)
       expect(about(report, "backup")).toBeUndefined()
-      expect(seen(report, "backup")).toBe("1 backup, the newest 6 days old, passes its check")
+      expect(seen(report, "backup")).toBe("1 backup, the newest: bak 6 days old, passes its check")
     }),
   )
 
@@ -292,6 +292,9 @@ describe("backups", () => {
       const finding = about(yield* examineUntouched(file), "backup")
       expect(finding).toMatchObject({ severity: "warning", evidence: { backups: 2 } })
       expect(finding?.message).toContain("is damaged")
+      fs.copyFileSync(file, `${file}.post.${age(0)}`)
+      const later = yield* examine(file)
+      expect(seen(later, "backup")).toMatch(/^3 backups, the newest: post \d+ s old, bak 2 days old, each passes/)
     }),
   )
 })

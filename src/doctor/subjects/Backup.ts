@@ -1,7 +1,7 @@
 /** Whether there is a backup to go back to, and what interrupted backups left. */
-import { Clock, DateTime, Effect, Option, Path, Result } from "effect"
-import { count } from "../../facts/Wording.ts"
-import { unfinished } from "../../sqlite/copies/BackupFiles.ts"
+import { Array as Arr, Clock, Effect, Option, Path, Result } from "effect"
+import { count, duration } from "../../facts/Wording.ts"
+import { kindOf, madeAt, unfinished } from "../../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../../sqlite/copies/Integrity.ts"
 import { command, quoted } from "../../sqlite/ShellCommand.ts"
 import { type Found, make, type Seen } from "../Examination.ts"
@@ -11,19 +11,13 @@ const day = 24 * 60 * 60 * 1000
 /** A week is the longest routine that people have for backups: what is older was made by none. */
 const oldest = 7 * day
 
-const stampedAt = (backup: string): Option.Option<number> => {
-  const [, date = "", h = "", m = "", s = "", ms = ""] = /\.(\d{8})T(\d\d)(\d\d)(\d\d)(\d{3})Z$/.exec(backup) ?? []
-  const iso = `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}T${h}:${m}:${s}.${ms}Z`
-  return Option.map(DateTime.make(iso), DateTime.toEpochMillis)
-}
-
 /**
- * Only the newest is checked. None at all is a notice, because other programs make backups that are not seen here; one
+ * The newest of each kind is checked. None at all is a notice, because other programs make backups that are not seen here; one
  * that got old or went bad is a warning, because people rely on it. What was never finished only takes room.
  */
 export const backup = make({
   subject: "backup",
-  description: "the newest backup",
+  description: "the newest backup of each kind",
   opens: true,
   examine: Effect.fnUntraced(function* (facts) {
     const path = yield* Path.Path
@@ -42,24 +36,32 @@ export const backup = make({
       return { seen: "none", findings } satisfies Seen
     }
     const now = yield* Clock.currentTimeMillis
-    const madeAt = Option.getOrElse(stampedAt(newest), () => now)
-    const days = Math.floor((now - madeAt) / day)
-    const evidence = { backups: backups.length, newest, age_days: days }
-    if (now - madeAt > oldest && facts.modifiedAt > madeAt) {
-      const message = `the newest backup is ${count(days, "day")} old, and the database was written since`
+    const ageOf = (name: string) => Math.max(0, now - Option.getOrElse(madeAt(name), () => now))
+    const age = ageOf(newest)
+    const evidence = { backups: backups.length, newest, age_days: Math.floor(age / day) }
+    if (age > oldest && facts.modifiedAt > now - age) {
+      const message = `the newest backup is ${duration(age)} old, and the database was written since`
       findings.push({ severity: "warning", message, evidence, remedy })
     }
-    const checked = yield* Effect.result(Integrity.check(newest))
-    if (Result.isFailure(checked)) {
+    const ofEachKind = Arr.dedupeWith(backups, (one, other) => kindOf(one) === kindOf(other))
+    const verdicts = yield* Effect.forEach(ofEachKind, (name) =>
+      Effect.map(Effect.result(Integrity.check(name)), (checked) => ({ name, checked })),
+    )
+    for (const { checked, name } of verdicts) {
+      if (Result.isSuccess(checked)) continue
       const isDamaged = checked.failure.reason === "Damaged"
       findings.push({
         severity: isDamaged ? "warning" : "notice",
-        message: `the newest backup, ${quoted(newest)}, ${isDamaged ? "is damaged" : "could not be checked"}: ${checked.failure.findings[0] ?? ""}`,
+        message: `the newest backup of its kind, ${quoted(name)}, ${isDamaged ? "is damaged" : "could not be checked"}: ${checked.failure.findings[0] ?? ""}`,
         evidence: { ...evidence, quick_check: checked.failure.findings },
         remedy,
       })
     }
-    const verdict = Result.isSuccess(checked) ? ", passes its check" : ""
-    return { seen: `${count(backups.length, "backup")}, the newest ${count(days, "day")} old${verdict}`, findings }
+    const isSound = ({ checked }: (typeof verdicts)[number]) => Result.isSuccess(checked)
+    const said = ofEachKind.map((name) => `${kindOf(name)} ${duration(ageOf(name))} old`).join(", ")
+    const verdict = verdicts.every(isSound)
+      ? `, ${verdicts.length === 1 ? "passes its check" : "each passes its check"}`
+      : ""
+    return { seen: `${count(backups.length, "backup")}, the newest: ${said}${verdict}`, findings }
   }),
 })

@@ -40,6 +40,13 @@ const timeOf = (stamp: string) =>
     Option.filter((millis) => stampOf(millis) === stamp),
   )
 
+/** When a backup of this name says that it was made, in milliseconds since 1970. */
+export const madeAt = (name: string): Option.Option<number> =>
+  Option.flatMap(Option.fromNullishOr(pattern.exec(name)?.[3]), timeOf)
+
+/** Which kind a backup of this name is. */
+export const kindOf = (name: string): string => pattern.exec(name)?.[2] ?? ""
+
 /** All backups of this database with the time of their stamps, the newest first. None when the folder cannot be read. */
 const stamped = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {
   const fs = yield* FileSystem.FileSystem
