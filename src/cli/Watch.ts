@@ -2,27 +2,28 @@
 import { Layer } from "effect"
 import { Flag } from "effect/cli"
 import * as Dashboard from "../dashboard/Dashboard.ts"
+import * as NumberFlag from "./NumberFlag.ts"
+
+/** A variable of the shell that is not set is empty, and would mean every address. */
+const isNamed = (given: string) => given.trim() !== ""
 
 export const flags = {
-  dashboardPort: Flag.Int("dashboard-port").pipe(
-    Flag.withDescription(`Port of the dashboard; 0 = none, default ${Dashboard.defaultPort}`),
-    Flag.withMetavar("PORT"),
-    Flag.filter(
-      (port) => port >= 0 && port <= 65_535,
-      (port) => `Expected --dashboard-port to be between 0 and 65535, got ${port}`,
-    ),
-    Flag.withDefault(Dashboard.defaultPort),
-  ),
+  dashboardPort: NumberFlag.port(
+    "dashboard-port",
+    `Port of the dashboard; 0 = none, default ${Dashboard.defaultPort}`,
+  ).pipe(Flag.withDefault(Dashboard.defaultPort)),
   dashboardHost: Flag.String("dashboard-host").pipe(
     Flag.withDescription(
       `Address the dashboard listens on; default ${Dashboard.defaultHost}. It shows everything to whoever can reach it`,
     ),
     Flag.withMetavar("HOST"),
+    Flag.filter(isNamed, () => "an address, not an empty one"),
     Flag.withDefault(Dashboard.defaultHost),
   ),
   dashboardName: Flag.String("dashboard-name").pipe(
     Flag.withDescription("A name by which browsers may ask for the dashboard, beside localhost and --dashboard-host"),
     Flag.withMetavar("NAME"),
+    Flag.filter(isNamed, () => "a name, not an empty one"),
     Flag.atLeast(0),
   ),
 }

@@ -16,6 +16,7 @@ import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as LastWriter from "./LastWriter.ts"
+import * as NumberFlag from "./NumberFlag.ts"
 import * as UntilHalt from "./UntilHalt.ts"
 import * as Watch from "./Watch.ts"
 
@@ -25,24 +26,16 @@ const flags = {
     Argument.withMetavar("DB"),
     Argument.variadic({ min: 1 }),
   ),
-  intervalSeconds: Flag.Finite("interval-seconds").pipe(
-    Flag.withDescription("Time from the end of one checkpoint to the start of the next; default 60"),
-    Flag.withMetavar("SECONDS"),
-    Flag.filter(
-      (seconds) => seconds > 0,
-      (seconds) => `Expected --interval-seconds to be above 0, got ${seconds}`,
-    ),
-    Flag.withDefault(Duration.toSeconds(WalGuard.defaultInterval)),
-  ),
-  maxFrames: Flag.Int("max-frames").pipe(
-    Flag.withDescription("Length of the log, in frames, that is held beside the interval; 0 = off, default 4000"),
-    Flag.withMetavar("FRAMES"),
-    Flag.filter(
-      (frames) => frames >= 0,
-      (frames) => `Expected --max-frames to be 0 or more, got ${frames}`,
-    ),
-    Flag.withDefault(WalBound.defaultMaxFrames),
-  ),
+  intervalSeconds: NumberFlag.interval(
+    "interval-seconds",
+    "Time from the end of one checkpoint to the start of the next; default 60",
+  ).pipe(Flag.withDefault(Duration.toSeconds(WalGuard.defaultInterval))),
+  maxFrames: NumberFlag.whole(
+    "max-frames",
+    "Length of the log, in frames, that is held beside the interval; 0 = off, default 4000",
+    "FRAMES",
+    4000,
+  ).pipe(Flag.withDefault(WalBound.defaultMaxFrames)),
   allowNetworkFileSystem: Flag.Boolean("allow-network-file-system").pipe(
     Flag.withDescription("WAL over a network file system corrupts; guard it there all the same"),
     Flag.withDefault(false),

@@ -4,14 +4,15 @@
  * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, and
  * turns the reason for its halt into an exit code.
  */
-import { Clock, DateTime, Effect, FileSystem, Layer, Option, Ref } from "effect"
+import { Clock, DateTime, Effect, FileSystem, Layer, Option, Ref, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 import type { EngineStatus, LeadershipStatus } from "../dashboard/Snapshot.ts"
 import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
 import * as Engine from "../engine/Engine.ts"
-import { EngineConfigError } from "../engine/EngineConfig.ts"
+import { EngineConfigError, mostText } from "../engine/EngineConfig.ts"
+import * as SystemError from "../files/SystemError.ts"
 import * as Session from "../engine/Session.ts"
 import * as Feed from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
@@ -21,6 +22,7 @@ import type { StateError } from "../state/StateError.ts"
 import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as NumberFlag from "./NumberFlag.ts"
 import * as OnServer from "./OnServer.ts"
 import * as StatusLine from "./StatusLine.ts"
 import * as UntilHalt from "./UntilHalt.ts"
@@ -44,11 +46,10 @@ const flags = {
     Flag.withMetavar("FILE"),
     Flag.optional,
   ),
-  durationSeconds: Flag.Finite("duration-seconds").pipe(
-    Flag.withDescription("End the session after this time; 0 = never (engine.duration_seconds)"),
-    Flag.withMetavar("SECONDS"),
-    Flag.optional,
-  ),
+  durationSeconds: NumberFlag.seconds(
+    "duration-seconds",
+    "End the session after this time; 0 = never (engine.duration_seconds)",
+  ).pipe(Flag.optional),
   feed: Flag.String("feed").pipe(
     Flag.withDescription(
       'Quotes as NDJSON, {"bid": 0.51, "ask": 0.52} a line; "-" is standard input. Default: a seeded random walk',
@@ -56,26 +57,22 @@ const flags = {
     Flag.withMetavar("FILE|-"),
     Flag.optional,
   ),
-  tickIntervalSeconds: Flag.Finite("tick-interval-seconds").pipe(
-    Flag.withDescription(
-      "Time between two ticks (engine.tick_interval_seconds and strategy.requote_interval_seconds, which must agree)",
-    ),
-    Flag.withMetavar("SECONDS"),
-    Flag.optional,
-  ),
+  tickIntervalSeconds: NumberFlag.interval(
+    "tick-interval-seconds",
+    "Time between two ticks (engine.tick_interval_seconds and strategy.requote_interval_seconds, which must agree)",
+  ).pipe(Flag.optional),
   speed: Flag.String("speed").pipe(
     Flag.withDescription("Replay a --feed so many times as fast, or as fast as it can be read (max)"),
     Flag.withMetavar("max|N"),
-    Flag.filterMap(speedOf, (given) => `expected --speed to be max or a number above 0, got ${given}`),
+    Flag.filterMap(speedOf, () => "max, or a number above 0 such as 10"),
     Flag.optional,
   ),
-  parentSession: Flag.Int("parent-session").pipe(
-    Flag.withDescription(
-      "Go on after this session of the database: keep the halt reason and the balances that are stored",
-    ),
-    Flag.withMetavar("ID"),
-    Flag.optional,
-  ),
+  parentSession: NumberFlag.whole(
+    "parent-session",
+    "Go on after this session of the database: keep the halt reason and the balances that are stored",
+    "ID",
+    12,
+  ).pipe(Flag.optional),
   logFormat: UntilHalt.logFormat,
   ...Watch.flags,
 }
@@ -90,8 +87,9 @@ const loadConfig = Effect.fnUntraced(function* (input: Input) {
   const yaml = useDefaults
     ? ""
     : yield* Effect.mapError(
-        fs.readFileString(source),
-        (error) => new EngineConfigError({ source, problems: [{ path: "file", message: error.message }] }),
+        // No more than a configuration may have: it may be a device that never ends.
+        Stream.mkString(Stream.decodeText(fs.stream(source, { bytesToRead: 4 * mostText }))),
+        (error) => new EngineConfigError({ source, problems: [{ path: "file", message: SystemError.wordsOf(error) }] }),
       )
   return yield* PaperConfig.load({
     source: useDefaults ? "the defaults" : source,

@@ -1,6 +1,6 @@
 /** The root of the commands: everything that the command line can be asked for. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Effect } from "effect"
+import { Effect, Stdio } from "effect"
 import { Command } from "effect/cli"
 import { runEffect } from "../engine/Main.ts"
 import { backup } from "./backup.ts"
@@ -9,6 +9,7 @@ import { copyState } from "./copyState.ts"
 import { doctor } from "./doctor.ts"
 import { guard } from "./guard.ts"
 import { injectCapital } from "./injectCapital.ts"
+import * as Presenter from "./Presenter.ts"
 import { restore } from "./restore.ts"
 import { run } from "./run.ts"
 import { status } from "./status.ts"
@@ -32,4 +33,8 @@ const seawall = Command.make("seawall").pipe(
 
 /** Runs the command of this process's arguments, and ends the process with its exit code. */
 export const main = (version: string): void =>
-  seawall.pipe(Command.run({ version }), Effect.provide(NodeServices.layer), runEffect)
+  Stdio.Stdio.use(({ args }) => args).pipe(
+    Effect.flatMap((args) => Command.runWith(seawall, { version })(Presenter.spelled(args))),
+    Effect.provide([NodeServices.layer, Presenter.layer]),
+    runEffect,
+  )

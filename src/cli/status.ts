@@ -8,6 +8,7 @@ import { Command, Flag } from "effect/cli"
 import * as NamedDatabases from "../facts/NamedDatabases.ts"
 import * as DatabaseStatus from "../status/DatabaseStatus.ts"
 import * as Looks from "./Looks.ts"
+import * as NumberFlag from "./NumberFlag.ts"
 import * as OnServer from "./OnServer.ts"
 import * as OneShot from "./OneShot.ts"
 import * as Several from "./Several.ts"
@@ -21,15 +22,10 @@ const flags = {
     Flag.withDescription("Look again and again until Ctrl+C; with --json one object a line"),
     Flag.withDefault(false),
   ),
-  intervalSeconds: Flag.Finite("interval-seconds").pipe(
-    Flag.withDescription("With --watch: from the end of one look to the next, above 0; default 2"),
-    Flag.withMetavar("SECONDS"),
-    Flag.filter(
-      (seconds) => seconds > 0,
-      () => "a number of seconds above 0",
-    ),
-    Flag.withDefault(2),
-  ),
+  intervalSeconds: NumberFlag.interval(
+    "interval-seconds",
+    "With --watch: from the end of one look to the next; default 2",
+  ).pipe(Flag.withDefault(2)),
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>

@@ -17,6 +17,7 @@ import type { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { mostFinished, slowMillis } from "../wal/Observed.ts"
 import type * as WalGuard from "../wal/WalGuard.ts"
+import * as OptionError from "../options/OptionError.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
 import * as Listeners from "./Listeners.ts"
@@ -64,10 +65,14 @@ export class Dashboard extends Context.Service<
   }
 >()("seawall/dashboard/Dashboard") {}
 
-/** Shows the database in context, for the life of the layer. Put it above the guard. Never fails: see `url`. */
+/** Shows the database in context, for the life of the layer. Put it above the guard. A port that is taken is no failure: see `url`. */
 export const layer = (
   options: DashboardOptions = {},
-): Layer.Layer<Dashboard, never, LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl> =>
+): Layer.Layer<
+  Dashboard,
+  OptionError.OptionError,
+  LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl
+> =>
   Layer.effect(
     Dashboard,
     Effect.flatMap(watchedDatabase, (database) => ofSeawall(make({ ...options, databases: [database] }))),
@@ -78,7 +83,7 @@ export const layerConfig = (
   options: Config.Wrap<DashboardOptions>,
 ): Layer.Layer<
   Dashboard,
-  Config.ConfigError,
+  OptionError.OptionError | Config.ConfigError,
   LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl
 > => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
@@ -87,7 +92,7 @@ export const layerEngine = (
   options: DashboardOptions = {},
 ): Layer.Layer<
   Dashboard,
-  never,
+  OptionError.OptionError,
   LiveLog.LiveLog | WalGuard.WalGuard | Database.Database | DatabaseControl | Engine.Engine
 > =>
   Layer.effect(
@@ -99,8 +104,9 @@ export const layerEngine = (
   )
 
 /** Shows several databases, or none, and an engine. Put it above everything it watches. */
-export const layerDatabases = (options: DashboardDatabasesOptions): Layer.Layer<Dashboard, never, LiveLog.LiveLog> =>
-  Layer.effect(Dashboard, ofSeawall(make(options)))
+export const layerDatabases = (
+  options: DashboardDatabasesOptions,
+): Layer.Layer<Dashboard, OptionError.OptionError, LiveLog.LiveLog> => Layer.effect(Dashboard, ofSeawall(make(options)))
 
 /** The database in context, by the name that its `Database` has: one of several for `layerDatabases`. */
 export const watchedDatabase: Effect.Effect<
@@ -136,7 +142,9 @@ const measureLeadership = (now: LeadershipStatus) =>
   )
 
 const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
-  const { host = defaultHost, names = [], port = defaultPort } = options
+  const host = yield* OptionError.name("host", options.host ?? defaultHost)
+  const names = yield* Effect.forEach(options.names ?? [], (name) => OptionError.name("names", name))
+  const port = yield* OptionError.port("port", options.port ?? defaultPort)
   const { version } = packageJson
   const nothing: Effect.Effect<null> = Effect.succeed(null)
   const { engine = nothing, leadership = nothing } = options

@@ -19,6 +19,9 @@ export interface ConfigProblem {
   readonly message: string
 }
 
+/** More of them say nothing more to whoever has to correct the file. */
+const mostProblems = 50
+
 /** A configuration that was refused, with everything that is wrong with it. Exit code 78 (EX_CONFIG). */
 export class EngineConfigError extends Schema.TaggedError<EngineConfigError>()("EngineConfigError", {
   source: Schema.String,
@@ -26,7 +29,9 @@ export class EngineConfigError extends Schema.TaggedError<EngineConfigError>()("
 }) {
   override readonly [Runtime.errorExitCode] = 78
   override get message() {
-    const lines = this.problems.map(({ path, message }) => `  ${path}: ${message}`)
+    const lines = this.problems.slice(0, mostProblems).map(({ path, message }) => `  ${path}: ${message}`)
+    const more = this.problems.length - lines.length
+    if (more > 0) lines.push(`  and ${more} more`)
     return [`the configuration in ${this.source} was refused:`, ...lines].join("\n")
   }
 }
@@ -51,20 +56,47 @@ const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 const isSecret = (path: string) =>
   /^(?:postgres(?:\.|$)|SEAWALL_POSTGRES_)/i.test(path) && !/[._](?:schema|max_connections|lease_seconds)$/i.test(path)
 
-/** JSON knows no infinity, and calls it null. */
-const show = (value: unknown) =>
-  value === undefined ? "" : `, got ${typeof value === "number" ? String(value) : JSON.stringify(value)}`
+/** How much of a value is shown, in characters: what is wrong with it is at its beginning, or is its size. */
+const mostShown = 200
+
+/** As JSON, but for infinities, and as far as there is room: an alias of YAML may unfold to more than there is memory. */
+const json = (value: unknown, room: number): string => {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, room))
+  if (!Predicate.isObject(value) && !Array.isArray(value)) return String(value)
+  const isList = Array.isArray(value)
+  let text = isList ? "[" : "{"
+  for (const key in value) {
+    if (text.length > room) break
+    if (text.length > 1) text += ","
+    text += isList ? "" : `${JSON.stringify(key.slice(0, room))}:`
+    text += json((value as Readonly<Record<string, unknown>>)[key], room - text.length)
+  }
+  return text + (isList ? "]" : "}")
+}
+
+const cut = (text: string) => (text.length > mostShown ? `${text.slice(0, mostShown)}...` : text)
+
+const show = (value: unknown) => (value === undefined ? "" : `, got ${cut(json(value, mostShown))}`)
 
 const valueAt = (tree: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
   path.reduce<unknown>((node, key) => (Predicate.hasProperty(node, key) ? node[key] : undefined), tree)
 
 /** The file as sections of keys; a section with nothing in it is an empty one. */
 const parseYaml = (text: string): Result.Result<Record<string, unknown>, ConfigProblem> =>
+  text.length > mostText
+    ? Result.fail({ path: "YAML", message: `expected at most ${mostText} characters, got ${text.length}` })
+    : parsed(text)
+
+/** In characters, of the file. The longest configuration that anybody writes has some thousand. */
+export const mostText = 200_000
+
+const parsed = (text: string): Result.Result<Record<string, unknown>, ConfigProblem> =>
   Result.try({
     try: () => Yaml.parse(text) ?? {},
     catch: (error): ConfigProblem => ({
       path: "YAML",
-      message: error instanceof Error ? error.message : String(error),
+      message:
+        error instanceof RangeError ? "it is nested too deep" : error instanceof Error ? error.message : String(error),
     }),
   }).pipe(
     Result.flatMap((parsed) =>
@@ -158,7 +190,7 @@ export const load = Effect.fnUntraced(function* <A>(
         const at = keys.map(String).join(".")
         const origin = valueAt(sources.overrides, keys) === undefined ? environment.names.get(at) : "given as a flag"
         return {
-          path: origin === undefined ? at : `${at} (${origin})`,
+          path: origin === undefined ? cut(at) : `${at} (${origin})`,
           message: isSecret(at) ? `${expected} (not shown: it may hold a password)` : expected + show(value),
         }
       }),

@@ -17,6 +17,7 @@ import { reasonOf, type StateError } from "../state/StateError.ts"
 import * as Ending from "./Ending.ts"
 import * as EngineProgram from "./EngineProgram.ts"
 import * as EngineStatus from "./EngineStatus.ts"
+import * as OptionError from "../options/OptionError.ts"
 import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
 import * as Main from "./Main.ts"
@@ -26,7 +27,7 @@ export type { MainOptions } from "./Main.ts"
 
 /** The times of a session, and where it comes from; nothing has a default here (`EngineConfig` has them). */
 export interface EngineOptions {
-  /** Time from the end of one tick to the start of the next; the first comes at once, and no two overlap. */
+  /** Time from the end of one tick to the start of the next, at least 1 ms; the first comes at once, and no two overlap. 0 = no pause. */
   readonly tickInterval: Duration.Input
   /** The session ends by itself after this time; zero = never. */
   readonly duration: Duration.Input
@@ -55,8 +56,11 @@ export class Engine extends Context.Service<
  */
 export const layer = (
   options: EngineOptions,
-): Layer.Layer<Engine, StateError, StateManager.StateManager | EngineProgram.EngineProgram | Halt.Halt> =>
-  Layer.effect(Engine, make(options))
+): Layer.Layer<
+  Engine,
+  StateError | OptionError.OptionError,
+  StateManager.StateManager | EngineProgram.EngineProgram | Halt.Halt
+> => Layer.effect(Engine, make(options))
 
 /**
  * The main program of an engine, in one line: builds the session, waits until it is asked to halt, by a signal too, closes it
@@ -73,6 +77,8 @@ const worthOf = ({ worth = Effect.succeedNone }: EngineProgram.EngineProgram["Se
   )
 
 const make = Effect.fnUntraced(function* (options: EngineOptions) {
+  const tickInterval = yield* OptionError.interval("tickInterval", options.tickInterval)
+  const duration = yield* OptionError.time("duration", options.duration)
   const state = yield* StateManager.StateManager
   const program = yield* EngineProgram.EngineProgram
   const halt = yield* Halt.Halt
@@ -166,7 +172,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
     return true
   })
   const ticking = tick.pipe(
-    Effect.repeat({ schedule: Schedule.spaced(options.tickInterval), until: (halted) => halted }),
+    Effect.repeat({ schedule: Schedule.spaced(tickInterval), until: (halted) => halted }),
     // Being stopped is not caught here; an interruption that comes from inside the tick is, and is a failure like any.
     Effect.catchCause(
       Effect.fnUntraced(function* (cause) {
@@ -185,8 +191,8 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
   yield* Ref.set(running, true)
   yield* Effect.annotateLogs(ofSeawall(Effect.logInfo("engine running")), {
     session_id: sessionId,
-    tick_interval_seconds: Duration.toSeconds(options.tickInterval),
-    duration_seconds: Duration.toSeconds(options.duration),
+    tick_interval_seconds: Duration.toSeconds(tickInterval),
+    duration_seconds: Duration.toSeconds(duration),
   })
   const loop = yield* Effect.forkDetach(ticking)
   // A tick that does not end leaves half of the time to those who write how the session ended.
@@ -195,10 +201,10 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
       Shutdown.step("stop ticking", Fiber.interrupt(loop), { atMost: Duration.divideUnsafe(left, 2) }),
     ).pipe(ofSeawall),
   )
-  if (Duration.isPositive(Duration.fromInputUnsafe(options.duration))) {
+  if (Duration.isPositive(duration) && Duration.isFinite(duration)) {
     yield* halt
       .request({ reason: Option.some("duration_elapsed"), detail: "" })
-      .pipe(Effect.delay(options.duration), Effect.forkScoped)
+      .pipe(Effect.delay(duration), Effect.forkScoped)
   }
   const known = { sessionId, ticks: Ref.get(ticks), lastHaltReason }
   return { ...known, status: EngineStatus.of({ ...known, halt, program }) }

@@ -10,18 +10,21 @@ import { Effect, Schema, SchemaGetter } from "effect"
 import { Durability } from "../sql/Durability.ts"
 import * as ConfigSources from "./ConfigSources.ts"
 
-export { EngineConfigError, type ConfigProblem, type ConfigSources, type Section } from "./ConfigSources.ts"
+export { EngineConfigError, mostText, type ConfigProblem, type ConfigSources, type Section } from "./ConfigSources.ts"
 
 /** A key, or a section, that may be left out: it is `value` then. */
 export const withDefault = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]) =>
   Schema.withDecodingDefaultKey<S>(Effect.succeed(value))(schema)
 
-const Positive = Schema.Finite.check(Schema.isGreaterThan(0))
+/** Seconds between two rounds of a loop; shorter it would do nothing else than to go round. */
+const Interval = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0.001))
 const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+/** Of a file or a schema; no system has longer ones. */
+const Name = Schema.NonEmptyString.check(Schema.isMaxLength(4096))
 /** Negative means off, and is kept as 0. */
 const ZeroIfNegative = Schema.Finite.pipe(
   Schema.decode({ decode: SchemaGetter.transform((value) => Math.max(0, value)), encode: SchemaGetter.passthrough() }),
-)
+).check(Schema.makeFilter((value) => value === 0 || value >= 0.001, { expected: "0 or less, or at least 0.001" }))
 
 const EngineSection = Schema.Struct({
   /** Where the engine keeps its memory: `sqlite`, a file of this machine; `postgres`, a server that several machines reach. */
@@ -29,12 +32,12 @@ const EngineSection = Schema.Struct({
   /** With `postgres`: wait while another machine leads, and again after the lead was lost; false = end then. */
   standby: withDefault(Schema.Boolean, true),
   /** Path of the SQLite file; created with its folder when missing. */
-  database: withDefault(Schema.NonEmptyString, "data/seawall.db"),
+  database: withDefault(Name, "data/seawall.db"),
   /** `durable`: acknowledged = on disk, synced off the event loop; `full`: the same, blocking; `normal`: committed. */
   durability: withDefault(Durability, "durable"),
-  /** Seconds from the end of one tick to the start of the next. */
-  tick_interval_seconds: withDefault(Positive, 4),
-  /** Seconds between two WAL checkpoints, no minimum; 0 or less = off. 60 as in `WalGuard`. */
+  /** Seconds from the end of one tick to the start of the next, at least 0.001. */
+  tick_interval_seconds: withDefault(Interval, 4),
+  /** Seconds between two WAL checkpoints, at least 0.001; 0 or less = off. 60 as in `WalGuard`. */
   wal_checkpoint_interval_seconds: withDefault(ZeroIfNegative, 60),
   /** The length of the WAL, in frames, that is held beside the interval; 0 = off. 4000: 16 MB of 4096-byte pages. */
   wal_max_frames: withDefault(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), 4000),
@@ -62,7 +65,7 @@ const PostgresSection = Schema.Struct({
   /** `postgres://user:password@host:5432/database`: the server itself, no pooler. A secret: never shown. */
   url: withDefault(Schema.RedactedFromValue(Schema.String, { label: "postgres.url" }), ""),
   /** One engine a schema; created when missing. */
-  schema: withDefault(Schema.NonEmptyString, "seawall"),
+  schema: withDefault(Name, "seawall"),
   /** Connections for statements, beside the one of the lease. */
   max_connections: withDefault(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 })), 4),
   /** Seconds after which a leader of which nothing is heard is replaced. */

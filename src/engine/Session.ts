@@ -7,6 +7,7 @@
  */
 import { Effect, Layer, Runtime, Schema } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { OptionError } from "../options/OptionError.ts"
 import type * as Lease from "../lease/Lease.ts"
 import type { PostgresOpenError } from "../postgres/PostgresOpenError.ts"
 import type { Writer } from "../sql/Writer.ts"
@@ -51,7 +52,13 @@ const load = <A>(module: () => Promise<A>) =>
 export const layerSqlite = SqliteSession.layer
 
 /** What keeps a session from starting on a server. */
-export type PostgresFailure = DriverMissing | Lease.LeaseError | PostgresOpenError | PreflightError | StateError
+export type PostgresFailure =
+  | DriverMissing
+  | Lease.LeaseError
+  | OptionError
+  | PostgresOpenError
+  | PreflightError
+  | StateError
 
 /** On PostgreSQL, which waits until it leads (`engine.standby`). Its type names nothing of the driver, which may not be there. */
 export const layerPostgres = <E, Config extends EngineConfig>(

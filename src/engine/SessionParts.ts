@@ -1,5 +1,6 @@
 /** What the sessions of both stores share: what is asked for, and what stands above the memory of an engine. */
 import { Duration, Effect, Layer, Option } from "effect"
+import * as OptionError from "../options/OptionError.ts"
 import * as Lease from "../lease/Lease.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import type * as StateManager from "../state/StateManager.ts"
@@ -50,6 +51,9 @@ export interface Election {
 export const wasNotMeant = ({ haltReason }: Lease.Ended): boolean =>
   Option.match(haltReason, { onNone: () => true, onSome: HaltReason.isTakenOver })
 
+/** A replay so fast that its ticks have no pause worth the name. */
+const paused = (seconds: number) => (seconds < 0.001 ? Duration.zero : Duration.seconds(seconds))
+
 /** The engine with its program, and the first of its two endings. */
 export const top = <E, Config extends EngineConfig>({
   config: { engine },
@@ -57,11 +61,15 @@ export const top = <E, Config extends EngineConfig>({
   program,
   speed = 1,
 }: SessionOptions<E, Config>) =>
-  Engine.layer({
-    tickInterval: Duration.seconds(engine.tick_interval_seconds / speed),
-    duration: Duration.seconds(engine.duration_seconds),
-    parentSessionId,
-  }).pipe(
+  Layer.unwrap(
+    Effect.map(OptionError.factor("speed", speed), () =>
+      Engine.layer({
+        tickInterval: paused(engine.tick_interval_seconds / speed),
+        duration: Duration.seconds(engine.duration_seconds),
+        parentSessionId,
+      }),
+    ),
+  ).pipe(
     Layer.provideMerge(typeof program === "function" ? program({ parentSessionId }) : program),
     Layer.provideMerge(Ending.above()),
   )

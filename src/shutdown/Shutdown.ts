@@ -6,6 +6,7 @@
  * What this does not do: cut a native call. A statement inside SQLite on this thread runs to its end.
  */
 import { Cause, Clock, Config, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref } from "effect"
+import * as OptionError from "../options/OptionError.ts"
 
 /** How a step ended: `overdue` steps were interrupted at their bound and may still be running. */
 export type StepEnd = "done" | "failed" | "overdue"
@@ -138,11 +139,16 @@ export interface ShutdownOptions {
  * One budget for every step that closes above this layer. It runs from the first step,
  * or from `begin`.
  */
-export const layer = ({ budget = defaultBudget }: ShutdownOptions = {}): Layer.Layer<never> =>
-  Layer.effect(Shutdown, make(Duration.fromInputUnsafe(budget)))
+export const layer: {
+  (options: ShutdownOptions): Layer.Layer<never, OptionError.OptionError>
+  (): Layer.Layer<never>
+} = ({ budget = defaultBudget }: ShutdownOptions = {}) =>
+  Layer.effect(Shutdown, Effect.flatMap(OptionError.time("budget", budget), make)) as Layer.Layer<never>
 
 /** The same with options from the configuration: `layerConfig({ budget: Config.Duration("SHUTDOWN_BUDGET") })`. */
-export const layerConfig = (options: Config.Wrap<ShutdownOptions>): Layer.Layer<never, Config.ConfigError> =>
+export const layerConfig = (
+  options: Config.Wrap<ShutdownOptions>,
+): Layer.Layer<never, OptionError.OptionError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**

@@ -5,6 +5,7 @@
  * the order in which they let go: `WalGuard`, `LatencyWindow`, `Checkpointer`, `Database`. A program that needs a layer of its
  * own between two of these composes them itself.
  */
+import type { OptionError } from "../options/OptionError.ts"
 import { Config, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql"
 import * as Database from "../sqlite/Database.ts"
@@ -21,10 +22,10 @@ export interface GuardedDatabaseOptions
 /** All that `layer` provides: each part of the chain, and what its `Database` has beside itself. */
 export type Provided = Database.Provided | Checkpointer.Checkpointer | LatencyWindow.LatencyWindow | WalGuard.WalGuard
 
-/** Fails when the file cannot be opened safely, or this SQLite is not safe with a second connection (`thread`). */
+/** Fails when the file cannot be opened safely, an option makes no sense, or this SQLite is not safe with a second connection (`thread`). */
 export const layer = (
   options: GuardedDatabaseOptions,
-): Layer.Layer<Provided, DatabaseOpenError | UnsafeSqliteError | SqlError.SqlError> =>
+): Layer.Layer<Provided, DatabaseOpenError | OptionError | UnsafeSqliteError | SqlError.SqlError> =>
   WalGuard.layer(options).pipe(
     Layer.provideMerge(Checkpointer.layer(options)),
     Layer.provideMerge(Database.layer(options)),
@@ -33,5 +34,7 @@ export const layer = (
 /** The same with options from the configuration: `layerConfig({ filename: Config.String("DATABASE") })`. */
 export const layerConfig = (
   options: Config.Wrap<GuardedDatabaseOptions>,
-): Layer.Layer<Provided, DatabaseOpenError | UnsafeSqliteError | SqlError.SqlError | Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+): Layer.Layer<
+  Provided,
+  DatabaseOpenError | OptionError | UnsafeSqliteError | SqlError.SqlError | Config.ConfigError
+> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))

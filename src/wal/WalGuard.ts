@@ -22,6 +22,7 @@ import {
   Tracer,
 } from "effect"
 import type { SqlError } from "effect/sql"
+import * as OptionError from "../options/OptionError.ts"
 import * as Database from "../sqlite/Database.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { about } from "../sqlite/DatabaseName.ts"
@@ -45,7 +46,7 @@ export const defaultInterval = Duration.seconds(60)
 
 /** When the log is checkpointed, and whom that may hold back; everything has a default. */
 export interface WalGuardOptions {
-  /** Time from the end of one checkpoint to the start of the next; default 60 s, zero or less = off, no minimum. */
+  /** Time from the end of one checkpoint to the start of the next; default 60 s, zero or less = off, at least 1 ms. */
   readonly interval?: Duration.Input | undefined
   /**
    * The length of the log, in frames, that the guard holds beside its interval; default 4000, 0 = off. With a
@@ -69,7 +70,7 @@ export class WalGuard extends Context.Service<
     /** Starts the loop. The layer has done so already; a second start warns and changes nothing. */
     readonly start: Effect.Effect<void, SqlError.SqlError>
     /** Changes the interval of a running guard: the next checkpoint comes one new interval from now. Zero or less stops it. */
-    readonly setInterval: (interval: Duration.Input) => Effect.Effect<void, SqlError.SqlError>
+    readonly setInterval: (interval: Duration.Input) => Effect.Effect<void, SqlError.SqlError | OptionError.OptionError>
     /** The last checkpoint that ended, if there was one. */
     readonly last: Effect.Effect<Option.Option<Checkpoint>>
     /** What the guard knows right now; asks nothing of SQLite. */
@@ -83,28 +84,34 @@ type Required = Database.Database | DatabaseControl | Checkpointer.Checkpointer
 /** Starts the loop, which runs until the scope closes or it is set to zero. */
 export const make = (
   options: WalGuardOptions = {},
-): Effect.Effect<WalGuard["Service"], SqlError.SqlError, Required | LatencyWindow.LatencyWindow | Scope.Scope> =>
-  Effect.flatMap(Database.Database, ({ filename }) => about(filename)(asRoot(guardOf(options))))
+): Effect.Effect<
+  WalGuard["Service"],
+  SqlError.SqlError | OptionError.OptionError,
+  Required | LatencyWindow.LatencyWindow | Scope.Scope
+> => Effect.flatMap(Database.Database, ({ filename }) => about(filename)(asRoot(guardOf(options))))
 
 /**
- * Starts the loop with the layer, with a latency window of its own. Fails only when SQLite refuses to turn its autocheckpoint off.
+ * Starts the loop with the layer, with a latency window of its own. Fails when SQLite refuses to turn its autocheckpoint off, and with an option that makes no sense.
  */
 export const layer = (
   options: WalGuardOptions = {},
-): Layer.Layer<WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError, Required> =>
+): Layer.Layer<WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError | OptionError.OptionError, Required> =>
   Layer.provideMerge(layerWith(options), LatencyWindow.layer())
 
 /** The same with the latency window in reach, for one that is shared, or kept. */
 export const layerWith = (
   options: WalGuardOptions = {},
-): Layer.Layer<WalGuard, SqlError.SqlError, Required | LatencyWindow.LatencyWindow> =>
+): Layer.Layer<WalGuard, SqlError.SqlError | OptionError.OptionError, Required | LatencyWindow.LatencyWindow> =>
   Layer.effect(WalGuard, make(options))
 
 /** `layer` with options from the configuration: `layerConfig({ interval: Config.Duration("WAL_INTERVAL") })`. */
 export const layerConfig = (
   options: Config.Wrap<WalGuardOptions>,
-): Layer.Layer<WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError | Config.ConfigError, Required> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+): Layer.Layer<
+  WalGuard | LatencyWindow.LatencyWindow,
+  SqlError.SqlError | OptionError.OptionError | Config.ConfigError,
+  Required
+> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /** A checkpoint of the guard is a trace of its own: what started the guard has ended long before. */
 const asRoot = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -122,17 +129,17 @@ interface Running {
 /** Databases with a running guard: starting twice, through one guard or two, must not make two loops. */
 const guarded = new WeakSet<object>()
 
-/** Negative is off; so is what is not a finite time. */
-const atLeastZero = (input: Duration.Input) => {
-  const interval = Duration.fromInputUnsafe(input)
-  return Duration.isFinite(interval) ? Duration.max(interval, Duration.zero) : Duration.zero
-}
+/** Negative is off; so is a time without an end. */
+const intervalOf = (input: Duration.Input) =>
+  Effect.map(OptionError.interval("interval", input), (it) => (Duration.isFinite(it) ? it : Duration.zero))
 
 const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const database = yield* Database.Database
   const control = yield* DatabaseControl
   const checkpointer = yield* Checkpointer.Checkpointer
-  const { maxFrames = WalBound.defaultMaxFrames, writers = "here" } = options
+  const { writers = "here" } = options
+  const maxFrames = yield* OptionError.count("maxFrames", options.maxFrames ?? WalBound.defaultMaxFrames)
+  const first = yield* intervalOf(options.interval ?? defaultInterval)
   const autocheckpoint = yield* AutocheckpointLease.make(control)
   const checkpoint = yield* GuardedCheckpoint.make(
     autocheckpoint,
@@ -140,7 +147,7 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
     writers === "here" ? Effect.asSome(database.exposure.seconds) : Effect.succeedNone,
   )
   const lock = yield* Semaphore.make(1)
-  const interval = yield* Ref.make(atLeastZero(options.interval ?? defaultInterval))
+  const interval = yield* Ref.make(first)
   const running = yield* Ref.make(Option.none<Running>())
 
   const passive = checkpoint.run("PASSIVE", "interval")
@@ -214,7 +221,7 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
 
   const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
     if (isClosed) return
-    const every = atLeastZero(input)
+    const every = yield* intervalOf(input)
     const current = yield* Ref.get(running)
     if (Option.isSome(current) && Duration.isZero(every)) {
       return yield* Effect.uninterruptibleMask((restore) =>

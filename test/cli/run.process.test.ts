@@ -147,8 +147,8 @@ describe.concurrent("a session", () => {
 
   it("refuses a --speed that is none, or without a feed, and creates nothing", async ({ at }) => {
     for (const [flags, says] of [
-      [["--speed", "fast", "--feed", "feed"], "expected --speed to be max or a number above 0, got fast"],
-      [["--speed", "0", "--feed", "feed"], "expected --speed to be max or a number above 0, got 0"],
+      [["--speed", "fast", "--feed", "feed"], '"fast". Expected: max, or a number above 0'],
+      [["--speed", "0", "--feed", "feed"], '"0". Expected: max, or a number above 0'],
       [["--speed", "max"], "there is nothing to replay: name a feed with --feed"],
     ] as const) {
       const ended = await run(["run", ...flags], { cwd: at.folder, env: quick })

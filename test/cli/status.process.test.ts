@@ -125,7 +125,7 @@ describe.concurrent("seawall status", () => {
     expect(stdout).toMatch(/Exit codes:\n +0 +shown[^]*EXAMPLES[^]*seawall status /)
     const refused = await at.status("test.db", "--watch", "--interval-seconds", "0")
     expect(refused.code).toBe(1)
-    expect(refused.stderr).toContain("above 0")
+    expect(refused.stderr).toContain("at least 0.001")
   })
 })
 

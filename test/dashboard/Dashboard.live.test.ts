@@ -459,13 +459,17 @@ describe("the stream", () => {
     }),
   )
 
-  it.live("does not start on a port that is none, which is the same WARNING", () =>
+  it.live("does not start where it would be for everybody, or nowhere, and says which option is wrong", () =>
     Effect.gen(function* () {
-      const { inside, url } = yield* dashboard({ port: 70_000 })
-      expect(url).toBe("")
-      expect(yield* inside(LogCapture.logged("dashboard off"))).toMatchObject([
-        { level: "Warn", fields: { port: 70_000 } },
-      ])
+      for (const [options, message] of [
+        [{ host: "" }, 'expected host to be a name or an address, not empty, got ""'],
+        [{ names: ["app", " "] }, 'expected names to be a name or an address, not empty, got " "'],
+        [{ port: 70_000 }, "expected port to be a port from 0 to 65535, got 70000"],
+      ] as const) {
+        const refused = Layer.build(Dashboard.layerDatabases({ databases: [], ...options }))
+        const error = yield* Effect.flip(Effect.scoped(Effect.provide(refused, LiveLog.layer)))
+        expect([error._tag, error.message]).toEqual(["OptionError", message])
+      }
     }),
   )
 

@@ -208,3 +208,35 @@ describe("the schema of a configuration", () => {
     }),
   )
 })
+
+describe("a configuration that is meant to hurt", () => {
+  const letters = [..."abcdefghij"]
+  const unfolding = letters
+    .map(
+      (name, level) =>
+        `${name}: &${name} [${Array(10)
+          .fill(level === 0 ? "x" : `*${letters[level - 1]}`)
+          .join(",")}]`,
+    )
+    .join("\n")
+  const lines = (count: number, line: (n: number) => string) =>
+    Array.from({ length: count }, (_, n) => line(n)).join("\n")
+
+  it.effect.each([
+    ["aliases that unfold to ten thousand million", unfolding],
+    ["the same as the value of a key", `${unfolding}\nengine:\n  tick_interval_seconds: *j`],
+    ["the same as a section", `${unfolding}\nengine: *j`],
+    ["ten thousand keys that are unknown", lines(10_000, (n) => `k${n}: 1`)],
+    ["a name of a hundred thousand characters", `engine:\n  database: ${"x".repeat(100_000)}`],
+    ["a key of as many", `${"x".repeat(100_000)}: 1`],
+    ["a list of a hundred thousand levels", "[".repeat(100_000)],
+    ["more text than anybody writes", "#".repeat(1_000_000)],
+  ])("is refused in few words: %s", ([, yaml = ""]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(EngineConfig.load({ source: "config.yaml", yaml }))
+      expect(error._tag).toBe("EngineConfigError")
+      expect(error.message.length).toBeLessThan(20_000)
+      expect(error.message.split("\n").length).toBeLessThan(60)
+    }),
+  )
+})

@@ -32,6 +32,7 @@ const entries = {
       "Integrity",
       "LatencyWindow",
       "NativeError",
+      "OptionError",
       "Restore",
       "Shutdown",
       "SqliteClient",

@@ -7,7 +7,7 @@ const src = path.join(import.meta.dirname, "../../src")
 
 /** From the ground up: a floor knows those before it. Two of one line do not know each other. */
 const floors = [
-  ["files"],
+  ["files", "options"],
   ["processes", "shutdown", "sql"],
   ["sqlite"],
   ["lease", "wal"],

@@ -17,6 +17,7 @@ import {
   GuardedDatabase,
   Integrity,
   LatencyWindow,
+  type OptionError,
   Restore,
   Shutdown,
   SqliteClient,
@@ -52,6 +53,7 @@ type Guarded =
   | Checkpointer.Checkpointer
   | LatencyWindow.LatencyWindow
   | WalGuard.WalGuard
+type Wrong = OptionError.OptionError
 type OpenError = DatabaseOpenError.DatabaseOpenError
 type Unsafe = UnsafeSqliteError.UnsafeSqliteError
 
@@ -59,9 +61,9 @@ type Unsafe = UnsafeSqliteError.UnsafeSqliteError
 const options: SqliteClient.SqliteClientConfig = { filename: "app.db" }
 const [database, guarded] = [Database.layer(options), GuardedDatabase.layer(options)]
 same<Of<typeof database>, Is<Opened | Client | Writer.Writer, OpenError>>()
-same<Of<typeof guarded>, Is<Guarded, OpenError | Unsafe | SqlError.SqlError>>()
+same<Of<typeof guarded>, Is<Guarded, OpenError | Wrong | Unsafe | SqlError.SqlError>>()
 const configured = GuardedDatabase.layerConfig({ filename: Config.String("DATABASE") })
-same<Of<typeof configured>, Is<Guarded, OpenError | Unsafe | SqlError.SqlError | Config.ConfigError>>()
+same<Of<typeof configured>, Is<Guarded, OpenError | Wrong | Unsafe | SqlError.SqlError | Config.ConfigError>>()
 type Options = GuardedDatabase.GuardedDatabaseOptions
 same<Options["filename"], string>()
 same<Options["readonly"], boolean | undefined>()
@@ -86,13 +88,15 @@ same<Of<typeof thread>, Is<Checkpointer.Checkpointer, Unsafe, Opened>>()
 same<Of<typeof inline>, Is<Checkpointer.Checkpointer, never, SqlClient.SqlClient>>()
 const [guard, guardWith] = [WalGuard.layer(), WalGuard.layerWith()]
 type Base = Opened | Checkpointer.Checkpointer
-same<Of<typeof guard>, Is<WalGuard.WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError, Base>>()
-same<Of<typeof guardWith>, Is<WalGuard.WalGuard, SqlError.SqlError, Base | LatencyWindow.LatencyWindow>>()
+same<Of<typeof guard>, Is<WalGuard.WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError | Wrong, Base>>()
+same<Of<typeof guardWith>, Is<WalGuard.WalGuard, SqlError.SqlError | Wrong, Base | LatencyWindow.LatencyWindow>>()
 same<Context.Service.Shape<typeof LatencyWindow.LatencyWindow>, Ref.Ref<ReadonlyArray<number>>>()
 const budget = Shutdown.layer({ budget: "5 seconds" })
-same<Of<typeof budget>, Is<never>>()
+same<Of<typeof budget>, Is<never, Wrong>>()
+const shutdown = Shutdown.layer()
+same<Of<typeof shutdown>, Is<never>>()
 const backup = Backup.layer({ file: "app.db" })
-same<Of<typeof backup>, Is<Backup.Backup>>()
+same<Of<typeof backup>, Is<Backup.Backup, Wrong>>()
 
 const [made, guarding] = [Database.make(options), WalGuard.make({ interval: "1 second" })]
 same<Effect.Success<typeof made>, Context.Context<Opened | Client | Writer.Writer>>()
@@ -165,7 +169,7 @@ export type EngineProvides = Of<ReturnType<typeof Session.layer>>[0] extends inf
 export const sessionNeeds: SessionNeeds = 1
 export const programLayer: Layer.Layer<EngineProgram.EngineProgram> = program
 const page = Dashboard.layer()
-same<Of<typeof page>, Is<Dashboard.Dashboard, never, LiveLog.LiveLog | WalGuard.WalGuard | Opened>>()
+same<Of<typeof page>, Is<Dashboard.Dashboard, Wrong, LiveLog.LiveLog | WalGuard.WalGuard | Opened>>()
 const lines = LiveLog.layer
 same<Of<typeof lines>, Is<LiveLog.LiveLog>>()
 const [temporary, scripted, captured] = [TemporaryDatabase.layer(), ScriptedCheckpointer.layer(), LogCapture.layer]

@@ -153,7 +153,7 @@ paper:
         'engine.database: Expected a value with a length of at least 1, got ""',
         'engine.durability: Expected "durable" | "full" | "normal", got "maybe"',
         'engine.duration_seconds: Expected number, got "soon"',
-        "engine.tick_interval_seconds: Expected a value greater than 0, got -1",
+        "engine.tick_interval_seconds: Expected a value greater than or equal to 0.001, got -1",
         "engine.tik: unknown key, got 3",
         'order_size.base_size_rlusd: Expected number, got "25"',
         "paper: Expected object, got [1]",

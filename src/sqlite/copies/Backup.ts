@@ -9,6 +9,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Config, Context, Duration, Effect, FileSystem, Layer, Option, Ref, Schema, Stream } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import * as OptionError from "../../options/OptionError.ts"
 import * as SystemError from "../../files/SystemError.ts"
 import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { next, prune, type SessionBackup, warnAhead } from "./BackupFiles.ts"
@@ -56,11 +57,13 @@ export class Backup extends Context.Service<
 >()("seawall/sqlite/copies/Backup") {}
 
 /** Makes nothing by itself: see `aroundSession`. */
-export const layer = (options: BackupOptions): Layer.Layer<Backup> =>
+export const layer = (options: BackupOptions): Layer.Layer<Backup, OptionError.OptionError> =>
   Layer.effect(Backup, about(options.file)(make(options))).pipe(Layer.provide(NodeServices.layer))
 
 /** The same with options from the configuration: `layerConfig({ file: Config.String("DATABASE") })`. */
-export const layerConfig = (options: Config.Wrap<BackupOptions>): Layer.Layer<Backup, Config.ConfigError> =>
+export const layerConfig = (
+  options: Config.Wrap<BackupOptions>,
+): Layer.Layer<Backup, OptionError.OptionError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /** @internal */
@@ -103,7 +106,8 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
   })
 }, Effect.scoped)
 
-const make = Effect.fnUntraced(function* ({ file, keep = defaultKeep }: BackupOptions) {
+const make = Effect.fnUntraced(function* ({ file, keep: given = defaultKeep }: BackupOptions) {
+  const keep = yield* OptionError.count("keep", given, Number.MIN_SAFE_INTEGER)
   const services = yield* Effect.context<NodeServices.NodeServices>()
   const fs = yield* FileSystem.FileSystem
 
