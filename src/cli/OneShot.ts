@@ -4,7 +4,10 @@
  */
 import { Console, Effect, Layer, Logger, References } from "effect"
 import { Argument, Flag } from "effect/cli"
+import { EngineConfigError } from "../engine/EngineConfig.ts"
 import * as Main from "../engine/Main.ts"
+import { printable } from "../files/Printable.ts"
+import * as Logging from "./Logging.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 
 /** What commands that answer about several are asked about. */
@@ -24,16 +27,17 @@ export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON")
 
 /** Columns that stand below each other; one of numbers, and `-` for none, below its head to the right. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const shown = rows.map((row) => row.map(printable))
   const isNumber = (cell: string) => cell !== "" && Number.isFinite(Number(cell))
   const isOfNumbers = (cells: ReadonlyArray<string>) =>
     cells.every((cell) => cell === "-" || isNumber(cell)) && !cells.every((cell) => cell === "-")
   const columns = Array.from({ length: Math.max(0, ...rows.map((row) => row.length)) }, (_, column) => {
-    const cells = rows.map((row) => row[column] ?? "")
+    const cells = shown.map((row) => row[column] ?? "")
     return { width: Math.max(...cells.map((cell) => cell.length)), isRight: isOfNumbers(cells.slice(1)) }
   })
   const fit = (cell: string, { isRight, width }: (typeof columns)[number]) =>
     isRight ? cell.padStart(width) : cell.padEnd(width)
-  return rows
+  return shown
     .map((row) =>
       columns
         .map((column, index) => fit(row[index] ?? "", column))
@@ -51,7 +55,7 @@ interface OneShotOptions {
 /** Only what an operator must see, on standard error: warnings and errors. */
 const logging = ({ progress = false }: OneShotOptions) =>
   Layer.provideMerge(
-    Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
+    Logger.layer([Logger.withConsoleError(Logging.logfmt)]),
     Layer.effect(
       References.MinimumLogLevel,
       Effect.map(References.MinimumLogLevel, (level) =>
@@ -60,9 +64,13 @@ const logging = ({ progress = false }: OneShotOptions) =>
     ),
   )
 
+/** A refused configuration has a line for each problem; every other line break comes from outside. */
+const inLines = (error: Error) =>
+  error instanceof EngineConfigError ? error.message.split("\n").map(printable).join("\n") : printable(error.message)
+
 /** Says why there is no answer, and gives the exit code of that. */
 export const refuse = (command: string, error: Error) =>
-  Effect.as(Console.error(`seawall ${command}: ${error.message}`), Main.exitCodeOf(error))
+  Effect.as(Console.error(`seawall ${command}: ${inLines(error)}`), Main.exitCodeOf(error))
 
 /** Runs the command to its exit code. A step of a close that failed is a failure, too. */
 export const run = <E extends Error, R>(

@@ -4,13 +4,24 @@
  */
 import { Console, Effect } from "effect"
 import { CliOutput } from "effect/cli"
+import { printable } from "../files/Printable.ts"
+
+/** Without colours, whose characters could not be told from those of an argument. */
+const plain = CliOutput.defaultFormatter({ colors: false })
+
+/** Lines of an error are indented; one that is not comes from an argument with a line break. */
+const inOwnLines = (text: string) =>
+  text
+    .replaceAll(/\n(?! {2}|\n|ERROR)/g, " ")
+    .split("\n")
+    .map(printable)
+    .join("\n")
 
 export const layer = CliOutput.layerPresenter({
   present: Effect.fnUntraced(function* (event) {
     if (event._tag !== "InvalidInvocation") return yield* CliOutput.defaultPresenter.present(event)
-    const formatter = yield* CliOutput.Formatter
     const { commandPath, errors, helpDoc } = event
-    yield* Console.error(`${formatter.formatErrors(errors).trim()}\n\nusage: ${helpDoc.usage}`)
+    yield* Console.error(`${inOwnLines(plain.formatErrors(errors).trim())}\n\nusage: ${helpDoc.usage}`)
     yield* Console.error(`more:  ${commandPath.join(" ")} --help`)
   }),
 })

@@ -2,6 +2,7 @@
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command } from "effect/cli"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import { printable } from "../files/Printable.ts"
 import * as SystemError from "../files/SystemError.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as Backup from "../sqlite/copies/Backup.ts"
@@ -29,6 +30,9 @@ const nameFor = Effect.fnUntraced(function* (file: string, given: Option.Option<
   return name
 })
 
+/** A script gets the name as it is. */
+const shown = (name: string) => (process.stdout.isTTY ? printable(name) : name)
+
 export const backup = Command.make(
   "backup",
   { database: OneShot.database, destination, json: OneShot.json },
@@ -54,7 +58,7 @@ export const backup = Command.make(
         )
         const bytes = Number((yield* fs.stat(made)).size)
         const elapsed_ms = (yield* Clock.currentTimeMillis) - start
-        yield* Console.log(json ? JSON.stringify({ file, backup: made, bytes, elapsed_ms }) : made)
+        yield* Console.log(json ? JSON.stringify({ file, backup: made, bytes, elapsed_ms }) : shown(made))
         return ExitCode.ended
       }),
       { progress: true },

@@ -1,7 +1,8 @@
 /** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
 import { Console, Effect, Layer } from "effect"
 import { Command, Flag } from "effect/cli"
-import { clean, nameOf } from "../processes/Processes.ts"
+import { clean } from "../files/Printable.ts"
+import { nameOf } from "../processes/Processes.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as Database from "../sqlite/Database.ts"

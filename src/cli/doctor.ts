@@ -6,7 +6,7 @@ import { Report } from "../doctor/Finding.ts"
 import { sentence } from "../doctor/Subjects.ts"
 import * as NamedDatabases from "../facts/NamedDatabases.ts"
 import { count } from "../facts/Wording.ts"
-import { clean } from "../processes/Processes.ts"
+import { clean, printable } from "../files/Printable.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 import * as Several from "./Several.ts"
@@ -24,12 +24,13 @@ const figures = (evidence: Report["findings"][number]["evidence"]) =>
 const asText = (report: Report): string => {
   const { examined, file, findings } = report
   const above = findings.filter(({ severity }) => severity !== "notice")
-  const head = above.length === 0 ? `${file}: nothing to mend` : `${file}: ${count(above.length, "finding")} to mend`
+  const head =
+    above.length === 0 ? `${clean(file)}: nothing to mend` : `${clean(file)}: ${count(above.length, "finding")} to mend`
   const blocks = findings.map(({ evidence, message, remedy, severity, subject }) =>
     [
       `${severity.toUpperCase()} ${subject}: ${clean(message)}`,
       `  evidence: ${clean(figures(evidence))}`,
-      `  mend:     ${remedy}`,
+      `  mend:     ${printable(remedy)}`,
     ]
       .filter((line) => !line.endsWith("evidence: "))
       .join("\n"),

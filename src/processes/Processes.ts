@@ -7,6 +7,7 @@
  * Processes of other PID namespaces are invisible, and so are other users' processes until they use the WAL.
  */
 import { Effect, FileSystem, Option } from "effect"
+import { clean } from "../files/Printable.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { type Descriptor, descriptorsOf, mountsOf, soughtOf, type Wanted } from "./Descriptors.ts"
 import {
@@ -96,9 +97,6 @@ const startTicks = (stat: string) => Number(stat.slice(stat.lastIndexOf(")") + 2
 
 const read = (name: string) =>
   FileSystem.FileSystem.use((fs) => Effect.orElseSucceed(fs.readFileString(name), () => ""))
-
-/** Names of processes and stored texts may hold anything, and a terminal obeys control characters. */
-export const clean = (text: string): string => text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim()
 
 const cleaned = (text: string) => clean(text).slice(0, longestCommand)
 

@@ -63,7 +63,11 @@ const unwatched = (args: ReadonlyArray<string>) =>
 const inDetail = (args: ReadonlyArray<string>) =>
   args.includes("--log-format") && !args.includes("--log-level") ? [...args, "--log-level", "debug"] : args
 
-const parse = (line: string): ReadonlyArray<LogLine> => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : [])
+const parse = (line: string): ReadonlyArray<LogLine> => {
+  if (!line.startsWith("{")) return []
+  const { level, message, ...annotations } = JSON.parse(line) as LogLine & Readonly<Record<string, unknown>>
+  return [{ level, message, annotations }]
+}
 
 /** This process's own, without settings of Seawall. */
 export const inherited = Object.fromEntries(
