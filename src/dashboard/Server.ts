@@ -12,7 +12,7 @@ import { HttpEffect, HttpRouter, HttpServerRequest, HttpServerResponse } from "e
 import { PrometheusMetrics } from "effect/observability"
 import type { EventEmitter } from "node:events"
 import { createServer, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, isIP } from "node:net"
 import type { Listeners } from "./Listeners.ts"
 import type { Snapshot } from "./Snapshot.ts"
 
@@ -43,6 +43,11 @@ const goodbyeBound = "250 millis"
 
 /** Pages, scrapers and health checks together. */
 const mostConnections = 256
+
+/** Milliseconds for the whole request, which has no body; Node's own minute lets 256 clients that never end theirs keep everybody out. */
+const headersTimeout = 5000
+/** How often that is looked at, in milliseconds. */
+const connectionsCheckingInterval = 1000
 
 /** A connection on which nothing moves is dead: a stream is written to every second. */
 const silenceMillis = 30_000
@@ -102,13 +107,26 @@ const events = Effect.fnUntraced(function* ({ greeting, listeners }: ServerOptio
   })
 })
 
-const historyOf = Effect.fnUntraced(function* ({ history }: ServerOptions) {
-  const { database = "" } = yield* HttpServerRequest.ParsedSearchParams
-  return Option.match(yield* history(String(database)), {
-    onNone: () => text(404, "no database of this name is watched here; /api/status lists them"),
-    onSome: (found) => HttpServerResponse.jsonUnsafe(found),
+const noDatabase = text(404, "no database of this name is watched here; /api/status lists them")
+
+/** An hour of a database is some hundred kilobytes: it is encoded once a second, however many pages ask. */
+const historyOf = ({ history }: ServerOptions) => {
+  const encoded = new Map<string, { readonly second: number; readonly body: Uint8Array }>()
+  return Effect.gen(function* () {
+    const { database = "" } = yield* HttpServerRequest.ParsedSearchParams
+    const name = String(database)
+    const second = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    const last = encoded.get(name)
+    if (last?.second === second) return json(last.body)
+    const found = yield* history(name)
+    if (Option.isNone(found)) return noDatabase
+    const body = Buffer.from(JSON.stringify(found.value))
+    encoded.set(name, { second, body })
+    return json(body)
   })
-})
+}
+
+const json = (body: Uint8Array) => HttpServerResponse.uint8Array(body, { contentType: "application/json" })
 
 const routes = (options: ServerOptions) => [
   ...options.page,
@@ -136,12 +154,22 @@ const withHeaders = HttpEffect.withPreResponseHandler((_, response) =>
   Effect.succeed(HttpServerResponse.setHeaders(response, always)),
 )
 
+/**
+ * Whether a request may name this host. A name can be pointed anywhere by whoever owns it, a literal address cannot: where the server
+ * listens beyond the loopback on purpose it is served, and so is a request without any, such as the probe of a pod.
+ */
+const isServedBy = (options: ServerOptions) => {
+  const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
+  const isOpen = !loopback.includes(options.host) && !/^127\./.test(options.host)
+  return (host: string) => names.has(hostnameOf(host)) || (isOpen && (host === "" || isIP(hostnameOf(host)) !== 0))
+}
+
 /** Refuses what is not a plain read by a page of this server, before any route is looked for. */
 const readsOnly =
-  (names: ReadonlySet<string>) =>
+  (isServed: (host: string) => boolean) =>
   <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
     HttpServerRequest.HttpServerRequest.use(({ headers, method }) => {
-      if (!names.has(hostnameOf(headers["host"] ?? ""))) return Effect.succeed(text(403, unknownName))
+      if (!isServed(headers["host"] ?? "")) return Effect.succeed(text(403, unknownName))
       if (isOfAnotherSite(headers)) return Effect.succeed(text(403, "pages of other sites may not ask"))
       if (method !== "GET" && method !== "HEAD") {
         return Effect.succeed(HttpServerResponse.setHeader(text(405, "read-only"), "allow", "GET, HEAD"))
@@ -151,12 +179,11 @@ const readsOnly =
     })
 
 const handler = Effect.fnUntraced(function* (options: ServerOptions) {
-  const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
   const router = Layer.merge(PrometheusMetrics.layerHttp(), HttpRouter.addAll(routes(options)))
   const app = yield* Effect.provideService(HttpRouter.toHttpEffect(router), HttpRouter.RouterConfig, exactly)
   return app.pipe(
     Effect.catchReason("HttpServerError", "RouteNotFound", () => Effect.succeed(notFound)),
-    readsOnly(names),
+    readsOnly(isServedBy(options)),
     withHeaders,
   )
 })
@@ -185,8 +212,10 @@ export const goOnListening = Effect.fnUntraced(function* (server: EventEmitter) 
 /** Serves until it is closed. Fails when it cannot listen. */
 export const make = Effect.fnUntraced(function* (options: ServerOptions) {
   const { host, listeners, port } = options
-  const server = createServer()
+  const server = createServer({ headersTimeout, requestTimeout: headersTimeout, connectionsCheckingInterval })
   server.maxConnections = mostConnections
+  // One answer a connection: who sends many requests, and reads nothing, has none of them answered but the first.
+  server.maxRequestsPerSocket = 1
   server.setTimeout(silenceMillis)
   const scope = yield* Scope.make()
   const serving = NodeHttpServer.make(() => server, { host, port, gracefulShutdownTimeout: goodbyeBound }).pipe(

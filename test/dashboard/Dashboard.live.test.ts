@@ -54,6 +54,17 @@ const ask = (url: string, path: string, options: http.RequestOptions = {}) =>
     request.end()
   })
 
+/** All that is answered to these bytes until the connection is closed, by whomever. */
+const exchange = (port: number, bytes: string) =>
+  Effect.callback<string>((resume) => {
+    let answer = ""
+    const socket = net.connect(port, "127.0.0.1", () => socket.write(bytes))
+    socket.setEncoding("latin1").on("data", (text: string) => (answer += text))
+    socket.on("error", () => undefined)
+    socket.on("close", () => resume(Effect.succeed(answer)))
+    return Effect.sync(() => socket.destroy())
+  })
+
 /** A page that listens: what it has heard, and that its stream has ended. */
 const listen = (url: string, lastEventId = "") => {
   let heard = ""
@@ -353,6 +364,48 @@ describe("who may ask", () => {
 })
 
 describe("a page of another site", () => {
+  it.live("may be a literal address, or no host at all, where it listens to everybody on purpose", () =>
+    Effect.gen(function* () {
+      const open = yield* dashboard({ host: "0.0.0.0", names: ["app.example"] })
+      const port = new URL(open.url).port
+      const statusOf = (host: string) =>
+        Effect.map(exchange(Number(port), `GET /health HTTP/1.0\r\n${host}\r\n`), (answer) => answer.slice(9, 12))
+      for (const host of ["", "Host: 10.1.2.3:8501\r\n", "Host: [fe80::1]\r\n", "Host: app.example\r\n"]) {
+        expect([host, yield* statusOf(host)]).toEqual([host, "200"])
+      }
+      for (const host of ["Host: evil.example\r\n", "Host: 10.1.2.3.evil.example\r\n", "Host: 0x7f.1\r\n"]) {
+        expect([host, yield* statusOf(host)]).toEqual([host, "403"])
+      }
+      const own = yield* dashboard({})
+      const answer = yield* exchange(Number(new URL(own.url).port), "GET /health HTTP/1.0\r\nHost: 10.1.2.3\r\n\r\n")
+      expect(answer.slice(9, 12)).toBe("403")
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("gets one answer a connection, however many it asks for", () =>
+    Effect.gen(function* () {
+      let looked = 0
+      const engine = Effect.sync(() => {
+        looked += 1
+        return null
+      })
+      const { url } = yield* dashboard({ engine })
+      const before = looked
+      const request = `GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n`
+      const answers = yield* exchange(Number(new URL(url).port), request.repeat(5000))
+      expect(answers.match(/HTTP\/1\.1 200/g)).toHaveLength(1)
+      expect(looked - before).toBeLessThan(10)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("is cut off when it never ends its request", () =>
+    Effect.gen(function* () {
+      const { url } = yield* dashboard({})
+      const answer = yield* exchange(Number(new URL(url).port), "GET /health HTTP/1.1\r\nHost: localhost\r\nX: ")
+      expect(answer).toMatch(/^HTTP\/1\.1 408/)
+    }).pipe(Effect.scoped),
+  )
+
   it.live("may link here, and load nothing", () =>
     Effect.gen(function* () {
       const { url } = yield* dashboard({})
