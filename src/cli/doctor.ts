@@ -18,8 +18,15 @@ const exitCode = ({ findings }: Report) => {
 
 const figures = (evidence: Report["findings"][number]["evidence"]) =>
   Object.entries(evidence)
-    .map(([name, value]) => `${name}=${Array.isArray(value) ? value.join(",") : String(value)}`)
+    .filter(([, value]) => !Array.isArray(value) || value.length > 0)
+    .map(([name, value]) => `${name}=${Array.isArray(value) ? inShort(value) : String(value)}`)
     .join(" ")
+
+/** All of it is in the JSON. */
+const inShort = (values: ReadonlyArray<string | number>) => {
+  const first = values.slice(0, 3).map((value) => String(value).slice(0, 120))
+  return first.join(",") + (values.length > first.length ? `,... (${values.length})` : "")
+}
 
 const asText = (report: Report): string => {
   const { examined, file, findings } = report

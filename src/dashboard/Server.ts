@@ -160,7 +160,7 @@ const withHeaders = HttpEffect.withPreResponseHandler((_, response) =>
  */
 const isServedBy = (options: ServerOptions) => {
   const names = new Set([...loopback, options.host, ...options.names].map(hostnameOf))
-  const isOpen = !loopback.includes(options.host) && !/^127\./.test(options.host)
+  const isOpen = !loopback.includes(options.host) && !options.host.startsWith("127.")
   return (host: string) => names.has(hostnameOf(host)) || (isOpen && (host === "" || isIP(hostnameOf(host)) !== 0))
 }
 

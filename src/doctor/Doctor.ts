@@ -11,7 +11,7 @@ import { Array as Arr, Effect, Order } from "effect"
 import * as Facts from "../facts/Facts.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import * as Examination from "./Examination.ts"
-import { type Report, Subject, worstFirst } from "./Finding.ts"
+import { type Finding, type Report, Subject, worstFirst } from "./Finding.ts"
 import * as Readable from "./Readable.ts"
 import { subjects } from "./Subjects.ts"
 import { integrity, restore } from "./subjects/Integrity.ts"
@@ -31,6 +31,15 @@ const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyA
     findings: [{ severity: "critical", subject, message, evidence: { backups }, remedy }],
   } satisfies Report
 })
+
+/** A damaged database cannot be backed up: it is restored first. */
+const possible = (all: ReadonlyArray<Finding>) => {
+  const damage = all.find(({ severity, subject }) => subject === integrity.subject && severity === "critical")
+  return (finding: Finding): Finding =>
+    damage !== undefined && finding.remedy.startsWith("seawall backup ")
+      ? { ...finding, remedy: `${damage.remedy}, and then: ${finding.remedy}` }
+      : finding
+}
 
 /** The database is opened after the last byte of its files was read. */
 const inTurn = Arr.sortWith(subjects, ({ opens }: Examination.Examination) => (opens === true ? 1 : 0), Order.Number)
@@ -55,10 +64,11 @@ export const examine: (file: string) => Effect.Effect<Report, DoctorError> = Eff
     const it = { ...facts, backups, readable: yield* Effect.cached(Readable.make(facts)) }
     const all = yield* Effect.forEach(inTurn, (examination) => Examination.run(it, examination))
     const examined = all.flatMap((one) => one.examined)
+    const found = all.flatMap(({ findings }) => findings)
     return {
       file,
       examined: Arr.sortWith(examined, ({ subject }) => Subject.literals.indexOf(subject), Order.Number),
-      findings: worstFirst(all.flatMap(({ findings }) => findings)),
+      findings: worstFirst(found.map(possible(found))),
     }
   },
   Effect.scoped,

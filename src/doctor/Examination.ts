@@ -5,8 +5,7 @@
 import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Schema, type Scope } from "effect"
 import type { Facts } from "../facts/Facts.ts"
-import { command } from "../sqlite/ShellCommand.ts"
-import { NotExamined } from "./NotExamined.ts"
+import { NotExamined, tryAgain } from "./NotExamined.ts"
 import type { Reading } from "./Readable.ts"
 
 /**
@@ -75,7 +74,7 @@ export const run = <Name extends string>(it: Examined, { description, examine, s
         severity: "notice",
         message: `not examined: ${error instanceof Error ? error.message : String(error)}`,
         evidence: {},
-        remedy: error instanceof NotExamined ? error.remedy : command("sudo seawall doctor", it.file),
+        remedy: error instanceof NotExamined ? error.remedy : tryAgain(it),
       }
       return Effect.succeed({ examined: [], findings: [{ ...finding, subject }] })
     },

@@ -1,11 +1,22 @@
 /** Why a subject was not looked at: the report has it as a notice. */
-import { Schema } from "effect"
+import { Option, Schema } from "effect"
+import type { Facts } from "../facts/Facts.ts"
+import { namesOf } from "../processes/Processes.ts"
+import { command } from "../sqlite/ShellCommand.ts"
 
 /** An examination that cannot be made, and what would make it possible. */
 export class NotExamined extends Schema.TaggedError<NotExamined>()("NotExamined", {
   message: Schema.String,
   remedy: Schema.String,
 }) {}
+
+/** What would let an examination succeed that failed: whoever has the file open may have locked it; else it may take root. */
+export const tryAgain = ({ file, processes }: Pick<Facts, "file" | "processes">): string => {
+  const again = command("seawall doctor", file)
+  const them = Option.getOrElse(processes, () => [])
+  if (them.length > 0) return `end the transactions of ${namesOf(them)}, or stop them, then: ${again}`
+  return process.getuid?.() === 0 ? `look at the disk and the log of the system, then: ${again}` : `sudo ${again}`
+}
 
 /** Other systems do not show who has a file open. */
 export const needsLinux = new NotExamined({

@@ -120,7 +120,9 @@ export const remedy = (facts: Facts): string => {
   if (!isAtRest(facts)) {
     // Who has a WAL open that is gone from the folder still takes it over when it closes.
     const pids = Option.match(facts.processes, { onNone: () => [], onSome: (them) => them.map(({ pid }) => pid) })
-    return isGone && pids.length > 0 ? `kill ${pids.join(" ")}` : command("seawall backup", facts.file)
+    return isGone && pids.length > 0
+      ? `let whoever has it open close it, or end it in order: kill ${pids.join(" ")}`
+      : command("seawall backup", facts.file)
   }
   if (isGone) return `put ${quoted(wal)} back beside the database`
   if (damage.value.isStale) return `mv ${quoted(wal)} ${quoted(`${wal}.damaged`)}`

@@ -5,6 +5,7 @@ import * as fs from "node:fs"
 import { Subject } from "../../src/doctor/Finding.ts"
 import * as Database from "../../src/sqlite/Database.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
+import { writtenBefore } from "../support/StoredRows.ts"
 import { leftBehind } from "../support/LeftFiles.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { owner } from "../support/Owner.ts"
@@ -113,8 +114,27 @@ describe("integrity", () => {
       const file = yield* database()
       damage(file)
       expect(about(yield* examine(file), "integrity")?.remedy).toBe(
-        `sqlite3 ${file} .recover | sqlite3 ${file}.recovered`,
+        `sqlite3 ${file} .recover | sqlite3 ${file}.recovered && seawall restore ${file}.recovered ${file}`,
       )
+    }),
+  )
+
+  it.live("of a file that was cut says where it ends, in one short line, and advises nothing that would fail", () =>
+    Effect.gen(function* () {
+      const file = yield* TemporaryDatabase.file
+      yield* writtenBefore(
+        file,
+        "CREATE TABLE t (a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO t SELECT zeroblob(3000) FROM n",
+      )
+      const pages = fs.statSync(file).size / 4096
+      fs.truncateSync(file, 534 * 4096)
+      const report = yield* examine(file)
+      const finding = about(report, "integrity")
+      expect(finding?.message).toContain(`the file ends at page 534 of ${pages.toLocaleString("en-US")}`)
+      expect(finding?.message.length).toBeLessThan(300)
+      // A damaged database cannot be backed up, and whoever examined it as root need not become it.
+      for (const { remedy } of report.findings) expect(remedy).not.toMatch(/^(?:seawall backup|sudo )/)
+      expect(about(report, "backup")?.remedy).toBe(`${finding?.remedy}, and then: seawall backup ${file}`)
     }),
   )
 

@@ -1,19 +1,41 @@
 /** Whether the database is sound, by `quick_check` in a process of its own. */
 import { Effect, Option, Result } from "effect"
-import { isAtRest, isUsed, processesOf } from "../../facts/Facts.ts"
+import { type Facts, isAtRest, isUsed, processesOf } from "../../facts/Facts.ts"
+import { clean } from "../../files/Printable.ts"
 import { restoreCommand } from "../../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../../sqlite/copies/Integrity.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, nothing, type Seen } from "../Examination.ts"
-import { NotExamined } from "../NotExamined.ts"
+import { NotExamined, tryAgain } from "../NotExamined.ts"
 
 /** What a damaged database is fixed with: the newest backup that passes its own check, else what can be read of it. */
 export const restore = Effect.fnUntraced(function* (file: string, backups: ReadonlyArray<string>) {
   return Option.match(yield* Integrity.newestSound(backups), {
-    onNone: () => `${command("sqlite3", file)} .recover | ${command("sqlite3", `${file}.recovered`)}`,
+    onNone: () => {
+      const recovered = `${file}.recovered`
+      return `${command("sqlite3", file)} .recover | ${command("sqlite3", recovered)} && ${command("seawall restore", recovered, file)}`
+    },
     onSome: (backup) => restoreCommand(file, backup),
   })
 })
+
+/** SQLite says only that the image is malformed. */
+const cutOff = ({ bytes, header }: Facts): ReadonlyArray<string> => {
+  const { pageSize, pages } = Option.getOrElse(header, () => ({ pageSize: 1, pages: 0 }))
+  const there = Math.floor(bytes / pageSize)
+  return there < pages
+    ? [`the file ends at page ${there.toLocaleString("en-US")} of ${pages.toLocaleString("en-US")}`]
+    : []
+}
+
+/** How much of a finding says what kind of damage it is, in characters. */
+const mostWords = 120
+
+const inShort = (findings: ReadonlyArray<string>) => {
+  const first = clean(findings[0] ?? "")
+  const more = findings.length > 1 ? `, and ${findings.length - 1} more` : ""
+  return `${first.length > mostWords ? `${first.slice(0, mostWords)}...` : first}${more}`
+}
 
 /** Beside who has it open the check is a reader: it takes its time, and the WAL grows meanwhile. */
 export const integrity = make({
@@ -34,7 +56,7 @@ export const integrity = make({
     if (reason === "NotChecked") {
       return yield* new NotExamined({
         message: findings.join("; "),
-        remedy: command("sudo seawall doctor", facts.file),
+        remedy: tryAgain(facts),
       })
     }
     return {
@@ -42,7 +64,7 @@ export const integrity = make({
       findings: [
         {
           severity: "critical",
-          message: `the database is damaged: ${findings[0] ?? ""}${findings.length > 1 ? `, and ${findings.length - 1} more` : ""}`,
+          message: `the database is damaged: ${[...cutOff(facts), inShort(findings)].join("; ")}`,
           evidence: { quick_check: findings },
           remedy: yield* restore(facts.file, facts.backups),
         },

@@ -59,7 +59,7 @@ export const pins = (
       },
       remedy: Option.contains(engine, pid)
         ? "in the program of the engine: end the statement or the transaction that reads"
-        : `kill ${pid}`,
+        : `in ${name}: end the transaction or the statement that reads, or stop it: kill ${pid}`,
     }
   })
 

@@ -1,6 +1,7 @@
 /** Whether the WAL is larger than the data that it belongs to. */
 import { Effect, Option } from "effect"
 import { type Facts, isOpen, valid } from "../../facts/Facts.ts"
+import { isHeld } from "../../facts/EngineLease.ts"
 import { count, size } from "../../facts/Wording.ts"
 import * as LogIndex from "../../sqlite/outside/LogIndex.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
@@ -9,13 +10,22 @@ import { make, nothing } from "../Examination.ts"
 import * as WalDamage from "../WalDamage.ts"
 
 /** A guard is a second connection, which a program whose SQLite has the WAL-reset bug must not have. */
-const bounded = (facts: Facts) =>
-  Option.exists(
+const bounded = (facts: Facts) => {
+  if (isGuarded(facts)) return command("seawall status", facts.file)
+  return Option.exists(
     Option.flatMap(facts.header, ({ writtenBy }) => writtenBy),
     (last) => SqliteVersion.verdict(last) === "Unsafe",
   )
     ? "in the program that writes: PRAGMA wal_checkpoint(TRUNCATE)"
     : command("seawall guard", facts.file)
+}
+
+/** What guards it is at work already; who is in its way is what status and the pinned log say. */
+const isGuarded = ({ lease, processes }: Facts) =>
+  isHeld(lease) ||
+  Option.exists(processes, (them) =>
+    them.some(({ command: its }) => /\bseawall\b.* guard\b|main\.[jt]s guard\b/.test(its)),
+  )
 
 /** SQLite's own autocheckpoint keeps a WAL of pages of 4 KiB at about this length: below it nothing is wrong. */
 const shortLog = 4 * 1024 * 1024
