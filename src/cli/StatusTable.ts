@@ -37,7 +37,18 @@ const database = (status: Status) =>
   known(
     Option.some(size(status.database_bytes)),
     some(status.journal_mode, (mode) => (mode === "wal" ? "WAL mode" : "not in WAL mode")),
-    some(status.page_bytes, (bytes) => `pages of ${bytes} bytes`),
+    some(
+      Option.all([status.pages, status.page_bytes]),
+      ([pages, bytes]) => `${countOf(pages, "page")} of ${bytes} bytes`,
+    ),
+    some(
+      Option.filter(status.free_pages, (free) => free > 0),
+      (free) => `${count(free)} of them free`,
+    ),
+    some(
+      Option.filter(status.user_version, (version) => version !== 0),
+      (version) => `user_version ${version}`,
+    ),
   )
 
 const log = (status: Status) =>
@@ -86,6 +97,7 @@ const opener = (it: OpenedBy, status: Status) => [
       Option.filter(it.reading_since, () => isReading(it)),
       (at) => `seen reading since ${ago(at, status)}`,
     ),
+    some(it.writing_since, (at) => `seen writing since ${ago(at, status)}`),
   ),
   shortCommand(clean(it.command)),
 ]

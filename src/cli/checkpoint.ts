@@ -16,7 +16,7 @@ import * as OneShot from "./OneShot.ts"
 
 const mode = Flag.Literals("mode", ["passive", "truncate"]).pipe(
   Flag.withDescription(
-    "passive copies what it can and waits for nobody; truncate, once that copied everything, also empties the log file, and gives up at once when somebody is in the way",
+    "default passive, which copies what it can and waits for nobody; truncate, once that copied everything, also empties the log file, and gives up at once when somebody is in the way",
   ),
   Flag.withDefault("passive"),
 )
@@ -30,8 +30,9 @@ const once = Effect.fnUntraced(function* (wanted: "passive" | "truncate") {
   return wanted === "truncate" && passive.outcome === "Complete" ? yield* run("TRUNCATE") : passive
 })
 
-const object = (file: string, done: Checkpoint) => ({
+const object = (file: string, done: Checkpoint, asked: "passive" | "truncate") => ({
   file,
+  asked_for: asked.toUpperCase(),
   mode: done.mode,
   outcome: done.outcome,
   busy: done.busy,
@@ -41,9 +42,17 @@ const object = (file: string, done: Checkpoint) => ({
   blockers: done.blockers,
 })
 
-const rows = (file: string, done: Checkpoint) => [
+/** What was asked for, and what was not done of it. */
+const modeOf = (done: Checkpoint, asked: "passive" | "truncate") => {
+  if (asked === "passive") return done.mode
+  if (done.mode === "PASSIVE")
+    return "PASSIVE; TRUNCATE gave up: not everything could be copied, so the log was not emptied"
+  return done.outcome === "Complete" ? done.mode : "TRUNCATE, which gave up: the log was not emptied"
+}
+
+const rows = (file: string, done: Checkpoint, asked: "passive" | "truncate") => [
   ["file", file],
-  ["mode", done.mode],
+  ["mode", modeOf(done, asked)],
   ["outcome", done.outcome],
   ["log frames", done.logFrames < 0 ? "unknown" : String(done.logFrames)],
   ["checkpointed", done.checkpointedFrames < 0 ? "unknown" : String(done.checkpointedFrames)],
@@ -64,7 +73,7 @@ export const checkpoint = Command.make(
         yield* ensureSameFile(DatabaseFile.resolve(file))
         yield* Effect.ignore(LastWriter.judge(file)) // what cannot be read is said by who opens it
         const done = yield* Effect.provide(once(wanted), layers)
-        yield* Console.log(json ? JSON.stringify(object(file, done)) : OneShot.table(rows(file, done)))
+        yield* Console.log(json ? JSON.stringify(object(file, done, wanted)) : OneShot.table(rows(file, done, wanted)))
         return done.outcome === "Complete" ? ExitCode.ended : ExitCode.attention
       }),
     )

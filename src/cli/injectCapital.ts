@@ -1,7 +1,7 @@
 /** `seawall inject-capital`: a deposit, and what profit is counted from raised by the same worth. */
 import { Effect, Option, Result } from "effect"
 import { Command, Flag } from "effect/cli"
-import { deposit, injection } from "../state/Capital.ts"
+import { deposit as depositPlan, injection } from "../state/Capital.ts"
 import { Asset, CapitalError } from "../state/CapitalEvent.ts"
 import * as CapitalChange from "./CapitalChange.ts"
 
@@ -43,36 +43,44 @@ const depositOf = ({ amount, asset, priceRlusd, sourceNote }: Input) =>
     }
   })
 
-export const injectCapital = Command.make("inject-capital", flags, (input) => {
-  const wanted = depositOf(input)
-  return CapitalChange.run({
-    command: "inject-capital",
-    db: input.db,
-    store: input.store,
-    confirm: input.confirm,
-    json: input.json,
-    plan: wanted.pipe(Result.andThen(deposit), Result.map(injection)),
-    change: (state) => Effect.flatMap(Effect.fromResult(wanted), state.injectCapital),
-  })
-}).pipe(
-  Command.withShortDescription("Record capital that is put in, so that it does not count as profit"),
-  Command.withDescription(
-    `Record capital that is put in: a deposit in capital_events, and paper.pnl_starting_value_rlusd raised by the same worth, so that it does not count as profit. Both or neither.
+const named = (name: string, words: string) =>
+  Command.make(name, flags, (input) => {
+    const wanted = depositOf(input)
+    return CapitalChange.run({
+      command: words,
+      db: input.db,
+      store: input.store,
+      confirm: input.confirm,
+      json: input.json,
+      plan: wanted.pipe(Result.andThen(depositPlan), Result.map(injection)),
+      change: (state) => Effect.flatMap(Effect.fromResult(wanted), state.injectCapital),
+    })
+  }).pipe(
+    Command.withShortDescription("Record capital that is put in, so that it does not count as profit"),
+    Command.withDescription(
+      `Record capital that is put in: a deposit in capital_events, and paper.pnl_starting_value_rlusd raised by the same worth, so that it does not count as profit. Both or neither.
 
 ${CapitalChange.help}`,
-  ),
-  Command.withExamples([
-    {
-      command: 'seawall inject-capital --db engine.db --amount 250 --source-note "bank transfer"',
-      description: "See what it would do",
-    },
-    {
-      command: 'seawall inject-capital --db engine.db --amount 250 --source-note "bank transfer" --confirm',
-      description: "Do it",
-    },
-    {
-      command: "seawall inject-capital --db engine.db --amount 100 --asset XRP --price-rlusd 0.52 --source-note cold",
-      description: "XRP, at the price it came in at",
-    },
-  ]),
-)
+    ),
+    Command.withExamples([
+      {
+        command: 'seawall capital deposit --db engine.db --amount 250 --source-note "bank transfer"',
+        description: "See what it would do",
+      },
+      {
+        command: 'seawall capital deposit --db engine.db --amount 250 --source-note "bank transfer" --confirm',
+        description: "Do it",
+      },
+      {
+        command:
+          "seawall capital deposit --db engine.db --amount 100 --asset XRP --price-rlusd 0.52 --source-note cold",
+        description: "XRP, at the price it came in at",
+      },
+    ]),
+  )
+
+/** A part of \`seawall capital\`. */
+export const deposit = named("deposit", "capital deposit")
+
+/** The same by its earlier name. */
+export const injectCapital = named("inject-capital", "inject-capital")

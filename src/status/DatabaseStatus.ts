@@ -46,6 +46,8 @@ export const OpenedBy = Schema.Struct({
   process_started_at: Nullable(Time),
   /** Since when each look has found it in the same read slot. Null for one look alone. */
   reading_since: Nullable(Time),
+  /** Since when each look has found it with the lock of a writer, which it has for as long as its transaction is. */
+  writing_since: Nullable(Time),
 })
 export type OpenedBy = typeof OpenedBy.Type
 
@@ -57,6 +59,11 @@ export class Status extends Schema.Class<Status>("seawall/status/Status")({
   /** By a checkpoint, in WAL mode: a commit changes only the WAL. */
   database_changed_at: Nullable(Time),
   page_bytes: Nullable(Count),
+  /** These four are from the header of the file: in WAL mode as of the last checkpoint. */
+  pages: Nullable(Count),
+  free_pages: Nullable(Count),
+  user_version: Nullable(Schema.Int),
+  application_id: Nullable(Schema.Int),
   journal_mode: Nullable(Schema.Literals(["wal", "rollback"])),
   /** The file's size: it does not shrink when its frames are checkpointed. */
   log_bytes: Count,
@@ -100,7 +107,12 @@ const isReadSlot = (lock: WalLock) => lock.startsWith("read")
  */
 export const isReading = ({ locks }: Pick<OpenedBy, "locks">) => locks.some(isReadSlot)
 
-/** The later of two looks, with since when the looks have found each reader in its slot. */
+/** Whether it has the lock of a writer.
+ * @internal
+ */
+export const isWriting = ({ locks }: Pick<OpenedBy, "locks">) => locks.includes("write")
+
+/** The later of two looks, with since when the looks have found each reader in its slot, and the writer with its lock. */
 export const following = (before: Option.Option<Pick<Status, "opened_by">>, now: Status): Status => {
   const earlier = Option.flatMap(before, ({ opened_by }) => opened_by)
   const since = (opener: OpenedBy) => {
@@ -113,8 +125,13 @@ export const following = (before: Option.Option<Pick<Status, "opened_by">>, now:
     )
     return known === undefined ? Option.some(now.looked_at) : known.reading_since
   }
+  const writingSince = (opener: OpenedBy) => {
+    if (!isWriting(opener)) return Option.none()
+    const known = Option.getOrElse(earlier, () => []).find((it) => it.pid === opener.pid && isWriting(it))
+    return known === undefined ? Option.some(now.looked_at) : known.writing_since
+  }
   const opened_by = Option.map(now.opened_by, (openers) =>
-    openers.map((opener) => ({ ...opener, reading_since: since(opener) })),
+    openers.map((opener) => ({ ...opener, reading_since: since(opener), writing_since: writingSince(opener) })),
   )
   return new Status({ ...now, opened_by })
 }
@@ -199,6 +216,7 @@ const openedBy = ({ command, has, locks, pid, runningSince }: Process): OpenedBy
   has,
   process_started_at: Option.map(runningSince, iso),
   reading_since: Option.none(),
+  writing_since: Option.none(),
 })
 
 /** Needs the right to read the database and its sidecars, nothing else. What is not known is none in the answer. */
@@ -217,6 +235,10 @@ export const read: (file: string) => Effect.Effect<Status, DatabaseStatusError> 
       database_bytes: facts.bytes,
       database_changed_at: Option.map(facts.changedAt, iso),
       page_bytes: Option.map(facts.header, ({ pageSize }) => pageSize),
+      pages: Option.map(facts.header, ({ pages }) => pages),
+      free_pages: Option.map(facts.header, ({ freePages }) => freePages),
+      user_version: Option.map(facts.header, ({ userVersion }) => userVersion),
+      application_id: Option.map(facts.header, ({ applicationId }) => applicationId),
       journal_mode: Option.map(facts.header, ({ journalMode }) => journalMode),
       log_bytes: Facts.walSize(facts),
       index_bytes: Option.getOrElse(facts.indexBytes, () => 0),

@@ -98,6 +98,18 @@ describe.concurrent("without --confirm", () => {
     expect(at.everything()).toEqual(before)
   })
 
+  it("the same by the name of the group", async ({ at }) => {
+    at.afterEngine()
+    const args = ["--db", "test.db", "--amount", "250", "--source-note", "bank", "--json"]
+    const [grouped, old] = await Promise.all([
+      run(["capital", "deposit", ...args], { cwd: at.folder }),
+      run(["inject-capital", ...args], { cwd: at.folder }),
+    ])
+    expect([grouped.code, JSON.parse(grouped.stdout).event]).toEqual([0, JSON.parse(old.stdout).event])
+    const wrong = await run(["capital", "basis", "--db", "none.db", "--amount", "1"], { cwd: at.folder })
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("seawall capital basis: cannot open")])
+  })
+
   it("the initial basis is shown, and not a byte changes", async ({ at }) => {
     at.afterEngine()
     const before = at.everything()

@@ -117,6 +117,7 @@ describe("seawall checkpoint", () => {
     create("test.db", 1)
     const writer = await beside('c.execute("BEGIN IMMEDIATE")')
     const { code, stdout } = await seawall("checkpoint", "test.db", "--mode", "truncate")
+    expect(stdout).toMatch(/mode +TRUNCATE, which gave up: the log was not emptied/)
     expect(stdout).toContain("WriterBusy")
     expect(stdout).toMatch(new RegExp(` python3 -c import sqlite3.*\\(pid ${writer.pid}, write\\)`))
     expect(code).toBe(2)

@@ -83,7 +83,7 @@ describe.concurrent("seawall status", () => {
     const before = at.content()
     const table = await at.status("test.db")
     expect([table.code, table.stderr]).toEqual([0, ""])
-    expect(table.stdout).toMatch(/^file +test\.db\ndatabase +8 KiB; WAL mode; pages of 4096 bytes\nlog +0 frames;/)
+    expect(table.stdout).toMatch(/^file +test\.db\ndatabase +8 KiB; WAL mode; 2 pages of 4096 bytes\nlog +0 frames;/)
     expect(table.stdout).toMatch(/^engine +none/m)
     const json = await at.status("test.db", "--json")
     expect([json.code, json.stderr]).toEqual([0, ""])

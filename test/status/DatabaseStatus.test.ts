@@ -299,6 +299,7 @@ describe("looks one after the other", () => {
     has: "this",
     process_started_at: Option.none(),
     reading_since: Option.none(),
+    writing_since: Option.none(),
   }
 
   it.effect("know since when a reader is in its slot, and forget it when it has left", () =>

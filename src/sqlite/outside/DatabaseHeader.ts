@@ -36,6 +36,12 @@ export interface DatabaseHeader {
   readonly pages: number
   /** How a reader has to read the file. */
   readonly journalMode: "wal" | "rollback"
+  /** Of those pages: what deletions left, and is used again. https://www.sqlite.org/fileformat2.html#the_freelist */
+  readonly freePages: number
+  /** https://www.sqlite.org/pragma.html#pragma_user_version */
+  readonly userVersion: number
+  /** https://www.sqlite.org/pragma.html#pragma_application_id */
+  readonly applicationId: number
   readonly fileChangeCounter: number
   /** The change counter when `pages` and `writtenBy` were stored; another one means that they are stale. */
   readonly versionValidFor: number
@@ -76,6 +82,9 @@ const parse = (bytes: Uint8Array, fileSize: number): DatabaseHeader | undefined 
     pageSize,
     pages: isValid && pages > 0 ? pages : Math.floor(fileSize / pageSize),
     journalMode: readVersion === 2 ? "wal" : "rollback",
+    freePages: view.getUint32(36),
+    userVersion: view.getInt32(60),
+    applicationId: view.getInt32(68),
     fileChangeCounter,
     versionValidFor,
     writtenBy: isValid ? versionOf(view.getUint32(96)) : Option.none(),
