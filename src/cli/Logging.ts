@@ -1,5 +1,5 @@
 /** The three formats of the log. Events and annotations are the same in each; only the spelling differs. */
-import { Cause, type Layer, Logger, References } from "effect"
+import { Cause, type Layer, Logger, LogLevel, References } from "effect"
 import { escaped, printable } from "../files/Printable.ts"
 import { logger as seawall } from "../sqlite/DatabaseName.ts"
 
@@ -45,7 +45,17 @@ export interface LoggingOptions {
   readonly colored: boolean
   /** How many databases the lines may be about: of the only one it is not said to eyes which it is. Default 1. */
   readonly databases?: number
+  /** Whether a checkpoint by interval that went well is a line at INFO only where DEBUG is shown, too. Default no. */
+  readonly isSummedUp?: boolean
 }
+
+/** One line a database and interval would hide what matters. */
+const withoutRoutine = <A>(logger: Logger.Logger<unknown, A>): Logger.Logger<unknown, A | undefined> =>
+  Logger.make((options) => {
+    const isRoutine = options.logLevel === "Info" && [options.message].flat()[0] === "wal_checkpoint"
+    const isShown = LogLevel.isLessThanOrEqualTo(options.fiber.getRef(References.MinimumLogLevel), "Debug")
+    return isRoutine && !isShown ? undefined : logger.log(options)
+  })
 
 /** One line an event, made for eyes; the cause of a failure below it. What each line would say alike is left out. */
 const pretty = ({ colored, databases = 1 }: LoggingOptions) =>
@@ -88,11 +98,11 @@ const json = Logger.make<unknown, string>(({ cause, date, fiber, logLevel, messa
 export const logfmt = Logger.map(Logger.formatLogFmt, escaped)
 
 /** Replaces the loggers. Lines go to standard output through the `Console` in force. */
-export const layer = (format: LogFormat, options: LoggingOptions): Layer.Layer<never> =>
-  Logger.layer([
-    {
-      pretty: Logger.withConsoleLog(pretty(options)),
-      logfmt: Logger.withConsoleLog(logfmt),
-      json: Logger.withConsoleLog(json),
-    }[format],
-  ])
+export const layer = (format: LogFormat, options: LoggingOptions): Layer.Layer<never> => {
+  const logger = {
+    pretty: Logger.withConsoleLog(pretty(options)),
+    logfmt: Logger.withConsoleLog(logfmt),
+    json: Logger.withConsoleLog(json),
+  }[format]
+  return Logger.layer([options.isSummedUp === true ? withoutRoutine(logger) : logger])
+}

@@ -23,6 +23,8 @@ interface UntilHaltOptions<E, R> {
   readonly logFormat: Option.Option<Logging.LogFormat>
   /** How many databases the log is about; default 1. */
   readonly databases?: number
+  /** Whether another line sums up what went well, so that each checkpoint by interval is a line of DEBUG. Default no. */
+  readonly isSummedUp?: boolean
   /** Starts what is to run, in the scope that closes with the halt, and goes on for ever or fails. */
   readonly running: Effect.Effect<never, E, R>
 }
@@ -41,6 +43,7 @@ export const run = Effect.fnUntraced(function* <E extends Error, R>(options: Unt
       Logging.layer(format, {
         colored: terminal.isTTY && terminal.hasColors(),
         databases: options.databases ?? 1,
+        isSummedUp: options.isSummedUp ?? false,
       }),
     ),
     Layer.provideMerge(NodeStdio.layer),

@@ -6,36 +6,52 @@
  * A database whose file or WAL was replaced is left alone from then on, its connection open until the process ends: closing
  * it would remove the WAL that has its name now. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Duration, Effect, Layer, Scope } from "effect"
+import { Clock, Duration, Effect, Layer, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as Dashboard from "../dashboard/Dashboard.ts"
+import * as WatchedDatabase from "../dashboard/WatchedDatabase.ts"
+import * as ConfigSources from "../engine/ConfigSources.ts"
+import * as EngineConfig from "../engine/EngineConfig.ts"
+import { clean } from "../files/Printable.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
-import { about } from "../sqlite/DatabaseName.ts"
-import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
 import * as WalBound from "../wal/WalBound.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
-import * as LastWriter from "./LastWriter.ts"
+import * as ConfigFile from "./ConfigFile.ts"
+import * as GuardedSet from "./GuardedSet.ts"
 import * as NumberFlag from "./NumberFlag.ts"
+import * as Ready from "./Ready.ts"
+import * as StatusLine from "./StatusLine.ts"
 import * as UntilHalt from "./UntilHalt.ts"
 import * as Watch from "./Watch.ts"
 
 const flags = {
   databases: Argument.String("db").pipe(
-    Argument.withDescription("SQLite databases in WAL mode; must exist"),
+    Argument.withDescription("SQLite databases in WAL mode, and folders that hold some"),
     Argument.withMetavar("DB"),
-    Argument.variadic({ min: 1 }),
+    Argument.variadic(),
+  ),
+  config: Flag.String("config").pipe(
+    Flag.withDescription("Configuration file (YAML) with a section guard; flags come before it"),
+    Flag.withMetavar("FILE"),
+    Flag.optional,
   ),
   intervalSeconds: NumberFlag.interval(
     "interval-seconds",
     "Time from the end of one checkpoint to the start of the next; default 60",
-  ).pipe(Flag.withDefault(Duration.toSeconds(WalGuard.defaultInterval))),
+  ).pipe(Flag.optional),
   maxFrames: NumberFlag.whole(
     "max-frames",
     "Length of the log, in frames, that is held beside the interval; 0 = off, default 4000",
     "FRAMES",
     4000,
-  ).pipe(Flag.withDefault(WalBound.defaultMaxFrames)),
+  ).pipe(Flag.optional),
+  strict: Flag.Boolean("strict").pipe(
+    Flag.withDescription(
+      "Do not start when one of the databases cannot be guarded; without it, that one is tried again",
+    ),
+    Flag.withDefault(false),
+  ),
   allowNetworkFileSystem: Flag.Boolean("allow-network-file-system").pipe(
     Flag.withDescription("WAL over a network file system corrupts; guard it there all the same"),
     Flag.withDefault(false),
@@ -46,15 +62,61 @@ const flags = {
 
 type Input = Command.Command.Config.Infer<typeof flags>
 
-const chain = (file: string, { allowNetworkFileSystem, intervalSeconds, maxFrames }: Input) =>
+const { withDefault } = EngineConfig
+
+const GuardSection = Schema.Struct({
+  databases: withDefault(Schema.Array(Schema.NonEmptyString), []),
+  interval_seconds: withDefault(
+    Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0.001)),
+    Duration.toSeconds(WalGuard.defaultInterval),
+  ),
+  max_frames: withDefault(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), WalBound.defaultMaxFrames),
+  strict: withDefault(Schema.Boolean, false),
+  allow_network_file_system: withDefault(Schema.Boolean, false),
+})
+
+const schema = Schema.Struct({ guard: withDefault(GuardSection, {}) })
+
+/** Flags over environment over file over defaults. */
+const settingsOf = Effect.fnUntraced(function* (input: Input) {
+  const source = Option.getOrElse(input.config, () => "the command line")
+  const yaml = Option.isNone(input.config) ? "" : yield* ConfigFile.read(input.config.value)
+  const given = <A>(name: string, value: Option.Option<A>) =>
+    Option.match(value, { onNone: () => ({}), onSome: (it) => ({ [name]: it }) })
+  const { guard: settings } = yield* ConfigSources.load(
+    schema,
+    { guard: GuardSection },
+    {
+      source,
+      yaml,
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith("SEAWALL_GUARD_"))),
+      overrides: {
+        guard: {
+          ...(input.databases.length > 0 ? { databases: input.databases } : {}),
+          ...given("interval_seconds", input.intervalSeconds),
+          ...given("max_frames", input.maxFrames),
+          ...(input.strict ? { strict: true } : {}),
+          ...(input.allowNetworkFileSystem ? { allow_network_file_system: true } : {}),
+        },
+      },
+    },
+  )
+  if (settings.databases.length > 0) return settings
+  const problems = [{ path: "guard.databases", message: "name a database, or a folder that holds some" }]
+  return yield* new EngineConfig.EngineConfigError({ source, problems })
+})
+
+type Settings = Effect.Success<ReturnType<typeof settingsOf>>
+
+const chain = (filename: string, settings: Settings) =>
   GuardedDatabase.layer({
-    filename: file,
+    filename,
     create: false,
     requireWal: true,
     durability: "normal",
-    allowNetworkFileSystem,
-    interval: Duration.seconds(intervalSeconds),
-    maxFrames,
+    allowNetworkFileSystem: settings.allow_network_file_system,
+    interval: Duration.seconds(settings.interval_seconds),
+    maxFrames: settings.max_frames,
     writers: "elsewhere",
   })
 
@@ -67,30 +129,75 @@ const distinct = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
   return files
 })
 
-/** Opens a database and guards it; succeeds with what the dashboard watches. */
-const guardOne = Effect.fnUntraced(function* (file: string, input: Input, all: Scope.Scope) {
-  const context = yield* Layer.buildWithScope(chain(file, input), all)
-  return yield* Effect.provideContext(Dashboard.watchedDatabase, context)
+/** How often folders are looked into, and what could not be guarded is tried again. */
+const lookInterval = "5 seconds"
+
+/** How often it is said that all is well. */
+const summaryInterval = Duration.minutes(1)
+
+/** All of them in one line; what is wrong with one has lines of its own. */
+const sumUp = Effect.fnUntraced(function* (watched: ReadonlyArray<WatchedDatabase.Watched>) {
+  const statuses = yield* Effect.forEach(watched, (it) => WatchedDatabase.make(it).now)
+  const sum = (of: (status: (typeof statuses)[number]) => number | null) =>
+    statuses.reduce((all, status) => all + (of(status) ?? 0), 0)
+  const since = (yield* Clock.currentTimeMillis) - Duration.toMillis(summaryInterval)
+  const finished = yield* Effect.forEach(watched, ({ guard }) => Effect.map(guard.observed, (it) => it.finished))
+  return {
+    databases: statuses.length,
+    log_frames: sum(({ log_frames }) => log_frames),
+    backlog_frames: sum(({ backlog_frames }) => backlog_frames),
+    checkpoints: finished.flat().filter(({ at }) => at >= since).length,
+    troubled: statuses
+      .filter(({ blocked, failures, state }) => blocked !== null || failures > 0 || state === "replaced")
+      .map(({ name }) => name),
+  }
 })
 
-const guardAll = Effect.fnUntraced(function* (input: Input) {
-  const all = yield* Scope.fork(yield* Effect.scope, "parallel")
-  const files = yield* distinct(input.databases)
-  const beforeAll = { discard: true, concurrency: "unbounded" } as const // one walk through the processes for all of them
-  yield* Effect.forEach(files, (file) => about(file)(ensureSameFile(DatabaseFile.resolve(file))), beforeAll)
-  yield* Effect.forEach(files, (file) => about(file)(LastWriter.judge(file)), { discard: true })
-  const databases = yield* Effect.forEach(files, (file) =>
-    Effect.flatMap(Scope.fork(all), (scope) => guardOne(file, input, scope)),
-  )
-  yield* Watch.start(input, { databases })
+const statusLine = Effect.fnUntraced(function* (watched: ReadonlyArray<WatchedDatabase.Watched>, waiting: number) {
+  const { backlog_frames, databases, log_frames, troubled } = yield* sumUp(watched)
+  const [first = "", ...more] = troubled.map(clean)
+  const trouble = first === "" ? "all well" : `look at ${first}${more.length === 0 ? "" : ` and ${more.length} more`}`
+  const tried = waiting === 0 ? "" : `, ${waiting} not guarded`
+  return `${databases} guarded${tried}  WAL ${log_frames} frames, ${backlog_frames} not checkpointed  ${trouble}`
+})
+
+const guardAll = Effect.fnUntraced(function* (input: Input, settings: Settings) {
+  const names = yield* distinct(settings.databases)
+  const set = yield* GuardedSet.make({
+    names,
+    open: (file) =>
+      Effect.flatMap(Layer.build(chain(file, settings)), (context) =>
+        Effect.provideContext(Dashboard.watchedDatabase, context),
+      ),
+  })
+  const [first, ...others] = yield* set.look
+  const { length } = yield* set.watched
+  if (first !== undefined && (settings.strict || length === 0)) return yield* Effect.fail(first.error)
+  if (first !== undefined) yield* set.say([first, ...others])
+  let waiting = first === undefined ? 0 : 1 + others.length
+  yield* Watch.start(input, { databases: set.watched })
+  const again = Effect.flatMap(set.look, (missing) => {
+    waiting = missing.length
+    return set.say(missing)
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lookInterval), again)))
+  const summary = Effect.gen(function* () {
+    const { troubled, ...figures } = yield* sumUp(yield* set.watched)
+    if (troubled.length === 0) yield* Effect.annotateLogs(Effect.logInfo("all databases are guarded"), figures)
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(summaryInterval), summary)))
+  const { show } = yield* StatusLine.StatusLine
+  yield* show(Effect.flatMap(set.watched, (watched) => statusLine(watched, waiting)))
+  yield* Ready.say
   return yield* Effect.never
 })
 
 export const guard = Command.make("guard", flags, (input) =>
   UntilHalt.run({
     logFormat: input.logFormat,
-    databases: new Set(input.databases).size,
-    running: guardAll(input),
+    databases: Infinity,
+    isSummedUp: true,
+    running: Effect.flatMap(settingsOf(input), (settings) => guardAll(input, settings)),
   }),
 ).pipe(
   Command.withShortDescription("Keep the logs of databases short that other programs write"),
@@ -99,15 +206,19 @@ export const guard = Command.make("guard", flags, (input) =>
 
 The programs that write should set PRAGMA wal_autocheckpoint = 0, so that their commits no longer pay for checkpoints. A log starts anew only when a write finds it wholly copied: that of a program which leaves gaps between its writes is bounded; for one that never pauses the guard says so ("cannot bound the log", WriterBusy), and that program has to checkpoint, or pause for some milliseconds, by itself.
 
+A database that is missing or cannot be guarded is said (WARN) and tried again every few seconds, and folders are looked at again; --strict refuses to start then. The configuration file and the environment have the same settings: guard.databases, guard.interval_seconds (SEAWALL_GUARD_INTERVAL_SECONDS), ... While all is well one line a minute says so; --log-level debug shows each checkpoint. Under systemd with Type=notify it says when it is ready (NotifyAccess=all).
+
 Stop it with Ctrl+C, SIGTERM or SIGHUP. The log is then emptied, if nobody else has the database open.
 
 Exit codes:
   0   stopped by a signal
-  1   failure: a database that cannot be opened or is not in WAL mode, under whose name a process has another file open, one that was replaced while it was guarded ("database replaced"), or a step of the close that failed
+  1   failure: no database that can be guarded (with --strict: one that cannot), because it cannot be opened or is not in WAL mode, under whose name a process has another file open, one that was replaced while it was guarded ("database replaced"), or a step of the close that failed
+  78  the configuration is wrong
   137 killed by itself (SIGKILL): a checkpoint hangs inside SQLite`,
   ),
   Command.withExamples([
     { command: "seawall guard app.db", description: "One database" },
     { command: "seawall guard --interval-seconds 10 data/*.db", description: "Many, more often" },
+    { command: "seawall guard data/", description: "All databases of a folder, also those that come later" },
   ]),
 )

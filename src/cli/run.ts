@@ -4,15 +4,14 @@
  * Only puts together what the floors below provide: reads flags and configuration, builds the chain of `Session`, and
  * turns the reason for its halt into an exit code.
  */
-import { Clock, DateTime, Effect, FileSystem, Layer, Option, Ref, Stream } from "effect"
+import { Clock, DateTime, Effect, FileSystem, Layer, Option, Ref } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 import type { EngineStatus, LeadershipStatus } from "../dashboard/Snapshot.ts"
 import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
 import * as Engine from "../engine/Engine.ts"
-import { EngineConfigError, mostText } from "../engine/EngineConfig.ts"
-import * as SystemError from "../files/SystemError.ts"
+import { EngineConfigError } from "../engine/EngineConfig.ts"
 import * as Session from "../engine/Session.ts"
 import * as Feed from "../paper/Feed.ts"
 import { PaperConfig } from "../paper/PaperConfig.ts"
@@ -21,6 +20,7 @@ import { clean } from "../files/Printable.ts"
 import type { StateError } from "../state/StateError.ts"
 import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
+import * as ConfigFile from "./ConfigFile.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as NumberFlag from "./NumberFlag.ts"
 import * as OnServer from "./OnServer.ts"
@@ -84,13 +84,7 @@ const loadConfig = Effect.fnUntraced(function* (input: Input) {
   const useDefaults =
     Option.isNone(input.config) && !(yield* Effect.orElseSucceed(fs.exists(defaultConfig), () => false))
   const source = Option.getOrElse(input.config, () => defaultConfig)
-  const yaml = useDefaults
-    ? ""
-    : yield* Effect.mapError(
-        // No more than a configuration may have: it may be a device that never ends.
-        Stream.mkString(Stream.decodeText(fs.stream(source, { bytesToRead: 4 * mostText }))),
-        (error) => new EngineConfigError({ source, problems: [{ path: "file", message: SystemError.wordsOf(error) }] }),
-      )
+  const yaml = useDefaults ? "" : yield* ConfigFile.read(source)
   return yield* PaperConfig.load({
     source: useDefaults ? "the defaults" : source,
     yaml,

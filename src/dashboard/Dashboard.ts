@@ -48,8 +48,8 @@ export interface DashboardOptions {
 
 /** The same, and what is shown there. */
 export interface DashboardDatabasesOptions extends DashboardOptions {
-  /** Their names must be unique. */
-  readonly databases: ReadonlyArray<WatchedDatabase.Watched>
+  /** Their names must be unique. As an effect it is asked every second: one that is new comes after the others, and none goes away. */
+  readonly databases: ReadonlyArray<WatchedDatabase.Watched> | Effect.Effect<ReadonlyArray<WatchedDatabase.Watched>>
   /** Asked every second, and by requests in between: from memory. Default none, where no engine runs; null while it does not. */
   readonly engine?: Effect.Effect<EngineStatus | null>
   /** Asked in the same way. Default none, where no other machine can run the engine. */
@@ -149,7 +149,11 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   const nothing: Effect.Effect<null> = Effect.succeed(null)
   const { engine = nothing, leadership = nothing } = options
   const liveLog = yield* LiveLog.LiveLog
-  const databases = options.databases.map(WatchedDatabase.make)
+  const given = Effect.isEffect(options.databases) ? options.databases : Effect.succeed(options.databases)
+  const databases = (yield* given).map(WatchedDatabase.make)
+  const addNew = Effect.map(given, (all) => {
+    for (const it of all.slice(databases.length)) databases.push(WatchedDatabase.make(it))
+  })
   const history = History.make(databases.length)
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos
@@ -203,9 +207,10 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   })
 
   const tick = Effect.gen(function* () {
+    yield* addNew
     const now = yield* snapshot
     history.add(Math.floor(now.at_ms / 1000), now.databases)
-    yield* Effect.forEach(databases, ({ measure }, index) => measure(now.databases[index]!), { discard: true })
+    yield* Effect.forEach(now.databases, (status, index) => databases[index]!.measure(status), { discard: true })
     if (now.leadership !== null) yield* measureLeadership(now.leadership)
     yield* send(now)
   })

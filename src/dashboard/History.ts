@@ -28,7 +28,7 @@ export interface Samples {
 export interface History {
   /** Samples of each database at most. */
   readonly length: number
-  /** One sample of each database, in their order. Time must not go backwards; a second time in a second replaces the first. */
+  /** One sample of each database, in their order; one that is new comes last. Time must not go backwards; a second time in a second replaces the first. */
   readonly add: (atSeconds: number, samples: ReadonlyArray<Sample>) => void
   readonly of: (database: number) => Samples
 }
@@ -39,11 +39,12 @@ const unknown = -1
 export const make = (databases: number): History => {
   const length = Math.min(mostSamples, Math.floor(mostSamplesInAll / Math.max(1, databases)))
   const times = new Float64Array(length)
-  const rings = Array.from({ length: databases }, () => ({
-    log: new Int32Array(length),
-    backlog: new Int32Array(length),
-    exposure: new Float32Array(length),
-  }))
+  const ring = () => ({
+    log: new Int32Array(length).fill(unknown),
+    backlog: new Int32Array(length).fill(unknown),
+    exposure: new Float32Array(length).fill(unknown),
+  })
+  const rings = Array.from({ length: databases }, ring)
   let written = 0
 
   const column = (ring: Float64Array | Float32Array | Int32Array) =>
@@ -58,23 +59,25 @@ export const make = (databases: number): History => {
       if (written > 0 && times[(written - 1) % length] === atSeconds) written--
       const at = written % length
       times[at] = atSeconds
-      for (const [index, ring] of rings.entries()) {
+      // Of those that came later as many as there is room for.
+      while (rings.length < samples.length && (rings.length + 1) * length <= mostSamplesInAll) rings.push(ring())
+      for (const [index, { backlog, exposure, log }] of rings.entries()) {
         const sample = samples[index]
-        ring.log[at] = sample?.log_frames ?? unknown
-        ring.backlog[at] = sample?.backlog_frames ?? unknown
-        ring.exposure[at] = sample?.exposure_seconds ?? unknown
+        log[at] = sample?.log_frames ?? unknown
+        backlog[at] = sample?.backlog_frames ?? unknown
+        exposure[at] = sample?.exposure_seconds ?? unknown
       }
       written++
     },
     of: (database) => {
-      const ring = rings[database]
-      if (ring === undefined) return { at_seconds: [], log_frames: [], backlog_frames: [], exposure_seconds: [] }
+      const its = rings[database]
+      if (its === undefined) return { at_seconds: [], log_frames: [], backlog_frames: [], exposure_seconds: [] }
       return {
         at_seconds: column(times),
-        log_frames: known(column(ring.log)),
-        backlog_frames: known(column(ring.backlog)),
+        log_frames: known(column(its.log)),
+        backlog_frames: known(column(its.backlog)),
         // Three decimals: a float of four bytes has no more to say.
-        exposure_seconds: known(column(ring.exposure).map((seconds) => Math.round(seconds * 1000) / 1000)),
+        exposure_seconds: known(column(its.exposure).map((seconds) => Math.round(seconds * 1000) / 1000)),
       }
     },
   }

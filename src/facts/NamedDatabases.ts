@@ -9,6 +9,7 @@
  */
 import { Effect, FileSystem, Option, Order, Path, Schema } from "effect"
 import { suffix as leaseSuffix } from "../lease/LeaseFile.ts"
+import * as SystemError from "../files/SystemError.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
@@ -22,7 +23,7 @@ export class NoDatabaseError extends Schema.TaggedError<NoDatabaseError>()("NoDa
   override get message() {
     return this.cause === undefined
       ? `${this.file} is a folder without a SQLite database in it; name a database, or the folder that holds it`
-      : `${this.file} is a folder that could not be read; check that this user may read it: ${String(this.cause)}`
+      : `${this.file} is a folder that could not be read; check that this user may read it: ${SystemError.wordsOf(this.cause)}`
   }
 }
 
@@ -32,7 +33,7 @@ const concurrency = 8
 const isBeside = (name: string) =>
   [...DatabaseFile.suffixes, leaseSuffix].some((suffix) => suffix !== "" && name.endsWith(suffix))
 
-const inFolder = Effect.fnUntraced(function* (folder: string) {
+const inFolder = Effect.fnUntraced(function* (folder: string, isKnown: (file: string) => boolean) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const names = yield* Effect.mapError(
@@ -46,7 +47,7 @@ const inFolder = Effect.fnUntraced(function* (folder: string) {
     const file = path.join(folder, name)
     if (!there.has(name)) return (DatabaseFile.look(`${file}-wal`)?.bytes ?? 0) > DatabaseFile.walHeaderBytes
     if (Option.isSome(yield* Effect.option(fs.readLink(file)))) return false
-    if (DatabaseFile.look(file)?.kind !== "file") return false
+    if (DatabaseFile.look(file)?.kind !== "file" || isKnown(file)) return false
     return lasting.has(name) || (yield* DatabaseHeader.mayBegin(file))
   })
   const candidates = [...new Set([...names, ...wals])].filter((name) => !isBeside(name) && !BackupFiles.isCopy(name))
@@ -55,10 +56,16 @@ const inFolder = Effect.fnUntraced(function* (folder: string) {
   return databases.map((name) => path.join(folder, name))
 })
 
-/** In the order in which they were named; what a folder without a database is told stands apart. */
-export const find = Effect.fn("NamedDatabases.find")(function* (names: ReadonlyArray<string>) {
+/**
+ * In the order in which they were named; what a folder without a database is told stands apart. Of a folder, what is known is left
+ * out, and not opened.
+ */
+export const find = Effect.fn("NamedDatabases.find")(function* (
+  names: ReadonlyArray<string>,
+  isKnown: (file: string) => boolean = () => false,
+) {
   const [found, failures] = yield* Effect.partition(names, (name) =>
-    DatabaseFile.look(name)?.kind === "folder" ? inFolder(name) : Effect.succeed([name]),
+    DatabaseFile.look(name)?.kind === "folder" ? inFolder(name, isKnown) : Effect.succeed([name]),
   )
   return { files: DatabaseFile.distinct(found.flat()).files, failures }
 })

@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { freePort } from "../support/Browser.ts"
 import { type Ended, run, start } from "../support/Seawall.ts"
 
 let folder = ""
@@ -215,5 +216,114 @@ describe("seawall guard", () => {
     expect(ended.code).toBe(1)
     expect(String(lines(ended, "start failed")[0]?.annotations["error"])).toContain(problem)
     expect(fs.readdirSync(folder)).toEqual(before)
+  })
+
+  it(
+    "starts without one that is missing, and guards it when it appears; --strict refuses",
+    { timeout: 60_000 },
+    async () => {
+      create("a.db")
+      const strict = await run(["guard", "--strict", "a.db", "late.db"], { cwd: folder })
+      expect([strict.code, strict.stdout]).toEqual([1, expect.stringContaining("late.db does not exist")])
+      const none = await run(["guard", "late.db", "later.db"], { cwd: folder })
+      expect(none.code).toBe(1)
+
+      const guarding = guard("a.db", "late.db")
+      await guarding.says("database not guarded")
+      await guarding.says("wal_checkpoint started")
+      create("late.db")
+      await guarding.says("wal_checkpoint started", 2)
+      guarding.kill("SIGTERM")
+      const ended = await guarding.ended
+      expect(ended.code).toBe(0)
+      const said = lines(ended, "database not guarded")
+      expect(said.map(({ annotations, level }) => [level, annotations["database"]])).toEqual([["WARN", "late.db"]])
+      expect(lines(ended, "wal_checkpoint started").map(({ annotations }) => annotations["database"])).toEqual([
+        "a.db",
+        "late.db",
+      ])
+      expect(fs.readdirSync(folder)).toEqual(["a.db", "late.db"])
+    },
+  )
+
+  it("looks at a folder again, shows what is new on its page, and keeps its locks", { timeout: 60_000 }, async () => {
+    fs.mkdirSync(at("data"))
+    create("data/a.db")
+    const port = await freePort()
+    const guarding = guard("data", "--interval-seconds", "0.2", "--dashboard-port", String(port))
+    await guarding.says("wal_checkpoint started")
+    fs.linkSync(at("data/a.db"), at("data/hard.db")) // another name of what is open here: it is not even read
+    create("data/b.db")
+    await guarding.says("wal_checkpoint started", 2)
+    const inode = fs.statSync(at("data/a.db")).ino
+    const locks = process.platform === "linux" ? fs.readFileSync("/proc/locks", "utf8") : `:${inode} `
+    expect(locks).toContain(`:${inode} `)
+    const names = async (): Promise<ReadonlyArray<string>> => {
+      const status = (await (await fetch(`http://127.0.0.1:${port}/api/status`)).json()) as {
+        readonly databases: ReadonlyArray<{ readonly name: string }>
+      }
+      return status.databases.map(({ name }) => name)
+    }
+    while ((await names()).length < 2) await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(await names()).toEqual(["data/a.db", "data/b.db"])
+    guarding.kill("SIGTERM")
+    expect((await guarding.ended).code).toBe(0)
+  })
+
+  it(
+    "has its settings in a file too, below flags and environment, and refuses wrong ones",
+    { timeout: 60_000 },
+    async () => {
+      create("a.db")
+      fs.writeFileSync(at("guard.yaml"), "guard:\n  databases: [a.db]\n  interval_seconds: 0.5\n  max_frames: 77\n")
+      const env = { SEAWALL_GUARD_INTERVAL_SECONDS: "0.4" }
+      const args = ["guard", "--config", "guard.yaml", "--log-format", "json"]
+      const guarding = start(args, { cwd: folder, env })
+      running.push(() => guarding.kill("SIGKILL"))
+      await guarding.says("wal_checkpoint started")
+      guarding.kill("SIGTERM")
+      const ended = await guarding.ended
+      expect(lines(ended, "wal_checkpoint started")[0]?.annotations["interval_seconds"]).toBe(0.4)
+      const wrong = await run([...args, "--interval-seconds", "1"], {
+        cwd: folder,
+        env: { SEAWALL_GUARD_MAX_FRAMES: "-1" },
+      })
+      expect([wrong.code, wrong.stdout]).toEqual([
+        78,
+        expect.stringContaining("guard.max_frames (SEAWALL_GUARD_MAX_FRAMES)"),
+      ])
+      const nothing = await run(["guard"], { cwd: folder })
+      expect([nothing.code, nothing.stdout]).toEqual([78, expect.stringContaining("name a database")])
+    },
+  )
+
+  it("tells systemd when it is ready, through its own program", { timeout: 60_000 }, async () => {
+    create("a.db")
+    fs.mkdirSync(at("bin"))
+    fs.writeFileSync(at("bin/systemd-notify"), `#!/bin/sh\necho "$@" > "${at("told")}"\n`, { mode: 0o755 })
+    const env = { NOTIFY_SOCKET: "/run/none", PATH: `${at("bin")}:${process.env["PATH"]}` }
+    const guarding = start(["guard", "a.db"], { cwd: folder, env })
+    running.push(() => guarding.kill("SIGKILL"))
+    await until(() => fs.existsSync(at("told")) && fs.readFileSync(at("told"), "utf8") !== "")
+    expect(fs.readFileSync(at("told"), "utf8")).toBe("--ready\n")
+    guarding.kill("SIGTERM")
+    expect((await guarding.ended).code).toBe(0)
+  })
+
+  it("has no line for each checkpoint that went well, unless it is asked for", { timeout: 60_000 }, async () => {
+    create("a.db")
+    const guarding = start(
+      ["guard", "a.db", "--interval-seconds", "0.1", "--log-format", "logfmt", "--log-level", "info"],
+      {
+        cwd: folder,
+      },
+    )
+    running.push(() => guarding.kill("SIGKILL"))
+    await guarding.says("wal_checkpoint started")
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    guarding.kill("SIGTERM")
+    const { code, stdout } = await guarding.ended
+    expect(code).toBe(0)
+    expect(stdout).not.toMatch(/message=wal_checkpoint /)
   })
 })
