@@ -182,8 +182,14 @@ const guardAll = Effect.fnUntraced(function* (input: Input, settings: Settings) 
   })
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lookInterval), again)))
   const summary = Effect.gen(function* () {
-    const { troubled, ...figures } = yield* sumUp(yield* set.watched)
-    if (troubled.length === 0) yield* Effect.annotateLogs(Effect.logInfo("all databases are guarded"), figures)
+    const { backlog_frames, checkpoints, databases, log_frames, troubled } = yield* sumUp(yield* set.watched)
+    if (troubled.length > 0) return
+    yield* Effect.annotateLogs(Effect.logInfo("all databases are guarded"), {
+      databases,
+      log_frames,
+      backlog_frames,
+      checkpoints,
+    })
   })
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(summaryInterval), summary)))
   const { show } = yield* StatusLine.StatusLine

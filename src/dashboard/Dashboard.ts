@@ -21,11 +21,13 @@ import * as OptionError from "../options/OptionError.ts"
 import * as Health from "./Health.ts"
 import * as History from "./History.ts"
 import * as Listeners from "./Listeners.ts"
+import * as Incidents from "./Incidents.ts"
 import * as LiveLog from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, LeadershipStatus, Snapshot } from "./Snapshot.ts"
 import * as WatchedDatabase from "./WatchedDatabase.ts"
+import * as WriteFigures from "./WriteFigures.ts"
 import * as WatchedEngine from "./WatchedEngine.ts"
 
 export type { Watched } from "./WatchedDatabase.ts"
@@ -131,6 +133,9 @@ const heardSeconds = Metric.gauge("seawall_engine_leader_heard_seconds", {
   description: "How long ago the server last heard of the leader, in seconds; 0 while nobody leads",
 })
 
+/** As many as an eye takes in. */
+const shownIncidents = 20
+
 const measureLeadership = (now: LeadershipStatus) =>
   Effect.all(
     [
@@ -155,6 +160,8 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
     for (const it of all.slice(databases.length)) databases.push(WatchedDatabase.make(it))
   })
   const history = History.make(databases.length)
+  const writes = WriteFigures.make()
+  const incidents = Incidents.make(slowMillis)
   const listeners = Listeners.make()
   const start = yield* Clock.monotonicTimeNanos
   const runId = (yield* Random.nextInt).toString(36).replace("-", "n")
@@ -171,18 +178,22 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   }
 
   const snapshot = Effect.gen(function* () {
-    const statuses = yield* Effect.forEach(databases, ({ now }) => now)
+    const known = yield* Effect.forEach(databases, ({ now }) => now)
+    const statuses = known.map((it) => ({ ...it, writes: writes.of(it.name) }))
+    const at_ms = yield* Clock.currentTimeMillis
+    incidents.take(at_ms, statuses)
     const leading = yield* leadership
     const reasons = Health.reasons(statuses, leading)
     return {
       seawall_version: version,
       run_id: runId,
       pid: process.pid,
-      at_ms: yield* Clock.currentTimeMillis,
+      at_ms,
       elapsed_seconds: Number((yield* Clock.monotonicTimeNanos) - start) / 1e9,
       health: { ok: reasons.length === 0, reasons },
       limits,
       databases: statuses,
+      incidents: incidents.all().slice(0, shownIncidents),
       engine: yield* engine,
       leadership: leading,
     } satisfies Snapshot
@@ -208,6 +219,7 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
 
   const tick = Effect.gen(function* () {
     yield* addNew
+    yield* writes.look((yield* Clock.currentTimeMillis) / 1000)
     const now = yield* snapshot
     history.add(Math.floor(now.at_ms / 1000), now.databases)
     yield* Effect.forEach(now.databases, (status, index) => databases[index]!.measure(status), { discard: true })
@@ -231,7 +243,17 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   const lastWord = Effect.flatMap(snapshot, send)
   const serve = Effect.gen(function* () {
     const page = yield* Effect.provide(Page.make, NodeFileSystem.layer)
-    return yield* Server.make({ host, port, names, page, listeners, snapshot, greeting, history: historyOf })
+    return yield* Server.make({
+      host,
+      port,
+      names,
+      page,
+      listeners,
+      snapshot,
+      greeting,
+      history: historyOf,
+      incidents: incidents.all,
+    })
   }).pipe(
     // Node throws for an invalid port.
     Effect.catchDefect((defect) => Effect.fail(defect instanceof Error ? defect : new Error(String(defect)))),

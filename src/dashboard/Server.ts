@@ -28,6 +28,8 @@ export interface ServerOptions {
   readonly snapshot: Effect.Effect<Snapshot>
   /** What a database has been doing; none when there is none of this name. */
   readonly history: (database: string) => Effect.Effect<Option.Option<unknown>>
+  /** What went wrong, the newest first. */
+  readonly incidents: () => ReadonlyArray<unknown>
   /** What a page is told first, by the last event that it has seen. */
   readonly greeting: (lastEventId: string) => Effect.Effect<Uint8Array>
 }
@@ -136,6 +138,11 @@ const routes = (options: ServerOptions) => [
     Effect.map(options.snapshot, (now) => HttpServerResponse.jsonUnsafe(now)),
   ),
   HttpRouter.route("GET", "/api/history", historyOf(options)),
+  HttpRouter.route(
+    "GET",
+    "/api/incidents",
+    Effect.sync(() => HttpServerResponse.jsonUnsafe(options.incidents())),
+  ),
   HttpRouter.route("GET", "/api/events", events(options)),
   HttpRouter.route("HEAD", "/api/events", notFound),
   HttpRouter.route(

@@ -49,6 +49,44 @@ const Latency = Schema.Struct({
   slow: Count,
 })
 
+/** What the files take, and what is left; some seconds old. */
+const FileFacts = Schema.Struct({
+  /** Of the file itself. */
+  database_bytes: Schema.NullOr(Count),
+  /** Of the WAL, which does not shrink when its frames are copied. */
+  log_bytes: Count,
+  /** On the disk of the database, for this user. */
+  disk_free_bytes: Schema.NullOr(Finite),
+  /** When the newest backup beside it was made; null when there is none. */
+  last_backup_ms: Schema.NullOr(Finite),
+})
+export type FileFacts = typeof FileFacts.Type
+
+/** The writes of the last minute through the `Writer`; a quantile is the upper bound of the bucket in which it lies. */
+const WriteFigures = Schema.Struct({
+  /** Transactions of the writer: each has one write or many. */
+  batches_per_second: Finite,
+  commit_p50_ms: Schema.NullOr(Finite),
+  commit_p99_ms: Schema.NullOr(Finite),
+  /** Null where nothing is synced by itself. */
+  sync_p99_ms: Schema.NullOr(Finite),
+  /** Writes that waited when the last batch was taken. */
+  queue_depth: Finite,
+})
+export type WriteFigures = typeof WriteFigures.Type
+
+/** Something that went wrong with a database, or does. */
+export const Incident = Schema.Struct({
+  kind: Schema.Literals(["blocked", "failing", "slow", "replaced"]),
+  database: Schema.String,
+  /** By whom, or how often. */
+  detail: Schema.String,
+  since_ms: Finite,
+  /** Null while it lasts. */
+  until_ms: Schema.NullOr(Finite),
+})
+export type Incident = typeof Incident.Type
+
 /** One database: its log, what a power cut could take, and how its checkpoints go. */
 export const DatabaseStatus = Schema.Struct({
   name: Schema.String,
@@ -66,6 +104,16 @@ export const DatabaseStatus = Schema.Struct({
   failures: Count,
   /** Null as long as checkpoints finish, or have been held up for a moment only. */
   blocked: Schema.NullOr(Blocked),
+  /** The length of the WAL that is held beside the interval, in frames; 0 = off. */
+  bound_frames: Count,
+  /** A frame has 24 bytes more. */
+  page_bytes: Schema.NullOr(Count),
+  /** What an acknowledged write survives; null of a guard beside other programs. */
+  durability: Schema.NullOr(Schema.String),
+  sqlite_version: Schema.NullOr(Schema.String),
+  files: Schema.NullOr(FileFacts),
+  /** Null where nothing is written through a `Writer` of this process. */
+  writes: Schema.NullOr(WriteFigures),
 })
 export type DatabaseStatus = typeof DatabaseStatus.Type
 
@@ -156,6 +204,8 @@ export const Snapshot = Schema.Struct({
   health: Schema.Struct({ ok: Schema.Boolean, reasons: Schema.Array(HealthReason) }),
   limits: Limits,
   databases: Schema.Array(DatabaseStatus),
+  /** The newest first, at most 20 of those that are remembered; the rest is at `/api/incidents`. */
+  incidents: Schema.Array(Incident),
   /** Null where no engine runs, as in a guard, or while it stands by. */
   engine: Schema.NullOr(EngineStatus),
   /** Null where no other machine can run the engine, as on SQLite. */

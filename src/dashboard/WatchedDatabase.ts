@@ -10,7 +10,8 @@ import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
 import { type FinishedCheckpoint, latencyOfAll, type Observed } from "../wal/Observed.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
-import type { CheckpointPoint, DatabaseStatus } from "./Snapshot.ts"
+import * as FileFactsOf from "./FileFacts.ts"
+import type { CheckpointPoint, DatabaseStatus, FileFacts } from "./Snapshot.ts"
 
 /** A database that is watched. */
 export interface Watched {
@@ -19,17 +20,29 @@ export interface Watched {
   readonly guard: WalGuard.WalGuard["Service"]
   /** Whether the file was moved or replaced since it was opened, which makes `/health` say so; asked every second. Default never. */
   readonly replaced?: Effect.Effect<boolean>
+  /** What does not change while it is open. */
+  readonly about?: { readonly pageBytes: number | null; readonly durability: string; readonly sqliteVersion: string }
+  /** What its files take; asked every second. Default nothing is known. */
+  readonly files?: Effect.Effect<FileFacts | null>
   /** What tells its metrics from those of others in the same process; default its name as `database`, as the guard has it. */
   readonly attributes?: Readonly<Record<string, string>>
 }
 
 export const inReach = Effect.gen(function* () {
   const guard = yield* WalGuard.WalGuard
-  const { filename } = yield* Database.Database
+  const { durability, filename, sql, version } = yield* Database.Database
   const { isReplaced } = yield* DatabaseControl
+  const asked = sql.unsafe<{ readonly page_size: unknown }>("PRAGMA page_size").withoutTransform
+  const pageBytes = yield* asked.pipe(
+    Effect.map((rows) => Number(Object.values(rows[0] ?? {})[0] ?? Number.NaN)),
+    Effect.orElseSucceed(() => Number.NaN),
+    Effect.withTracerEnabled(false),
+  )
   return {
     name: filename,
     guard,
+    about: { pageBytes: Number.isSafeInteger(pageBytes) ? pageBytes : null, durability, sqliteVersion: version },
+    files: yield* FileFactsOf.make(filename),
     replaced: Effect.sync(isReplaced),
     attributes: { database: filename },
   } satisfies Watched
@@ -41,6 +54,15 @@ const gaugesOf = (attributes: Readonly<Record<string, string>>) => ({
   blockedSeconds: Metric.gauge("seawall_wal_blocked_seconds", {
     attributes,
     description: "For how long checkpoints could not finish, in seconds; 0 when they do",
+  }),
+  logBytes: Metric.gauge("seawall_wal_bytes", { attributes, description: "Size of the file of the WAL, in bytes" }),
+  databaseBytes: Metric.gauge("seawall_database_bytes", {
+    attributes,
+    description: "Size of the database file, in bytes",
+  }),
+  diskFreeBytes: Metric.gauge("seawall_disk_free_bytes", {
+    attributes,
+    description: "Free on the disk of the database, in bytes",
   }),
   failuresInARow: Metric.gauge("seawall_wal_checkpoint_failures", {
     attributes,
@@ -71,14 +93,18 @@ export interface WatchedDatabase {
   readonly measure: (status: DatabaseStatus) => Effect.Effect<void>
 }
 
+const nothing: Effect.Effect<null> = Effect.succeed(null)
+
 export const make = ({
+  about,
   attributes: given,
+  files = nothing,
   guard,
   name,
   replaced = Effect.succeed(false),
 }: Watched): WatchedDatabase => {
   const gauges = gaugesOf(given ?? { database: name })
-  let measured: { readonly blocked?: number; readonly failures?: number } = {}
+  let measured: { readonly blocked?: number; readonly failures?: number; readonly files?: FileFacts | null } = {}
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
   const latest = (finished: Observed["finished"]) => {
@@ -104,7 +130,8 @@ export const make = ({
   })
 
   const now = Effect.gen(function* () {
-    const { exposureSeconds: exposed, failures, finished, frames, incident, interval } = yield* guard.observed
+    const observed = yield* guard.observed
+    const { exposureSeconds: exposed, failures, finished, frames, incident, interval, maxFrames, writers } = observed
     const last = finished.at(-1)
     const state = Duration.isZero(interval) ? "off" : "guarded"
     return {
@@ -121,6 +148,12 @@ export const make = ({
       latency: latest(finished),
       failures,
       blocked: Option.isSome(incident) && incident.value.told ? yield* blockedOf(incident.value) : null,
+      bound_frames: maxFrames,
+      page_bytes: about?.pageBytes ?? null,
+      durability: writers === "elsewhere" ? null : (about?.durability ?? null),
+      sqlite_version: about?.sqliteVersion ?? null,
+      files: yield* files,
+      writes: null,
     } satisfies DatabaseStatus
   })
 
@@ -131,10 +164,17 @@ export const make = ({
       Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
     measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
       if (status.exposure_seconds !== null) yield* Metric.update(gauges.exposureSeconds, status.exposure_seconds) // the guard sets it, too
+      if (status.files !== null && status.files !== measured.files) {
+        yield* Metric.update(gauges.logBytes, status.files.log_bytes)
+        if (status.files.database_bytes !== null)
+          yield* Metric.update(gauges.databaseBytes, status.files.database_bytes)
+        if (status.files.disk_free_bytes !== null)
+          yield* Metric.update(gauges.diskFreeBytes, status.files.disk_free_bytes)
+      }
       const blocked = status.blocked?.seconds ?? 0
       if (blocked !== measured.blocked) yield* Metric.update(gauges.blockedSeconds, blocked)
       if (status.failures !== measured.failures) yield* Metric.update(gauges.failuresInARow, status.failures)
-      measured = { blocked, failures: status.failures }
+      measured = { blocked, failures: status.failures, files: status.files }
     }),
   }
 }

@@ -203,7 +203,7 @@ export const make = Effect.fnUntraced(function* (
       failures: Ref.getUnsafe(failures),
       incident,
       exposureSeconds,
-    })) satisfies Effect.Effect<Omit<Observed, "interval">>,
+    })) satisfies Effect.Effect<Omit<Observed, "interval" | "maxFrames" | "writers">>,
     /**
      * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held
      * it for longer than that. Where it has not, many take turns, or the event loop was busy.

@@ -42,6 +42,10 @@ export const latencyOfAll = (finished: ReadonlyArray<FinishedCheckpoint>) => ({
 export interface Observed {
   /** Zero while the guard does not run. */
   readonly interval: Duration.Duration
+  /** The length of the log that is held beside the interval, in frames; 0 = off. */
+  readonly maxFrames: number
+  /** Whether other processes write, so that their level of `synchronous` cannot be seen. */
+  readonly writers: "here" | "elsewhere"
   /** The log when it was last looked at; none before that, or when it cannot be known. */
   readonly frames: Option.Option<WalFrames>
   /** The last `mostFinished` checkpoints, oldest first. */

@@ -264,6 +264,8 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
     last: checkpoint.last,
     observed: Effect.map(checkpoint.observed, (it) => ({
       ...it,
+      maxFrames,
+      writers,
       interval: Option.isSome(Ref.getUnsafe(running)) ? Ref.getUnsafe(interval) : Duration.zero,
     })),
   }

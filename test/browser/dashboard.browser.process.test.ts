@@ -107,7 +107,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       const { hosts, page, problems } = await open(browser, `http://127.0.0.1:${port}/`)
       page.setDefaultTimeout(patience / 2)
       await says(page, "#strip", "Engine", "RUNNING")
-      await says(page, "#strip", "Health", "ok")
+      await says(page, "#strip", "Health", "healthy")
       await page.locator("#log-list li.slow", { hasText: "wal_checkpoint slow" }).first().waitFor()
 
       const ticks = await term(page, "#strip", "Ticks").textContent()
@@ -119,6 +119,11 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
         .getByText(/^p50 [\d.,]+ ms, p95 [\d.,]+ ms, max [\d.,]+ ms of all runs \(last \d+, \d+ slow\)$/)
         .waitFor()
       expect(await page.locator(".chart canvas").count()).toBe(3)
+      await says(page, "#strip", "WAL", /^[\d,]+ frames \([\d.]+ (?:B|KiB|MiB)\)$/)
+      await says(page, "#strip", "Loss window", "nothing to lose")
+      await says(page, "#details", "Durability", "durable")
+      await says(page, "#details", "Free on the disk", "iB")
+      await says(page, "#details", "Commit p50, p99", /^≤ /)
 
       await wait(50)
       const reader = await foreignReader("session.db")
@@ -126,6 +131,8 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
       await page.locator("#blockers td", { hasText: "python3" }).waitFor()
       await page.locator("#log-list li.blocked", { hasText: `pid ${reader.pid}` }).waitFor()
       await page.locator("#reasons li", { hasText: `blocked: ReaderBlocked` }).first().waitFor()
+      await page.locator("#reasons code", { hasText: "seawall status session.db" }).first().waitFor()
+      await page.locator("#incident-rows tr.bad", { hasText: "still so" }).first().waitFor()
       const { status } = await page.request
         .get(`http://127.0.0.1:${port}/health`)
         .then((it) => ({ status: it.status() }))
@@ -135,7 +142,12 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
 
       reader.end()
       await page.getByText("Nothing is blocking checkpoints.").waitFor()
-      await says(page, "#strip", "Health", "ok")
+      // What was is not forgotten, whatever the log says since.
+      await page
+        .locator("#incident-rows tr", { hasText: `pid ${reader.pid}` })
+        .filter({ hasNotText: "still so" })
+        .waitFor()
+      await says(page, "#strip", "Health", "healthy")
       session.kill("SIGTERM")
       expect((await session.ended).code).toBe(0)
       expect(problems).toEqual([])
@@ -270,6 +282,26 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     expect(await page.title()).toContain(hostile)
     expect(problems).toEqual([])
     expect([...hosts]).toEqual([new URL(watched.url).host])
+    await watched.close()
+  })
+
+  it("has a card for each database on a telephone", settings, async () => {
+    const database = scripted("a-database-with-a-long-name.db")
+    database.know({ incident: Option.some(blockedBy(4711, "python3 report.py --daily")) })
+    const watched = await inProcess(database.watched, scripted("other.db").watched)
+    const { page, problems } = await open(browser, watched.url, { viewport: { width: 375, height: 700 } })
+    page.setDefaultTimeout(patience / 2)
+    await page.locator("#list td", { hasText: "blocked by" }).waitFor()
+    const looks = `[...document.querySelectorAll("#list tbody tr")].map((row) => ({ right: row.getBoundingClientRect().right,
+      overflow: document.documentElement.scrollWidth, lines: row.querySelector("td").getBoundingClientRect().height }))`
+    for (const { lines, overflow, right } of (await page.evaluate(looks)) as ReadonlyArray<Record<string, number>>) {
+      expect(right).toBeLessThanOrEqual(375)
+      expect(overflow).toBeLessThanOrEqual(375)
+      expect(lines).toBeLessThan(60) // of words, not of letters
+    }
+    const label = `getComputedStyle(document.querySelector("#list td:nth-child(3)"), "::before").content`
+    expect(await page.evaluate(label)).toContain("WAL")
+    expect(problems).toEqual([])
     await watched.close()
   })
 

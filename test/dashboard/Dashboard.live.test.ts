@@ -172,6 +172,12 @@ describe("what is served", () => {
           latency: { runs: "all", n: 2, p50_ms: 150.25, p95_ms: 285.025, max_ms: 300, slow: 1 },
           failures: 0,
           blocked: null,
+          bound_frames: 4000,
+          page_bytes: null,
+          durability: null,
+          sqlite_version: null,
+          files: null,
+          writes: null,
         },
       ])
       expect(snapshot.engine).toBe(null)

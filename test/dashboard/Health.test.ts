@@ -1,19 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import { well } from "./well.ts"
 import * as Health from "../../src/dashboard/Health.ts"
 import type { DatabaseStatus, LeadershipStatus } from "../../src/dashboard/Snapshot.ts"
-
-const well: DatabaseStatus = {
-  name: "app.db",
-  state: "guarded",
-  interval_seconds: 10,
-  log_frames: 100,
-  backlog_frames: 0,
-  exposure_seconds: 20,
-  last_checkpoint: null,
-  latency: { runs: "all", n: 0, p50_ms: null, p95_ms: null, max_ms: null, slow: 0 },
-  failures: 0,
-  blocked: null,
-}
 
 const blocked = { outcome: "ReaderBlocked", runs: 4, since_ms: 1000, seconds: 12.34, blockers: [] } as const
 const reporter = { pid: 4711, command: "reporter", lock: "read1", since_ms: 1000, seconds: 12.34 } as const

@@ -6,6 +6,8 @@ import type { FinishedCheckpoint, Observed } from "../../src/wal/Observed.ts"
 
 export const quiet: Observed = {
   interval: Duration.seconds(60),
+  maxFrames: 4000,
+  writers: "here",
   frames: Option.none(),
   finished: [],
   failures: 0,

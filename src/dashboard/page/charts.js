@@ -12,6 +12,14 @@ export const setLimits = (said) => {
   limits = said
 }
 
+/** The length of the log that is held, in frames; 0 = none. */
+let bound = 0
+
+/** @param {number} frames */
+export const setBound = (frames) => {
+  bound = frames
+}
+
 const height = 190
 
 /** One minute, so that the first seconds do not fly past. */
@@ -36,6 +44,9 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 
 /** @param {number | null | undefined} value */
 const shown = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"))
+
+/** @param {ArrayLike<number | null | undefined> | undefined} column */
+const lastOf = (column) => Array.from(column ?? []).findLast((it) => it !== null && it !== undefined)
 
 /** What is on the charts now; columns, oldest first. */
 const data = {
@@ -75,7 +86,7 @@ const options = (series, y, hooks = {}) =>
   /** @type {any} */ ({
     width: 300,
     height,
-    series: [{ value: "{HH}:{mm}:{ss}" }, ...series],
+    series: [{ value: "{HH}:{mm}:{ss}", label: "at" }, ...series],
     scales: { x: { range: timeRange }, y },
     axes: axes(),
     hooks,
@@ -85,8 +96,20 @@ const options = (series, y, hooks = {}) =>
   })
 
 /** @param {Plot} plot */
-const slowLine = (plot) => {
-  const y = plot.valToPos(limits.slow_checkpoint_ms, "y", true)
+const slowLine = (plot) => lineAt(plot, limits.slow_checkpoint_ms, `${limits.slow_checkpoint_ms} ms`)
+
+/** Only where the log comes near it. @param {Plot} plot */
+const boundLine = (plot) => {
+  if (bound > 0 && bound <= (plot.scales["y"]?.max ?? 0)) lineAt(plot, bound, `bound ${bound.toLocaleString("en")}`)
+}
+
+/**
+ * @param {Plot} plot
+ * @param {number} value
+ * @param {string} text
+ */
+const lineAt = (plot, value, text) => {
+  const y = plot.valToPos(value, "y", true)
   const { left, width } = plot.bbox
   plot.ctx.save()
   plot.ctx.strokeStyle = color("--bad")
@@ -98,7 +121,7 @@ const slowLine = (plot) => {
   plot.ctx.stroke()
   plot.ctx.textAlign = "left"
   plot.ctx.textBaseline = "bottom"
-  plot.ctx.fillText(`${limits.slow_checkpoint_ms} ms`, left + 4, y - 2)
+  plot.ctx.fillText(text, left + 4, y - 2)
   plot.ctx.restore()
 }
 
@@ -127,6 +150,17 @@ const columns = () =>
 
 const redraw = () => {
   for (const [index, plot] of plots.entries()) plot.setData(columns()[index])
+  showOutcomes()
+}
+
+/** Outcomes that never were have no place in the legend. */
+const showOutcomes = () => {
+  const latency = plots[1]
+  if (latency === undefined) return
+  for (const [index, [outcome]] of outcomes.entries()) {
+    const show = data.points.some((point) => kindOf(point) === outcome)
+    if (latency.series[index + 1]?.show !== show) latency.setSeries(index + 1, { show })
+  }
 }
 
 /** Makes them again, in the colours and the width of now. */
@@ -135,7 +169,12 @@ export const drawCharts = () => {
   const line = {
     width: 1.5,
     points: { show: false },
-    value: (/** @type {unknown} */ _, /** @type {number} */ v) => shown(v),
+    value: (
+      /** @type {Plot} */ plot,
+      /** @type {number} */ v,
+      /** @type {number} */ of,
+      /** @type {number | null} */ at,
+    ) => shown(at === null ? lastOf(plot.data[of]) : v),
   }
   const frames = options(
     [
@@ -143,6 +182,7 @@ export const drawCharts = () => {
       { ...line, label: "backlog", stroke: color("--warn"), fill: `${color("--warn")}33` },
     ],
     { range: fromZero },
+    { draw: [boundLine] },
   )
   const latency = options(
     outcomes.map(([label, name]) => ({
@@ -168,6 +208,7 @@ export const drawCharts = () => {
   plots = ["frames-chart", "latency-chart", "exposure-chart"].map(
     (id, index) => new Plot([frames, latency, exposure][index], columns()[index], byId(id)),
   )
+  showOutcomes()
   fit()
 }
 

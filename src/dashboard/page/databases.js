@@ -1,5 +1,5 @@
 /** Many databases at a glance: a table that is sorted, worst first unless asked otherwise; each opens its own view. */
-import { byId, element, integer, millis, seconds, setText } from "./dom.js"
+import { byId, bytesOf, element, integer, millis, seconds, setText } from "./dom.js"
 
 /** @typedef {import("./dom.js").DatabaseStatus} DatabaseStatus */
 /** @typedef {(database: DatabaseStatus) => number | string} Rank */
@@ -16,9 +16,9 @@ const badness =
 const columns = [
   ["Database", ({ name }) => name, ({ name }) => name],
   ["State", (it) => stateOf(it), (it) => stateOf(it)],
-  ["WAL frames", ({ log_frames }) => integer(log_frames), ({ log_frames }) => log_frames ?? -1],
-  ["Backlog", ({ backlog_frames }) => integer(backlog_frames), ({ backlog_frames }) => backlog_frames ?? -1],
-  ["Exposure", (it) => seconds(it.exposure_seconds), ({ exposure_seconds }) => exposure_seconds ?? -1],
+  ["WAL", (it) => `${integer(it.log_frames)}${bytesOf(it, it.log_frames)}`, ({ log_frames }) => log_frames ?? -1],
+  ["Not copied yet", ({ backlog_frames }) => integer(backlog_frames), ({ backlog_frames }) => backlog_frames ?? -1],
+  ["Loss window", (it) => seconds(it.exposure_seconds), ({ exposure_seconds }) => exposure_seconds ?? -1],
   ["p95, all runs", ({ latency }) => millis(latency.p95_ms), ({ latency }) => latency.p95_ms ?? -1],
   [
     "Last checkpoint",
@@ -49,7 +49,11 @@ const rowOf = (name) => {
   if (known !== undefined) return known
   const link = /** @type {HTMLAnchorElement} */ (element("a", "", name))
   link.href = `#db=${encodeURIComponent(name)}`
-  const cells = columns.slice(1).map((_, index) => element("td", textColumns.has(index + 1) ? "text" : ""))
+  const cells = columns.slice(1).map(([title], index) => {
+    const cell = element("td", textColumns.has(index + 1) ? "text" : "")
+    cell.dataset["label"] = title // on a telephone, where there is no head
+    return cell
+  })
   const row = element("tr", "list-rows", element("th", "", link), ...cells)
   row.firstElementChild?.setAttribute("scope", "row")
   rows.set(name, row)

@@ -62,6 +62,18 @@ export const millis = (ms) =>
 /** @param {number | null} s */
 export const seconds = (s) => (s === null ? "–" : s < 100 ? `${s.toFixed(1)} s` : duration(s))
 
+/** In the largest unit that leaves a digit before the point. @param {number | null} n */
+export const bytes = (n) => {
+  if (n === null) return "?"
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"]
+  const power = Math.min(units.length - 1, n < 1 ? 0 : Math.floor(Math.log2(n) / 10))
+  return `${(n / 1024 ** power).toLocaleString("en", { maximumFractionDigits: power === 0 ? 0 : 1 })} ${units[power]}`
+}
+
+/** So many frames in bytes, where the size of a page is known. @param {DatabaseStatus} database @param {number | null} frames */
+export const bytesOf = ({ page_bytes }, frames) =>
+  page_bytes === null || frames === null ? "" : ` (${bytes(frames * (page_bytes + 24))})`
+
 /** @param {number} s */
 export const duration = (s) => {
   /** @param {number} n */
@@ -71,3 +83,6 @@ export const duration = (s) => {
 
 /** In UTC, as the log is. @param {number} ms */
 export const clock = (ms) => new Date(ms).toISOString().slice(11, 19)
+
+/** With the day, of what may be long ago. @param {number} ms */
+export const day = (ms) => `${new Date(ms).toISOString().slice(0, 16).replace("T", " ")} UTC`

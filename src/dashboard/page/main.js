@@ -1,9 +1,9 @@
 /** Listens to the program, shows what it says, and says so when it says nothing any more. */
-import { addNow, clearCharts, drawCharts, setLimits, setPast, setSpan, watchSurroundings } from "./charts.js"
+import { addNow, clearCharts, drawCharts, setBound, setLimits, setPast, setSpan, watchSurroundings } from "./charts.js"
 import { showDatabases } from "./databases.js"
 import { byId, clock, element, setText } from "./dom.js"
 import { addLines, onlyOf, startLog } from "./log.js"
-import { showDatabase, showFigures, showLeadership, showStrip } from "./view.js"
+import { showDatabase, showDetails, showFigures, showIncidents, showLeadership, showStrip } from "./view.js"
 
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 
@@ -45,12 +45,15 @@ const show = () => {
   showStrip(current, database)
   showFigures(current.engine)
   showLeadership(current)
+  showIncidents(current, database)
   onlyOf(current.databases.length > 1 ? (database?.name ?? "") : "", current.databases.length === 1)
   if (database === undefined) {
     charted = ""
     showDatabases(current)
   } else {
     showDatabase(database)
+    showDetails(database)
+    setBound(database.bound_frames)
     if (charted !== database.name) {
       if (drawn !== database.name) clearCharts()
       drawn = database.name
