@@ -7,6 +7,9 @@ import type { DatabaseStatus, Incident } from "./Snapshot.ts"
 /** Of all databases together. */
 export const mostIncidents = 100
 
+/** Without a slow checkpoint for so long, in milliseconds, the next one is another incident. */
+const slowPause = 60_000
+
 /** What lasts: its name, and its detail while it is so. */
 const lasting = {
   blocked: ({ blocked }: DatabaseStatus) =>
@@ -32,6 +35,7 @@ export const make = (slowMillis: number): Incidents => {
   const open = new Map<string, Incident>()
   /** The last checkpoint of each that was looked at. */
   const lookedAt = new Map<string, number>()
+  const slow = new Map<string, { readonly incident: Incident; readonly times: number; readonly slowest: number }>()
   const replace = (before: Incident, after: Incident) => {
     incidents = incidents.map((it) => (it === before ? after : it))
   }
@@ -57,18 +61,31 @@ export const make = (slowMillis: number): Incidents => {
       }
     }
   }
+  /** Many in a row are one. */
+  const noteSlow = (database: string, at: number, elapsed: number) => {
+    const before = slow.get(database)
+    const goesOn =
+      before !== undefined && at - (before.incident.until_ms ?? at) < slowPause && incidents.includes(before.incident)
+    const times = goesOn ? before.times + 1 : 1
+    const slowest = Math.max(elapsed, goesOn ? before.slowest : 0)
+    const detail =
+      times === 1
+        ? `a checkpoint took ${Math.round(elapsed)} ms`
+        : `${times} checkpoints, the slowest ${Math.round(slowest)} ms`
+    const since_ms = goesOn ? before.incident.since_ms : at - elapsed
+    const incident: Incident = { kind: "slow", database, detail, since_ms, until_ms: at }
+    if (goesOn) replace(before.incident, incident)
+    else add(incident)
+    slow.set(database, { incident, times, slowest })
+  }
   return {
     take: (at, databases) => {
       for (const status of databases) {
         noteLasting(at, status)
         const last = status.last_checkpoint
-        const isNew = last !== null && lookedAt.get(status.name) !== last.number
-        if (!isNew) continue
+        if (last === null || lookedAt.get(status.name) === last.number) continue
         lookedAt.set(status.name, last.number)
-        if (last.elapsed_ms <= slowMillis) continue
-        const detail = `a checkpoint took ${Math.round(last.elapsed_ms)} ms`
-        const since_ms = last.at_ms - last.elapsed_ms
-        add({ kind: "slow", database: status.name, detail, since_ms, until_ms: last.at_ms })
+        if (last.elapsed_ms > slowMillis) noteSlow(status.name, last.at_ms, last.elapsed_ms)
       }
     },
     all: () => incidents,

@@ -50,14 +50,19 @@ describe("incidents", () => {
     ])
   })
 
-  it("have each slow checkpoint once, and are at most a hundred", () => {
+  it("have slow checkpoints that follow each other once, with the slowest, and are at most a hundred", () => {
     const incidents = Incidents.make(200)
-    for (const number of [1, 1, 2]) incidents.take(6000, [{ ...well, last_checkpoint: checkpoint(number, 300) }])
-    incidents.take(6000, [{ ...well, last_checkpoint: checkpoint(3, 100) }])
-    expect(incidents.all()).toHaveLength(2)
-    expect(incidents.all()[0]).toMatchObject({ kind: "slow", since_ms: 4700, until_ms: 5000 })
-    for (let number = 4; number < 500; number++)
-      incidents.take(0, [{ ...well, last_checkpoint: checkpoint(number, 300) }])
+    const take = (number: number, elapsed: number, at_ms: number) =>
+      incidents.take(at_ms, [{ ...well, last_checkpoint: { ...checkpoint(number, elapsed)!, at_ms } }])
+    take(1, 300, 5000)
+    take(1, 300, 5000)
+    take(2, 100, 6000)
+    take(3, 400, 7000)
+    expect(incidents.all()).toEqual([
+      { kind: "slow", database: "app.db", detail: "2 checkpoints, the slowest 400 ms", since_ms: 4700, until_ms: 7000 },
+    ])
+    for (let number = 4; number < 200; number++) take(number, 300, number * 100_000)
     expect(incidents.all()).toHaveLength(Incidents.mostIncidents)
+    expect(incidents.all()[0]?.detail).toBe("a checkpoint took 300 ms")
   })
 })

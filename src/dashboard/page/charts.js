@@ -1,5 +1,5 @@
 /** The three charts of a database: what its log holds, how long its checkpoints took, what a power cut could take. */
-import { byId } from "./dom.js"
+import { byId, clock } from "./dom.js"
 import Plot from "./uPlot.js"
 
 /** @typedef {import("./dom.js").CheckpointPoint} CheckpointPoint */
@@ -86,7 +86,7 @@ const options = (series, y, hooks = {}) =>
   /** @type {any} */ ({
     width: 300,
     height,
-    series: [{ value: "{HH}:{mm}:{ss}", label: "at" }, ...series],
+    series: [{ value: timeAt, label: "at" }, ...series],
     scales: { x: { range: timeRange }, y },
     axes: axes(),
     hooks,
@@ -94,6 +94,9 @@ const options = (series, y, hooks = {}) =>
     padding: [8, 26, 0, 0],
     cursor: { sync: { key: "time" }, drag: { x: false, y: false } },
   })
+
+/** @param {unknown} _ @param {number | null} at */
+const timeAt = (_, at) => (at === null || at === undefined ? "" : clock(at * 1000))
 
 /** @param {Plot} plot */
 const slowLine = (plot) => lineAt(plot, limits.slow_checkpoint_ms, `${limits.slow_checkpoint_ms} ms`)

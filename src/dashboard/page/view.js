@@ -35,13 +35,16 @@ const ofDatabase = (database, { reasons }) => {
   ])
 }
 
+/** A commit that is about to be synced was not acknowledged yet. */
+const momentSeconds = 1
+
 /** Whether an acknowledged write survives a power cut. @param {string | null} durability */
 const isSynced = (durability) => durability === "durable" || durability === "full"
 
 /** What a power cut could take. @param {DatabaseStatus} database */
 const lossOf = ({ durability, exposure_seconds }) => {
   if (exposure_seconds === null) return "not known"
-  return isSynced(durability) && exposure_seconds === 0 ? "nothing to lose" : seconds(exposure_seconds)
+  return isSynced(durability) && exposure_seconds < momentSeconds ? "nothing to lose" : seconds(exposure_seconds)
 }
 
 /** @param {EngineStatus} engine */
@@ -173,15 +176,15 @@ export const showDatabase = (database) => {
   const { max_ms, n, p50_ms, p95_ms, slow } = latency
   const figures = `p50 ${millis(p50_ms)}, p95 ${millis(p95_ms)}, max ${millis(max_ms)}`
   setText(byId("latency-now"), `${figures} of all runs (last ${integer(n)}, ${integer(slow)} slow)`)
-  const hasNothingToLose = exposure_seconds === 0 && isSynced(database.durability)
-  byId("exposure-chart").hidden = exposure_seconds === null || hasNothingToLose
+  const hasNothingToLose =
+    exposure_seconds !== null && exposure_seconds < momentSeconds && isSynced(database.durability)
+  byId("exposure").hidden = hasNothingToLose
+  byId("exposure-chart").hidden = exposure_seconds === null
   setText(
     byId("exposure-now"),
     exposure_seconds === null
       ? "not known: other processes write, and whether they sync each commit cannot be seen"
-      : hasNothingToLose
-        ? `${database.durability ?? "synced"}: a power cut takes nothing that was acknowledged`
-        : seconds(exposure_seconds),
+      : seconds(exposure_seconds),
   )
   const place = byId("blockers")
   if (blocked === null) return setText(place, unblocked(database))
