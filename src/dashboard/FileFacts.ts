@@ -2,9 +2,9 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { Effect, Option } from "effect"
-import { statfs } from "node:fs/promises"
 import * as path from "node:path"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as Room from "../files/Room.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import type { FileFacts } from "./Snapshot.ts"
 
@@ -23,11 +23,11 @@ export const make = Effect.fnUntraced(function* (filename: string) {
   )
   const look = Effect.gen(function* () {
     const { found, path: real, wal } = DatabaseFile.resolve(filename)
-    const free = yield* Effect.option(Effect.tryPromise(() => statfs(path.dirname(real))))
+    const room = yield* Effect.option(Room.at(path.dirname(real)))
     return {
       database_bytes: found?.bytes ?? null,
       log_bytes: DatabaseFile.look(wal)?.bytes ?? 0,
-      disk_free_bytes: Option.getOrNull(Option.map(free, ({ bavail, bsize }) => bavail * bsize)),
+      disk_free_bytes: Option.getOrNull(Option.map(room, ({ free }) => free)),
       last_backup_ms: Option.getOrNull(yield* backup),
     } satisfies FileFacts
   })

@@ -49,7 +49,6 @@ const Latency = Schema.Struct({
   slow: Count,
 })
 
-/** What the files take, and what is left; some seconds old. */
 const FileFacts = Schema.Struct({
   /** Of the file itself. */
   database_bytes: Schema.NullOr(Count),
@@ -60,9 +59,9 @@ const FileFacts = Schema.Struct({
   /** When the newest backup beside it was made; null when there is none. */
   last_backup_ms: Schema.NullOr(Finite),
 })
+/** What the files take, and what is left; some seconds old. */
 export type FileFacts = typeof FileFacts.Type
 
-/** The writes of the last minute through the `Writer`; a quantile is the upper bound of the bucket in which it lies. */
 const WriteFigures = Schema.Struct({
   /** Transactions of the writer: each has one write or many. */
   batches_per_second: Finite,
@@ -73,6 +72,7 @@ const WriteFigures = Schema.Struct({
   /** Writes that waited when the last batch was taken. */
   queue_depth: Finite,
 })
+/** The writes of the last minute through the `Writer`; a quantile is the upper bound of the bucket in which it lies. */
 export type WriteFigures = typeof WriteFigures.Type
 
 /** Something that went wrong with a database, or does. */

@@ -3,12 +3,13 @@
  * no process has open and that has no index, a copy in a temporary folder, because SQLite would create an index.
  */
 import { Effect, FileSystem, Option, Path, type Scope } from "effect"
-import { statfs } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import type { Situation } from "../sqlite/outside/Address.ts"
 import { NotExamined } from "./NotExamined.ts"
 import { type Facts, isAtRest, isOpen, walSize } from "../facts/Facts.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
+import * as Room from "../files/Room.ts"
+import { wordsOf } from "../files/SystemError.ts"
 import { namesOf } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import { size } from "../facts/Wording.ts"
@@ -25,12 +26,9 @@ const copy = Effect.fnUntraced(function* (facts: Facts) {
   const path = yield* Path.Path
   const failed = (message: string) => new NotExamined({ message, remedy: command("seawall checkpoint", facts.file) })
   const bytes = facts.bytes + walSize(facts)
-  const { bavail, bsize } = yield* Effect.tryPromise({
-    try: () => statfs(tmpdir()),
-    catch: (cause) => failed(String(cause)),
-  })
+  const { free } = yield* Effect.mapError(Room.at(tmpdir()), (cause) => failed(wordsOf(cause)))
   // The copy must not be what fills the disk.
-  if (bavail * bsize < 2 * bytes) {
+  if (free < 2 * bytes) {
     return yield* failed(`the WAL has no index, and for a copy to read (${size(bytes)}) ${tmpdir()} is too small`)
   }
   const file = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "seawall-doctor-" }), "copy.db")

@@ -16,7 +16,7 @@ import { reasonOf } from "../sqlite/NativeError.ts"
 import * as Lease from "../lease/Lease.ts"
 import { Writer } from "../sql/Writer.ts"
 import { engineStatusKey, haltDetailKey, haltReasonKey } from "../state/StateKeys.ts"
-import { reasonOf as storeReasonOf } from "../state/StateError.ts"
+import { reasonOf as storeReasonOf, StateError } from "../state/StateError.ts"
 import * as StateManager from "../state/StateManager.ts"
 import * as Halt from "./Halt.ts"
 import * as HaltReason from "./HaltReason.ts"
@@ -108,6 +108,11 @@ const isLossOfLease = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unkn
   return Option.isSome(epoch) && Exit.isFailure(exit) && Lease.isLoss(storeReasonOf(Cause.squash(exit.cause)))
 })
 
+const isOfSchema = (exit: Exit.Exit<unknown, unknown>) => {
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  return error instanceof StateError && error.operation === "schema"
+}
+
 const stepName = "halt.reason"
 
 /** Stores reason, detail and HALTED in one transaction, unless a reason was stored before. */
@@ -124,6 +129,8 @@ const storing = <E, R>(
         if (isLost(requested) || (yield* isLossOfLease(exit))) return yield* halt.settle("leadership_lost")
         const explicit = Halt.explicitReason(requested, exit, "startup_failure")
         if (Option.isSome(explicit)) yield* halt.settle(explicit.value)
+        // Where the tables are not ours there is no place for it.
+        if (isOfSchema(exit)) return
         const patient = (yield* patience)(stepName)
         const store = Effect.gen(function* () {
           const state = yield* memory

@@ -17,7 +17,7 @@ import { shortCommand } from "../processes/Processes.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { DatabaseOpenError, fromNative, systemFailure } from "../sqlite/DatabaseOpenError.ts"
 import { messageOf, reasonOf } from "../sqlite/NativeError.ts"
-import { checkName, makeFolder } from "../sqlite/DatabasePath.ts"
+import { checkName, ensureRoom, makeFolder } from "../sqlite/DatabasePath.ts"
 import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.ts"
 
 export { LeaseHolder } from "./LeaseFile.ts"
@@ -148,6 +148,9 @@ export const own = Effect.map(DateTime.now, (now): LeaseHolder => {
   return { pid: process.pid, command, since: DateTime.formatIso(now), host: os.hostname() }
 })
 
+/** What the file of a lease takes at most: its page, in the blocks of the file system. */
+const leaseBytes = 8192
+
 const make = Effect.fnUntraced(
   function* (file: string) {
     const fs = yield* FileSystem.FileSystem
@@ -161,6 +164,7 @@ const make = Effect.fnUntraced(
       fs.access(folder, { writable: true }),
       (cause) => new DatabaseOpenError({ file, ...systemFailure(cause), cause }),
     )
+    yield* ensureRoom(file, folder, leaseBytes, "the lease")
     const holder = yield* own
     yield* take(database, holder)
     return { holder, epoch: Option.none(), waited: false, lost: Effect.never, lose: () => Effect.void }

@@ -6,6 +6,7 @@ import { Effect, FileSystem, Option, Path, type PlatformError } from "effect"
 import { type DatabaseFile, isMountPointIn, look, resolve, walHeaderBytes } from "../files/DatabaseFile.ts"
 import { DatabaseOpenError, type OpenReason, systemFailure } from "./DatabaseOpenError.ts"
 import * as NetworkFileSystem from "./NetworkFileSystem.ts"
+import * as Room from "../files/Room.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 
@@ -62,6 +63,26 @@ export const checkName = Effect.fnUntraced(function* ({ given: file, path: real 
 const bySystem = (file: string) => (cause: PlatformError.PlatformError) =>
   new DatabaseOpenError({ file, ...systemFailure(cause), cause })
 
+/**
+ * Fails when so many bytes are not free. SQLite would fail too, with a bare I/O error, and leave the files that it had begun.
+ */
+export const ensureRoom = Effect.fnUntraced(function* (file: string, folder: string, bytes: number, what: string) {
+  const { free } = yield* Effect.orElseSucceed(Room.at(folder), () => ({ free: Infinity }))
+  if (free >= bytes) return
+  const detail = `${free} bytes are free, and ${what} takes ${bytes}`
+  return yield* new DatabaseOpenError({ file, reason: "DiskFull", detail })
+})
+
+/** The first piece of the index beside a WAL, in bytes. https://www.sqlite.org/walformat.html#the_wal_index_file_format */
+const firstIndex = 32_768
+
+/** Fails where SQLite could not make the index without which a WAL is neither read nor written. */
+export const ensureIndex = Effect.fnUntraced(function* (target: DatabaseFile) {
+  const path = yield* Path.Path
+  if ((look(target.shm)?.bytes ?? 0) >= firstIndex) return
+  yield* ensureRoom(target.given, path.dirname(target.path), firstIndex, "the index of the WAL")
+})
+
 /** Creates the folder of a database, durably, when it is missing. */
 export const makeFolder = Effect.fnUntraced(function* (file: string, folder: string) {
   const fs = yield* FileSystem.FileSystem
@@ -100,12 +121,9 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
   }
   if (found === "Missing" && !mayCreate) return yield* refuse("FileMissing")
   if (found !== "Missing" && found !== "File") return yield* refuse("NotAFile", `it is a ${found}`)
-  if (found === "File") yield* checkFile(target, readOnly, oneName)
-  if (!readOnly) {
-    yield* Effect.mapError(fs.access(folder, { writable: true }), bySystem(file))
-    yield* checkOthers(target)
-  }
-
+  if (found === "File") yield* checkFile(target, oneName)
+  yield* ensureUsable(target, readOnly)
+  if (!readOnly) yield* ensureIndex(target)
   const elsewhere = yield* NetworkFileSystem.detect(folder)
   if (Option.isNone(elsewhere)) return target
   const { kind, type } = elsewhere.value
@@ -116,17 +134,10 @@ export const locate = Effect.fnUntraced(function* (options: PathOptions) {
 })
 
 /** A file that is there: whether SQLite would have the WAL of this very file, and may use it. */
-const checkFile = Effect.fnUntraced(function* (target: DatabaseFile, readOnly: boolean, oneName: boolean) {
+const checkFile = Effect.fnUntraced(function* (target: DatabaseFile, oneName: boolean) {
   const fs = yield* FileSystem.FileSystem
   const { found, given: file } = target
   const refuse = (reason: OpenReason, detail = "") => new DatabaseOpenError({ file, reason, detail })
-  const access = (name: string) =>
-    Effect.mapError(fs.access(name, { readable: true, writable: !readOnly }), (cause) => {
-      const owner = look(name)?.owner
-      const { detail, reason } = systemFailure(cause)
-      const whose = name === target.path ? detail : `${name} belongs to user ${owner}`
-      return new DatabaseOpenError({ file, reason, detail: whose, cause })
-    })
   const mounts = yield* Effect.orElseSucceed(fs.readFileString("/proc/self/mountinfo"), () => "")
   if (isMountPointIn(mounts, target.path)) return yield* refuse("MountPoint")
   const other = OpenFiles.otherNameOf(target)
@@ -139,15 +150,30 @@ const checkFile = Effect.fnUntraced(function* (target: DatabaseFile, readOnly: b
       danger: "each name has a WAL of its own: programs that use another name overwrite what this one commits",
     })
   }
-  yield* access(target.path)
-  for (const sidecar of [target.wal, target.shm]) if (look(sidecar) !== undefined) yield* access(sidecar)
 })
 
 /**
- * What a process has left, or has in use, beside the file or under another name of it may belong to another file. A database
- * without any of that costs no walk through the processes; nor does one that this process has open already.
+ * Fails for what this user may not use, whether it is there or would be created. Where it is to be written, also for what a process
+ * has left, or has in use, beside the file or under another name of it, and may belong to another file.
  */
-export const checkOthers = Effect.fnUntraced(function* (target: DatabaseFile) {
+export const ensureUsable = Effect.fnUntraced(function* (target: DatabaseFile, readOnly: boolean) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  for (const name of [target.path, target.wal, target.shm].filter((each) => look(each) !== undefined)) {
+    yield* Effect.mapError(fs.access(name, { readable: true, writable: !readOnly }), (cause) => {
+      const owner = look(name)?.owner
+      const { detail, reason } = systemFailure(cause)
+      const whose = name === target.path ? detail : `${name} belongs to user ${owner}`
+      return new DatabaseOpenError({ file: target.given, reason, detail: whose, cause })
+    })
+  }
+  if (readOnly) return
+  yield* Effect.mapError(fs.access(path.dirname(target.path), { writable: true }), bySystem(target.given))
+  yield* checkOthers(target)
+})
+
+/** A database without any of that costs no walk through the processes; nor does one that this process has open already. */
+const checkOthers = Effect.fnUntraced(function* (target: DatabaseFile) {
   const isUsed = look(target.wal) !== undefined || look(target.shm) !== undefined || (target.found?.links ?? 1) > 1
   if (!isUsed || (yield* OpenFiles.isOpen(target.path))) return
   yield* Effect.mapError(

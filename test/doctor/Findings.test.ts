@@ -191,13 +191,13 @@ describe("the system", () => {
     }),
   )
 
-  it.live("warns of a disk that has no room for a copy, or less than 5 % left", () =>
+  it.live("warns of a disk that has no room for a copy, or less than 5 % and 1 GiB left", () =>
     Effect.gen(function* () {
       const facts = { ...(yield* gather(yield* database())), bytes: 900, walBytes: Option.some(100) }
-      const warns = (freeBytes: number, totalBytes: number) =>
-        judgeSpace(facts, { freeBytes, totalBytes }).findings.length === 1
+      const warns = (free: number, total: number) => judgeSpace(facts, { free, total }).findings.length === 1
       expect([warns(1000, 10_000), warns(999, 10_000)]).toEqual([false, true])
       expect([warns(5000, 100_000), warns(4999, 100_000)]).toEqual([false, true])
+      expect([warns(2 ** 30, 2 ** 44), warns(2 ** 30 - 1, 2 ** 44)]).toEqual([false, true])
     }),
   )
 })

@@ -1,27 +1,24 @@
 /** The space that is left on the disk of the database. */
 import { Effect, Path } from "effect"
-import { statfs } from "node:fs/promises"
 import { type Facts, walSize } from "../../facts/Facts.ts"
 import { size } from "../../facts/Wording.ts"
+import * as Room from "../../files/Room.ts"
+import { wordsOf } from "../../files/SystemError.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, type Seen } from "../Examination.ts"
 import { NotExamined } from "../NotExamined.ts"
 
-interface Space {
-  readonly freeBytes: number
-  readonly totalBytes: number
-}
-
-/** File systems become slow, and the reserve of the administrator begins, at about this part. */
+/** File systems become slow at about this part, small ones; 5 % of a large one is room for years. */
 const smallestPart = 0.05
+const mostOfPart = 1024 ** 3
 
 /**
  * Enough is room for one more copy of the database and its WAL, which a backup, a restore, a VACUUM or a WAL behind a
- * reader takes, and never less than 5 % of the disk. @internal
+ * reader takes, and never less than 5 % of the disk, or 1 GiB where that is less. @internal
  */
-export const judge = (facts: Facts, { freeBytes, totalBytes }: Space): Seen => {
+export const judge = (facts: Facts, { free: freeBytes, total: totalBytes }: Room.Room): Seen => {
   const copy = facts.bytes + walSize(facts)
-  const enough = Math.ceil(Math.max(totalBytes * smallestPart, copy))
+  const enough = Math.ceil(Math.max(Math.min(totalBytes * smallestPart, mostOfPart), copy))
   const seen = `${size(freeBytes)} of ${size(totalBytes)} free, ${size(enough)} is enough`
   if (freeBytes >= enough) return { seen, findings: [] }
   return {
@@ -43,10 +40,10 @@ export const diskSpace = make({
   examine: Effect.fnUntraced(function* (facts) {
     const path = yield* Path.Path
     const folder = path.dirname(facts.target.path)
-    const { bavail, blocks, bsize } = yield* Effect.tryPromise({
-      try: () => statfs(folder),
-      catch: (cause) => new NotExamined({ message: String(cause), remedy: command("df -h", folder) }),
-    })
-    return judge(facts, { freeBytes: bavail * bsize, totalBytes: blocks * bsize })
+    const room = yield* Effect.mapError(
+      Room.at(folder),
+      (cause) => new NotExamined({ message: wordsOf(cause), remedy: command("df -h", folder) }),
+    )
+    return judge(facts, room)
   }),
 })

@@ -15,6 +15,7 @@ import * as Shutdown from "../../shutdown/Shutdown.ts"
 import { next, prune, type SessionBackup, warnAhead } from "./BackupFiles.ts"
 import * as Database from "../Database.ts"
 import { about } from "../DatabaseName.ts"
+import { ensureIndex } from "../DatabasePath.ts"
 import { giveName } from "./Aside.ts"
 import * as Integrity from "./Integrity.ts"
 import * as OwnerAndMode from "./OwnerAndMode.ts"
@@ -79,6 +80,8 @@ const Line = Schema.Union([
 const copy = Effect.fnUntraced(function* (file: string, destination: string) {
   const start = yield* Clock.currentTimeMillis
   const last = yield* Ref.make<typeof Line.Type>({ copied: 0, pages: 0 })
+  const target = DatabaseFile.resolve(file)
+  if (DatabaseFile.look(target.wal) !== undefined) yield* ensureIndex(target)
   const copying = yield* OwnProcess.start("backupProcess", file, destination)
   const running = Effect.gen(function* () {
     const line = yield* Ref.get(last)

@@ -12,7 +12,7 @@ import { Clock, Config, Effect, FileSystem, Layer, Option, Result, Runtime, Sche
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as SystemError from "../../files/SystemError.ts"
 import type { DatabaseOpenError } from "../DatabaseOpenError.ts"
-import { checkOthers } from "../DatabasePath.ts"
+import { ensureIndex, ensureUsable } from "../DatabasePath.ts"
 import { NativeReason } from "../NativeError.ts"
 import * as BackupFiles from "./BackupFiles.ts"
 import { ofSeawall } from "../DatabaseName.ts"
@@ -57,6 +57,8 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
     Effect.mapError(notChecked),
   )
   if (size === 0n) return
+  const target = DatabaseFile.resolve(file)
+  if (DatabaseFile.look(target.wal) !== undefined) yield* Effect.mapError(ensureIndex(target), notChecked)
   yield* Effect.annotateLogs(ofSeawall(Effect.logDebug("integrity_check started")), { file, bytes: Number(size) })
 
   const output = yield* Effect.gen(function* () {
@@ -132,7 +134,7 @@ export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityEr
     ? Layer.empty
     : Layer.effectDiscard(
         Effect.andThen(
-          checkOthers(DatabaseFile.resolve(options.file)), // the check opens it, too
+          ensureUsable(DatabaseFile.resolve(options.file), false), // the check opens it, too
           Effect.catch(check(options.file), advised),
         ),
       ).pipe(Layer.provide(NodeServices.layer))

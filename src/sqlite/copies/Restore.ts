@@ -8,8 +8,8 @@
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Clock, Effect, FileSystem, Option, Path, Schema, Stream } from "effect"
-import { statfs } from "node:fs/promises"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
+import * as Room from "../../files/Room.ts"
 import * as SystemError from "../../files/SystemError.ts"
 import { stampOf } from "./BackupFiles.ts"
 import { giveName } from "./Aside.ts"
@@ -147,12 +147,8 @@ const check = Effect.fnUntraced(function* ({ backup, file }: RestoreOptions) {
   yield* Effect.mapError(fs.access(folder, { writable: true }), (error) =>
     SystemError.isPermission(error) ? refuse("NoPermission", folder) : refuse("Failed", SystemError.wordsOf(error)),
   )
-  const free = yield* Effect.option(
-    Effect.tryPromise(() => statfs(folder)).pipe(Effect.map(({ bavail, bsize }) => bavail * bsize)),
-  )
-  if (Option.exists(free, (left) => left < bytes)) {
-    return yield* refuse("NoSpace", `it has ${bytes} bytes, and ${Option.getOrElse(free, () => 0)} are free`)
-  }
+  const { free } = yield* Effect.orElseSucceed(Room.at(folder), () => ({ free: Infinity }))
+  if (free < bytes) return yield* refuse("NoSpace", `it has ${bytes} bytes, and ${free} are free`)
   return { target, bytes, notInUse, found }
 })
 

@@ -1,0 +1,18 @@
+/** What is left on a disk. */
+import * as Effect from "effect/Effect"
+import { statfs } from "node:fs/promises"
+
+/** Bytes. `free` is what this user may still write: of what a file system keeps back for root, only root sees something. */
+export interface Room {
+  readonly free: number
+  readonly total: number
+}
+
+/** Of the file system of a folder; fails with what the system says. */
+export const at = (folder: string): Effect.Effect<Room, unknown> =>
+  Effect.tryPromise({ try: () => statfs(folder), catch: (cause) => cause }).pipe(
+    Effect.map(({ bavail, bfree, blocks, bsize }) => ({
+      free: bsize * (process.getuid?.() === 0 ? bfree : bavail),
+      total: bsize * blocks,
+    })),
+  )
