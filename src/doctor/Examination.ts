@@ -4,6 +4,7 @@
  */
 import type * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Schema, type Scope } from "effect"
+import { wordsOf } from "../files/SystemError.ts"
 import type { Facts } from "../facts/Facts.ts"
 import { NotExamined, tryAgain } from "./NotExamined.ts"
 import type { Reading } from "./Readable.ts"
@@ -72,7 +73,7 @@ export const run = <Name extends string>(it: Examined, { description, examine, s
       const error = Cause.squash(cause)
       const finding: Found = {
         severity: "notice",
-        message: `not examined: ${error instanceof Error ? error.message : String(error)}`,
+        message: `not examined: ${wordsOf(error)}`,
         evidence: {},
         remedy: error instanceof NotExamined ? error.remedy : tryAgain(it),
       }

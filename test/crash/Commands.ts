@@ -25,6 +25,8 @@ interface Tried {
   readonly makes?: RegExp
   /** Says what went wrong in its log, which is standard output. */
   readonly logs?: true
+  /** Prints a name as it is, for a script. */
+  readonly names?: true
   /** Goes on until it is told to end. */
   readonly until?: string
 }
@@ -36,15 +38,15 @@ const commands: ReadonlyArray<Tried> = [
   { args: (file) => ["doctor", "--json", file], codes: [0, 1, 2, 65], looks: true },
   { args: (file) => ["checkpoint", file], codes: [0, 1, 2] },
   { args: (file) => ["checkpoint", file, "--mode", "truncate", "--json"], codes: [0, 1, 2] },
-  { args: (file) => ["backup", file], codes: [0, 1], makes: /\.manual\.\d+T\d+Z$/ },
-  { args: (file) => ["backup", file, "copy.db", "--json"], codes: [0, 1], makes: /^copy\.db$/ },
+  { args: (file) => ["backup", file], codes: [0, 1], names: true, makes: /\.manual\.\d+T\d+Z$|-shm$/ },
+  { args: (file) => ["backup", file, "copy.db", "--json"], codes: [0, 1], makes: /^copy\.db$|-shm$/ },
   { args: (file) => ["restore", file, "new.db"], codes: [0, 1, 65], makes: /^new\.db$/ },
   { args: (file) => ["restore", file, file], codes: [1, 65] },
   { args: (file) => ["restore", file, "new.db", "--dry-run"], codes: [0, 1, 65], looks: true },
   {
     args: (file) => ["restore", "good.bak", file],
     codes: [0, 1],
-    makes: /\.db$|^42$|\.replaced\.\d+T\d+Z(?:-wal|-journal)?$/,
+    makes: /\.db$|^42$|\.replaced\.\d+T\d+Z(?:-wal|-shm|-journal)?$/,
   },
   {
     args: (file) => ["capital", "deposit", "--db", file, "--amount", "5", "--source-note", "x"],
@@ -130,7 +132,7 @@ const saidWrong = (command: Tried, { code, stderr, stdout }: Ended): ReadonlyArr
   const problems: Array<string> = []
   const lines = stderr.split("\n").filter((line) => line !== "")
   const errors = command.logs === true ? stdout.split("\n").filter((line) => line.includes("level=ERROR")) : lines
-  const isFinding = code === 65 && stdout.includes("critical")
+  const isFinding = code === 65 && /critical/i.test(stdout)
   if (code !== 0 && code !== 2 && errors.length === 0 && !isFinding) problems.push("said nothing")
   if (code !== 0 && lines.length > 4) problems.push(`${lines.length} lines`)
   const unclear = /FileSystem\.|\(node:|BadResource|undefined|\[object|SqlError|ERR_|NaN|E[A-Z]{4,}:/.exec(
@@ -138,7 +140,8 @@ const saidWrong = (command: Tried, { code, stderr, stdout }: Ended): ReadonlyArr
   )
   if (unclear !== null) problems.push(`unclear: ${unclear[0]}`)
   // oxlint-disable-next-line no-control-regex -- what a terminal would obey is what is looked for
-  if (/[\u0000-\u0009\u000b-\u001f\u007f]/.test(stderr + stdout)) problems.push("control characters")
+  if (/[\u0000-\u0009\u000b-\u001f\u007f]/.test(command.names === true ? stderr : stderr + stdout))
+    problems.push("control characters")
   return problems
 }
 

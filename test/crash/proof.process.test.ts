@@ -9,6 +9,7 @@ import { DatabaseSync } from "node:sqlite"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { badBytes } from "./BadBytes.ts"
+import { anyFile, canAll } from "./Commands.ts"
 import type { LogLine } from "../support/Seawall.ts"
 import { create, inspect, judge } from "./database.ts"
 import { failingDisk, fullDisk, problemsOf } from "./FailingDisk.ts"
@@ -73,6 +74,12 @@ describe.skipIf(!SmallDisk.isPossible)("a full disk", () => {
 describe("bytes that should not be there", () => {
   it("end a session with a message, and change nothing that was refused", { timeout: 60_000 }, async () => {
     expect(await badBytes(10, seed)).toMatchObject({ ...clean, runs: 10, states: 10 })
+  })
+})
+
+describe.skipIf(!canAll)("any command on any file", () => {
+  it("ends with a documented exit code, and changes nothing that it should not", { timeout: 120_000 }, async () => {
+    expect(await anyFile(24, seed)).toMatchObject({ ...clean, runs: 24 })
   })
 })
 

@@ -3,7 +3,7 @@
  *
  *     npm run proof                       everything, some minutes
  *     npm run proof -- kill               one part of it: kill, power, programs, bytes, disk, names,
- *                                       orders, soak, takeover, cluster, unfenced
+ *                                       commands, orders, soak, takeover, cluster, unfenced
  *     npm run proof -- power --seed 7     the run that a failure named
  *     npm run proof -- kill --runs 1000   more of it
  *     npm run proof -- soak --minutes 60  longer
@@ -18,6 +18,7 @@ import { failingDisk, faults, fullDisk } from "./FailingDisk.ts"
 import { kill } from "./Kill.ts"
 import { type Change, changes } from "./NameChanges.ts"
 import { names, table as nameRows } from "./Names.ts"
+import { anyFile, canAll, total } from "./Commands.ts"
 import { everyOrder } from "./Orders.ts"
 import { fullDisks, passingFaults, servedAgain } from "./Served.ts"
 import * as SmallDisk from "./SmallDisk.ts"
@@ -52,6 +53,8 @@ Cases, all of them when none is named:
   names   the file, its WAL or its index is removed, replaced, linked or mounted over, under each command and layer that
           has the database open, and before each that opens it; known gaps go to standard error
           (--runs: rounds of the table, default 1)
+  commands  every command on every kind of file, as root, as another user, read-only and on a full disk: its exit code, one line,
+          nothing created, nothing changed, nothing lost (--runs: of ${total}, default 400)
   orders  every order of up to four events (tick, burst of writes, new interval, crash, hang, ...), then a shutdown,
           in virtual time; states are those that the guard was in
   soak    an engine that lives for the whole time, whose memory, descriptors, threads and log stay flat (the figures go
@@ -116,6 +119,12 @@ const parts: ReadonlyArray<Part> = [
   { part: "disk", name: "full disk", run: () => fullDisk([32, 64, 96, 128, 160, 192, 256, 320]), ...needsSmallDisk },
   { part: "disk", name: "full disk, served again", run: () => servedAgain(fullDisks), ...needsSmallDisk },
   ...named,
+  {
+    part: "commands",
+    name: "every command on any file",
+    run: () => anyFile(number("runs", 400), seed),
+    ...(canAll ? {} : needsSmallDisk),
+  },
   {
     part: "soak",
     name: "soak",
