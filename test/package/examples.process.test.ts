@@ -62,11 +62,63 @@ describe("the examples", () => {
     const imported = [...main.matchAll(/from "([^"]+)"/g)].map(([, from = ""]) => from)
     expect(
       imported.filter(
-        (from) => !/^(?:seawall(?:\/\w+)?|effect(?:\/\w+)?|@effect\/(?:sql-pg|platform-node\/\w+))$/.test(from),
+        (from) =>
+          !/^(?:seawall(?:\/\w+)?|effect(?:\/\w+)?|@effect\/(?:sql-pg|platform-node\/\w+)|node:\w+(?:\/\w+)?)$/.test(
+            from,
+          ),
       ),
     ).toEqual([])
     expect(imported.some((from) => from.startsWith("seawall"))).toBe(true)
     expect(main.split("\n").length).toBeLessThanOrEqual(150)
+  })
+})
+
+describe("the HTTP service", () => {
+  it("stores what it is sent, shows its database, and ends in order at SIGTERM", { timeout: 60_000 }, async () => {
+    const cwd = at("examples/http-service")
+    const [port, pagePort] = [await freePort(), await freePort()]
+    const env = { ...inherited, PORT: String(port), PAGE_PORT: String(pagePort) }
+    const service = spawn(process.execPath, ["main.ts"], { cwd, env, stdio: ["ignore", "pipe", "inherit"] })
+    const said: Array<string> = []
+    const lines = readline.createInterface({ input: service.stdout })
+    const listening = new Promise<void>((resolve) =>
+      lines.on("line", (line) => {
+        said.push(line)
+        if (line.includes("Listening on") && line.endsWith(`:${port}`)) resolve()
+      }),
+    )
+    await Promise.race([listening, once(service, "exit").then(() => expect.fail(said.join("\n")))])
+    const at8080 = (init?: RequestInit) => fetch(`http://127.0.0.1:${port}/notes`, init)
+    const sent = ["milk", "bread", "salt"].map((body) => at8080({ method: "POST", body }))
+    expect((await Promise.all(sent)).map(({ status }) => status)).toEqual([201, 201, 201])
+    expect((await at8080({ method: "POST", body: "" })).status).toBe(400)
+    const notes = (await (await at8080()).json()) as ReadonlyArray<{ readonly text: string }>
+    expect(notes.map(({ text }) => text).toSorted()).toEqual(["bread", "milk", "salt"])
+    expect((await fetch(`http://127.0.0.1:${pagePort}/health`)).status).toBe(200)
+    service.kill("SIGTERM")
+    await once(service, "exit")
+    expect(fs.readdirSync(cwd).filter((name) => name.startsWith("notes.db"))).toEqual(["notes.db"])
+    expect(said.filter((line) => / (?:WARN|ERROR|FATAL) /.test(line))).toEqual([])
+  })
+})
+
+describe("several databases", () => {
+  it("are written side by side, and each leaves one file", () => {
+    const cwd = at("examples/several-databases")
+    const { status, stderr, stdout } = node(cwd, ["main.ts"])
+    expect([stderr, status]).toEqual(["", 0])
+    expect(stdout).toMatch(/^orders: 100 rows;/m)
+    expect(stdout).toMatch(/^prices: 1000 rows;/m)
+    expect(stdout).not.toMatch(/ (?:WARN|ERROR|FATAL) /)
+    expect(fs.readdirSync(cwd).filter((name) => name.includes(".db"))).toEqual(["orders.db", "prices.db"])
+  })
+})
+
+describe("virtual time", () => {
+  it("passes an hour in a test", () => {
+    const { status, stdout } = node(at("examples/virtual-time"), ["--test", "main.ts"])
+    expect(stdout).toMatch(/pass 1\n/)
+    expect(status).toBe(0)
   })
 })
 
