@@ -6,18 +6,14 @@
  * A database whose file or WAL was replaced is left alone from then on, its connection open until the process ends: closing
  * it would remove the WAL that has its name now. https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
  */
-import { Clock, Duration, Effect, Layer, Option, Schema } from "effect"
+import { Clock, Duration, Effect, Layer, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 import * as WatchedDatabase from "../dashboard/WatchedDatabase.ts"
-import * as ConfigSources from "../engine/ConfigSources.ts"
-import * as EngineConfig from "../engine/EngineConfig.ts"
 import { clean } from "../files/Printable.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
-import * as WalBound from "../wal/WalBound.ts"
-import * as WalGuard from "../wal/WalGuard.ts"
-import * as ConfigFile from "./ConfigFile.ts"
+import * as GuardConfig from "./GuardConfig.ts"
 import * as GuardedSet from "./GuardedSet.ts"
 import * as NumberFlag from "./NumberFlag.ts"
 import * as Ready from "./Ready.ts"
@@ -62,53 +58,23 @@ const flags = {
 
 type Input = Command.Command.Config.Infer<typeof flags>
 
-const { withDefault } = EngineConfig
-
-const GuardSection = Schema.Struct({
-  databases: withDefault(Schema.Array(Schema.NonEmptyString), []),
-  interval_seconds: withDefault(
-    Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0.001)),
-    Duration.toSeconds(WalGuard.defaultInterval),
-  ),
-  max_frames: withDefault(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), WalBound.defaultMaxFrames),
-  strict: withDefault(Schema.Boolean, false),
-  allow_network_file_system: withDefault(Schema.Boolean, false),
-})
-
-const schema = Schema.Struct({ guard: withDefault(GuardSection, {}) })
-
-/** Flags over environment over file over defaults. */
-const settingsOf = Effect.fnUntraced(function* (input: Input) {
-  const source = Option.getOrElse(input.config, () => "the command line")
-  const yaml = Option.isNone(input.config) ? "" : yield* ConfigFile.read(input.config.value)
-  const given = <A>(name: string, value: Option.Option<A>) =>
+/** A flag that was not given overrides nothing. */
+const given = (input: Input): GuardConfig.Flags => {
+  const some = <A>(name: string, value: Option.Option<A>) =>
     Option.match(value, { onNone: () => ({}), onSome: (it) => ({ [name]: it }) })
-  const { guard: settings } = yield* ConfigSources.load(
-    schema,
-    { guard: GuardSection },
-    {
-      source,
-      yaml,
-      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith("SEAWALL_GUARD_"))),
-      overrides: {
-        guard: {
-          ...(input.databases.length > 0 ? { databases: input.databases } : {}),
-          ...given("interval_seconds", input.intervalSeconds),
-          ...given("max_frames", input.maxFrames),
-          ...(input.strict ? { strict: true } : {}),
-          ...(input.allowNetworkFileSystem ? { allow_network_file_system: true } : {}),
-        },
-      },
+  return {
+    config: input.config,
+    overrides: {
+      ...(input.databases.length > 0 ? { databases: input.databases } : {}),
+      ...some("interval_seconds", input.intervalSeconds),
+      ...some("max_frames", input.maxFrames),
+      ...(input.strict ? { strict: true } : {}),
+      ...(input.allowNetworkFileSystem ? { allow_network_file_system: true } : {}),
     },
-  )
-  if (settings.databases.length > 0) return settings
-  const problems = [{ path: "guard.databases", message: "name a database, or a folder that holds some" }]
-  return yield* new EngineConfig.EngineConfigError({ source, problems })
-})
+  }
+}
 
-type Settings = Effect.Success<ReturnType<typeof settingsOf>>
-
-const chain = (filename: string, settings: Settings) =>
+const chain = (filename: string, settings: GuardConfig.Settings) =>
   GuardedDatabase.layer({
     filename,
     create: false,
@@ -161,7 +127,7 @@ const statusLine = Effect.fnUntraced(function* (watched: ReadonlyArray<WatchedDa
   return `${databases} guarded${tried}  WAL ${log_frames} frames, ${backlog_frames} not checkpointed  ${trouble}`
 })
 
-const guardAll = Effect.fnUntraced(function* (input: Input, settings: Settings) {
+const guardAll = Effect.fnUntraced(function* (input: Input, settings: GuardConfig.Settings) {
   const names = yield* distinct(settings.databases)
   const set = yield* GuardedSet.make({
     names,
@@ -203,7 +169,7 @@ export const guard = Command.make("guard", flags, (input) =>
     logFormat: input.logFormat,
     databases: Infinity,
     isSummedUp: true,
-    running: Effect.flatMap(settingsOf(input), (settings) => guardAll(input, settings)),
+    running: Effect.flatMap(GuardConfig.load(given(input)), (settings) => guardAll(input, settings)),
   }),
 ).pipe(
   Command.withShortDescription("Keep the logs of databases short that other programs write"),

@@ -21,9 +21,9 @@ describe("the subjects of the doctor", () => {
     expect(Subject.literals).toEqual(subjects.map(({ subject }) => subject))
   })
 
-  it("stand in the README as they are, all of them and no other, in their order", () => {
-    const readme = fs.readFileSync(new URL("../../README.md", import.meta.url), "utf8")
-    const [, table = ""] = /\| subject +\| what is examined +\|\n\|[-| ]+\|\n((?:\|.*\n)+)/.exec(readme) ?? []
+  it("stand in docs/command.md as they are, all of them and no other, in their order", () => {
+    const document = fs.readFileSync(new URL("../../docs/command.md", import.meta.url), "utf8")
+    const [, table = ""] = /\| subject +\| what is examined +\|\n\|[-| ]+\|\n((?:\|.*\n)+)/.exec(document) ?? []
     const rows = table
       .trimEnd()
       .split("\n")

@@ -1,7 +1,7 @@
 /**
  * The package as its users get it: built, packed, published to a registry of the test's own, and installed from there in every
  * way that the README or npm offers: by the README's line as it stands, alone, globally, with npx, with pnpm. What runs there are
- * the code blocks of the README and programs that are type-checked under every strict flag.
+ * the programs of the documents and programs that are type-checked under every strict flag.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { execFileSync, spawn, spawnSync } from "node:child_process"
@@ -33,7 +33,15 @@ const types = fs
     entry === undefined ? '"seawall"' : `"seawall/${entry}"`,
   )
 
-const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = ""]) => code)
+/** The programs of the documents, by document. What is about a cluster needs a server, and is an example. */
+const blocks = ["README.md", "docs/guide.md", "docs/engine.md", "docs/dashboard.md"].flatMap((document) =>
+  [...fs.readFileSync(path.join(root, document), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)].map(
+    ([, code = ""], n) => ({
+      name: `${path.basename(document, ".md").toLowerCase()}${n + 1}.mts`,
+      code,
+    }),
+  ),
+)
 
 /** How Effect's own logger begins a line that nobody wants to see here. */
 const trouble = /^\[[\d:.]+\] (?:WARN|ERROR|FATAL) /m
@@ -45,7 +53,7 @@ const programs: Readonly<Record<string, string>> = {
   "several.mts": several,
   "testing.mts": tested,
   "types.mts": types,
-  ...Object.fromEntries(blocks.map((code, n) => [`readme${n + 1}.mts`, code.replace("port: 8501", "port: 0")])),
+  ...Object.fromEntries(blocks.map(({ code, name }) => [name, code.replace("port: 8501", "port: 0")])),
 }
 
 /** This process's own, without what npm told the process of the tests, and with the Node of the machine before the project's. */
@@ -210,7 +218,7 @@ console.log(loaded.filter((url) => url.includes("/seawall/dist/")).map((url) => 
     expect([ended.stdout, ended.stderr]).toEqual(["runs 9 slow 1\n", ""])
   })
 
-  it.each(blocks.map((_, n) => `readme${n + 1}.mts`))("runs the README's %s", (name) => {
+  it.each(blocks.map(({ name }) => name))("runs the documents' %s", (name) => {
     const ended = node(name, user)
     expect(ended.stderr).toBe("")
     expect(ended.stdout).not.toMatch(trouble)
@@ -237,7 +245,7 @@ console.log(loaded.filter((url) => url.includes("/seawall/dist/")).map((url) => 
 })
 
 describe("the package, installed in another way", () => {
-  const [first = ""] = blocks
+  const first = blocks[0]?.code ?? ""
 
   it.each([
     ["alone", "npm install seawall"],

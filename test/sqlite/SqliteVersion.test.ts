@@ -44,10 +44,10 @@ describe("the WAL-reset table", () => {
     const { message, remedy } = Option.getOrThrow(riskOf("3.40.1", 2))
     const words = "two connections that write and checkpoint in the same instant can, rarely, corrupt the database"
     const { message: refused } = new UnsafeSqliteError({ version: "3.40.1" })
-    const readme = fs.readFileSync(new URL("../../README.md", import.meta.url), "utf8")
-    for (const text of [message, refused, readme.replaceAll(/\s+/g, " ")]) expect(text).toContain(words)
+    const document = fs.readFileSync(new URL("../../docs/guarantees.md", import.meta.url), "utf8")
+    for (const text of [message, refused, document.replaceAll(/\s+/g, " ")]) expect(text).toContain(words)
     for (const part of [safeVersions, walResetBug, ...Object.values(howToGet)]) {
-      for (const text of [remedy, refused, readme]) expect(text).toContain(part)
+      for (const text of [remedy, refused, document]) expect(text).toContain(part)
     }
   })
 

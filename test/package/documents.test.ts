@@ -1,0 +1,72 @@
+/** What the documents say against what is there: links, settings and their defaults, sizes. */
+import { describe, expect, it } from "vitest"
+import { Redacted, Schema } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { schema as guardSchema } from "../../src/cli/GuardConfig.ts"
+import { PaperConfig } from "../../src/paper/PaperConfig.ts"
+
+const root = path.join(import.meta.dirname, "../..")
+const read = (name: string) => fs.readFileSync(path.join(root, name), "utf8")
+
+const documents = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "SECURITY.md",
+  ...fs.readdirSync(path.join(root, "docs")).map((name) => `docs/${name}`),
+]
+
+/** As GitHub makes them of headings. */
+const anchorsOf = (text: string) =>
+  [...text.matchAll(/^#+ (.*)$/gm)].map(
+    ([, heading = ""]) =>
+      `#${heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-")}`,
+  )
+
+describe("the links of the documents", () => {
+  it.each(documents)("of %s lead somewhere", (name) => {
+    const links = [...read(name).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = ""]) => link)
+    const broken = links.filter((link) => {
+      if (/^https?:/.test(link)) return false
+      const [, file = "", anchor = ""] = /^([^#]*)(#.*)?$/.exec(link) ?? []
+      const target = file === "" ? name : path.join(path.dirname(name), file)
+      if (!fs.existsSync(path.join(root, target))) return true
+      return anchor !== "" && !anchorsOf(read(target)).includes(anchor)
+    })
+    expect(broken).toEqual([])
+  })
+
+  it("lead to every document from the README", () => {
+    const named = read("README.md")
+    expect(documents.filter((name) => name !== "README.md" && !named.includes(`(${name})`))).toEqual([])
+  })
+})
+
+describe("docs/configuration.md", () => {
+  const flat = (prefix: string, value: unknown): ReadonlyArray<readonly [string, string]> => {
+    if (Redacted.isRedacted(value)) return [[prefix, "none"]]
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      return [[prefix, `\`${typeof value === "string" ? value : JSON.stringify(value)}\``]]
+    }
+    return Object.entries(value).flatMap(([key, it]) => flat(prefix === "" ? key : `${prefix}.${key}`, it))
+  }
+
+  it("names every key with its default, and no other", () => {
+    const defaults = [
+      ...flat("", Schema.decodeUnknownSync(PaperConfig.schema)({})),
+      ...flat("", Schema.decodeUnknownSync(guardSchema)({})),
+    ]
+    const rows = [...read("docs/configuration.md").matchAll(/^\| `([^`]+)` \| ([^|]+) \|/gm)]
+    expect(rows.map(([, key, value]) => [key, value]).toSorted()).toEqual(defaults.toSorted())
+    expect(defaults.length).toBeGreaterThan(30)
+  })
+})
+
+describe("the README", () => {
+  it("is short", () => {
+    expect(read("README.md").split("\n").length).toBeLessThanOrEqual(200)
+  })
+})
