@@ -55,7 +55,7 @@ const program = Effect.gen(function* () {
     ["prices", prices],
   ] as const) {
     const [row] = yield* sql<{ rows: number }>`SELECT count(*) AS rows FROM ${sql(name)}`
-    const { exposureSeconds } = yield* guard.observed
+    const { exposureSeconds } = yield* guard.status
     const lost = Option.getOrElse(exposureSeconds, () => 0)
     yield* Console.log(`${name}: ${row?.rows} rows; a power cut now would lose ${lost.toFixed(1)} s`)
   }

@@ -7,7 +7,7 @@
  */
 import { Effect, Exit, Ref, Scope } from "effect"
 import * as path from "node:path"
-import type * as WatchedDatabase from "../dashboard/WatchedDatabase.ts"
+import type * as DatabaseSource from "../dashboard/DatabaseSource.ts"
 import * as NamedDatabases from "../facts/NamedDatabases.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
@@ -19,7 +19,7 @@ interface Guarded {
   readonly file: string
   /** Of the file when it was opened. */
   readonly identity: DatabaseFile.Identity | undefined
-  readonly watched: WatchedDatabase.Watched
+  readonly watched: DatabaseSource.Watched
 }
 
 /** One that is not, or a folder. */
@@ -32,7 +32,7 @@ export interface GuardedSetOptions<E> {
   /** Files and folders, as they were given. */
   readonly names: ReadonlyArray<string>
   /** Opens one and guards it until the scope closes. */
-  readonly open: (file: string) => Effect.Effect<WatchedDatabase.Watched, E, Scope.Scope>
+  readonly open: (file: string) => Effect.Effect<DatabaseSource.Watched, E, Scope.Scope>
 }
 
 const identityOf = (file: string) => DatabaseFile.resolve(file).found?.identity

@@ -4,7 +4,7 @@
  */
 import { DateTime, Option } from "effect"
 import * as os from "node:os"
-import { duration, size } from "../facts/Wording.ts"
+import { duration, size } from "../facts/Format.ts"
 import { clean } from "../files/Printable.ts"
 import { nameOf, shortCommand } from "../processes/Processes.ts"
 import { isReading, type OpenedBy, type Status } from "../status/DatabaseStatus.ts"

@@ -9,7 +9,7 @@
 import { Clock, Duration, Effect, Layer, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as Dashboard from "../dashboard/Dashboard.ts"
-import * as WatchedDatabase from "../dashboard/WatchedDatabase.ts"
+import * as DatabaseSource from "../dashboard/DatabaseSource.ts"
 import { clean } from "../files/Printable.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as GuardedDatabase from "../wal/GuardedDatabase.ts"
@@ -18,8 +18,8 @@ import * as GuardedSet from "./GuardedSet.ts"
 import * as NumberFlag from "./NumberFlag.ts"
 import * as Ready from "./Ready.ts"
 import * as StatusLine from "./StatusLine.ts"
-import * as UntilHalt from "./UntilHalt.ts"
-import * as Watch from "./Watch.ts"
+import * as LongRunning from "./LongRunning.ts"
+import * as DashboardFlags from "./DashboardFlags.ts"
 
 const flags = {
   databases: Argument.String("db").pipe(
@@ -52,8 +52,8 @@ const flags = {
     Flag.withDescription("WAL over a network file system corrupts; guard it there all the same"),
     Flag.withDefault(false),
   ),
-  logFormat: UntilHalt.logFormat,
-  ...Watch.flags,
+  logFormat: LongRunning.logFormat,
+  ...DashboardFlags.flags,
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>
@@ -102,12 +102,12 @@ const lookInterval = "5 seconds"
 const summaryInterval = Duration.minutes(1)
 
 /** All of them in one line; what is wrong with one has lines of its own. */
-const sumUp = Effect.fnUntraced(function* (watched: ReadonlyArray<WatchedDatabase.Watched>) {
-  const statuses = yield* Effect.forEach(watched, (it) => WatchedDatabase.make(it).now)
+const sumUp = Effect.fnUntraced(function* (watched: ReadonlyArray<DatabaseSource.Watched>) {
+  const statuses = yield* Effect.forEach(watched, (it) => DatabaseSource.make(it).now)
   const sum = (of: (status: (typeof statuses)[number]) => number | null) =>
     statuses.reduce((all, status) => all + (of(status) ?? 0), 0)
   const since = (yield* Clock.currentTimeMillis) - Duration.toMillis(summaryInterval)
-  const finished = yield* Effect.forEach(watched, ({ guard }) => Effect.map(guard.observed, (it) => it.finished))
+  const finished = yield* Effect.forEach(watched, ({ guard }) => Effect.map(guard.status, (it) => it.finished))
   return {
     databases: statuses.length,
     log_frames: sum(({ log_frames }) => log_frames),
@@ -119,7 +119,7 @@ const sumUp = Effect.fnUntraced(function* (watched: ReadonlyArray<WatchedDatabas
   }
 })
 
-const statusLine = Effect.fnUntraced(function* (watched: ReadonlyArray<WatchedDatabase.Watched>, waiting: number) {
+const statusLine = Effect.fnUntraced(function* (watched: ReadonlyArray<DatabaseSource.Watched>, waiting: number) {
   const { backlog_frames, databases, log_frames, troubled } = yield* sumUp(watched)
   const [first = "", ...more] = troubled.map(clean)
   const trouble = first === "" ? "all well" : `look at ${first}${more.length === 0 ? "" : ` and ${more.length} more`}`
@@ -133,7 +133,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input, settings: GuardConfi
     names,
     open: (file) =>
       Effect.flatMap(Layer.build(chain(file, settings)), (context) =>
-        Effect.provideContext(Dashboard.watchedDatabase, context),
+        Effect.provideContext(Dashboard.databaseSource, context),
       ),
   })
   const [first, ...others] = yield* set.look
@@ -141,7 +141,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input, settings: GuardConfi
   if (first !== undefined && (settings.strict || length === 0)) return yield* Effect.fail(first.error)
   if (first !== undefined) yield* set.say([first, ...others])
   let waiting = first === undefined ? 0 : 1 + others.length
-  yield* Watch.start(input, { databases: set.watched })
+  yield* DashboardFlags.start(input, { databases: set.watched })
   const again = Effect.flatMap(set.look, (missing) => {
     waiting = missing.length
     return set.say(missing)
@@ -165,7 +165,7 @@ const guardAll = Effect.fnUntraced(function* (input: Input, settings: GuardConfi
 })
 
 export const guard = Command.make("guard", flags, (input) =>
-  UntilHalt.run({
+  LongRunning.run({
     logFormat: input.logFormat,
     databases: Infinity,
     isSummedUp: true,

@@ -1,7 +1,7 @@
 /** `seawall restore`: puts a backup in the place of a database, and keeps what was there. */
 import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { size } from "../facts/Wording.ts"
+import { size } from "../facts/Format.ts"
 import * as Restore from "../sqlite/copies/Restore.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import * as ExitCode from "./ExitCode.ts"

@@ -9,7 +9,7 @@ import { Command, Flag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 import type { EngineStatus, LeadershipStatus } from "../dashboard/Snapshot.ts"
-import * as WatchedEngine from "../dashboard/WatchedEngine.ts"
+import * as EngineSource from "../dashboard/EngineSource.ts"
 import * as Engine from "../engine/Engine.ts"
 import { EngineConfigError } from "../engine/EngineConfig.ts"
 import * as Session from "../engine/Session.ts"
@@ -25,8 +25,8 @@ import * as ExitCode from "./ExitCode.ts"
 import * as NumberFlag from "./NumberFlag.ts"
 import * as OnServer from "./OnServer.ts"
 import * as StatusLine from "./StatusLine.ts"
-import * as UntilHalt from "./UntilHalt.ts"
-import * as Watch from "./Watch.ts"
+import * as LongRunning from "./LongRunning.ts"
+import * as DashboardFlags from "./DashboardFlags.ts"
 
 const defaultConfig = "config/config.yaml"
 
@@ -73,8 +73,8 @@ const flags = {
     "ID",
     12,
   ).pipe(Flag.optional),
-  logFormat: UntilHalt.logFormat,
-  ...Watch.flags,
+  logFormat: LongRunning.logFormat,
+  ...DashboardFlags.flags,
 }
 
 type Input = Command.Command.Config.Infer<typeof flags>
@@ -156,8 +156,8 @@ const showStatus = Effect.gen(function* () {
 })
 
 const watch = Effect.fnUntraced(function* (input: Input) {
-  const engine = yield* WatchedEngine.inReach
-  return yield* Watch.start(input, { databases: [yield* Dashboard.watchedDatabase], engine })
+  const engine = yield* EngineSource.inReach
+  return yield* DashboardFlags.start(input, { databases: [yield* Dashboard.databaseSource], engine })
 })
 
 const utcTime = (millis: number) => `${DateTime.formatIso(DateTime.makeUnsafe(millis)).slice(0, 19)}Z`
@@ -182,7 +182,7 @@ const onPostgres = Effect.fnUntraced(function* (
   const leadership = yield* watchLeaders(options.config)
   const session = yield* Ref.make(Option.none<Effect.Effect<EngineStatus>>())
   const engine = Effect.map(Effect.flatMap(Ref.get(session), Effect.transposeOption), Option.getOrNull)
-  yield* Watch.start(input, { databases: [], engine, leadership })
+  yield* DashboardFlags.start(input, { databases: [], engine, leadership })
   yield* statusLine.show(
     Effect.gen(function* () {
       const time = elapsed((yield* Clock.currentTimeMillis) - start)
@@ -191,7 +191,7 @@ const onPostgres = Effect.fnUntraced(function* (
     }),
   )
   const context = yield* Layer.build(Session.layerPostgres(options))
-  yield* Ref.set(session, Option.some(yield* Effect.provideContext(WatchedEngine.inReach, context)))
+  yield* Ref.set(session, Option.some(yield* Effect.provideContext(EngineSource.inReach, context)))
   return yield* Effect.never
 })
 
@@ -224,7 +224,7 @@ const session = Effect.fnUntraced(function* (input: Input) {
 })
 
 export const run = Command.make("run", flags, (input) =>
-  UntilHalt.run({
+  LongRunning.run({
     logFormat: input.logFormat,
     running: session(input),
   }),

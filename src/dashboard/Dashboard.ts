@@ -15,7 +15,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import type * as Database from "../sqlite/Database.ts"
 import type { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
-import { mostFinished, slowMillis } from "../wal/Observed.ts"
+import { mostFinished, slowMillis } from "../wal/GuardStatus.ts"
 import type * as WalGuard from "../wal/WalGuard.ts"
 import * as OptionError from "../options/OptionError.ts"
 import * as Health from "./Health.ts"
@@ -26,11 +26,11 @@ import * as LiveLog from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
 import type { EngineStatus, LeadershipStatus, Snapshot } from "./Snapshot.ts"
-import * as WatchedDatabase from "./WatchedDatabase.ts"
+import * as DatabaseSource from "./DatabaseSource.ts"
 import * as WriteFigures from "./WriteFigures.ts"
-import * as WatchedEngine from "./WatchedEngine.ts"
+import * as EngineSource from "./EngineSource.ts"
 
-export type { Watched } from "./WatchedDatabase.ts"
+export type { Watched } from "./DatabaseSource.ts"
 
 /** 8501: what the dashboards that operators of trading engines know listen on. */
 export const defaultPort = 8501
@@ -51,7 +51,7 @@ export interface DashboardOptions {
 /** The same, and what is shown there. */
 export interface DashboardDatabasesOptions extends DashboardOptions {
   /** Their names must be unique. As an effect it is asked every second: one that is new comes after the others, and none goes away. */
-  readonly databases: ReadonlyArray<WatchedDatabase.Watched> | Effect.Effect<ReadonlyArray<WatchedDatabase.Watched>>
+  readonly databases: ReadonlyArray<DatabaseSource.Watched> | Effect.Effect<ReadonlyArray<DatabaseSource.Watched>>
   /** Asked every second, and by requests in between: from memory. Default none, where no engine runs; null while it does not. */
   readonly engine?: Effect.Effect<EngineStatus | null>
   /** Asked in the same way. Default none, where no other machine can run the engine. */
@@ -77,7 +77,7 @@ export const layer = (
 > =>
   Layer.effect(
     Dashboard,
-    Effect.flatMap(watchedDatabase, (database) => ofSeawall(make({ ...options, databases: [database] }))),
+    Effect.flatMap(databaseSource, (database) => ofSeawall(make({ ...options, databases: [database] }))),
   )
 
 /** The same with options from the configuration: `layerConfig({ port: Config.Port("DASHBOARD_PORT") })`. */
@@ -100,8 +100,8 @@ export const layerEngine = (
   Layer.effect(
     Dashboard,
     Effect.gen(function* () {
-      const engine = yield* WatchedEngine.inReach
-      return yield* ofSeawall(make({ ...options, databases: [yield* watchedDatabase], engine }))
+      const engine = yield* EngineSource.inReach
+      return yield* ofSeawall(make({ ...options, databases: [yield* databaseSource], engine }))
     }),
   )
 
@@ -111,11 +111,11 @@ export const layerDatabases = (
 ): Layer.Layer<Dashboard, OptionError.OptionError, LiveLog.LiveLog> => Layer.effect(Dashboard, ofSeawall(make(options)))
 
 /** The database in context, by the name that its `Database` has: one of several for `layerDatabases`. */
-export const watchedDatabase: Effect.Effect<
-  WatchedDatabase.Watched,
+export const databaseSource: Effect.Effect<
+  DatabaseSource.Watched,
   never,
   WalGuard.WalGuard | Database.Database | DatabaseControl
-> = WatchedDatabase.inReach
+> = DatabaseSource.inReach
 
 const tickInterval = Duration.seconds(1)
 
@@ -155,9 +155,9 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   const { engine = nothing, leadership = nothing } = options
   const liveLog = yield* LiveLog.LiveLog
   const given = Effect.isEffect(options.databases) ? options.databases : Effect.succeed(options.databases)
-  const databases = (yield* given).map(WatchedDatabase.make)
+  const databases = (yield* given).map(DatabaseSource.make)
   const addNew = Effect.map(given, (all) => {
-    for (const it of all.slice(databases.length)) databases.push(WatchedDatabase.make(it))
+    for (const it of all.slice(databases.length)) databases.push(DatabaseSource.make(it))
   })
   const history = History.make(databases.length)
   const writes = WriteFigures.make()

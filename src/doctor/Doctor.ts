@@ -12,7 +12,7 @@ import * as Facts from "../facts/Facts.ts"
 import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import * as Examination from "./Examination.ts"
 import { type Finding, type Report, Subject, worstFirst } from "./Finding.ts"
-import * as Readable from "./Readable.ts"
+import * as ReadableCopy from "./ReadableCopy.ts"
 import { subjects } from "./Subjects.ts"
 import { integrity, restore } from "./subjects/Integrity.ts"
 
@@ -61,7 +61,7 @@ export const examine: (file: string) => Effect.Effect<Report, DoctorError> = Eff
       return yield* lostHeader(file, backups, error.message)
     }
     const facts = gathered.success
-    const it = { ...facts, backups, readable: yield* Effect.cached(Readable.make(facts)) }
+    const it = { ...facts, backups, readable: yield* Effect.cached(ReadableCopy.make(facts)) }
     const all = yield* Effect.forEach(inTurn, (examination) => Examination.run(it, examination))
     const examined = all.flatMap((one) => one.examined)
     const found = all.flatMap(({ findings }) => findings)

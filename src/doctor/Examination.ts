@@ -7,7 +7,7 @@ import { Cause, Effect, Schema, type Scope } from "effect"
 import { wordsOf } from "../files/SystemError.ts"
 import type { Facts } from "../facts/Facts.ts"
 import { NotExamined, tryAgain } from "./NotExamined.ts"
-import type { Reading } from "./Readable.ts"
+import type { Reading } from "./ReadableCopy.ts"
 
 /**
  * - `critical`: the database or its WAL is damaged, or commits are lost.

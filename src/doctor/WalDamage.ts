@@ -5,28 +5,28 @@
  * salts. Proof is an index that knows frames which the WAL does not have. https://www.sqlite.org/fileformat2.html#walformat
  */
 import { Option, Result } from "effect"
-import { empty, type LogFile } from "../sqlite/outside/LogFile.ts"
-import type { LogIndex } from "../sqlite/outside/LogIndex.ts"
+import { empty, type WalFile } from "../sqlite/outside/WalFile.ts"
+import type { WalIndex } from "../sqlite/outside/WalIndex.ts"
 import { type Facts, isAtRest, isOpen, valid } from "../facts/Facts.ts"
 import type { Evidence, Found } from "./Examination.ts"
 import { command, quoted } from "../sqlite/ShellCommand.ts"
-import { count } from "../facts/Wording.ts"
+import { count } from "../facts/Format.ts"
 
 type Damage = Pick<Found, "severity" | "message" | "evidence"> & {
   /** The database file alone holds more than what is left of the WAL, which would overwrite it with older pages. */
   readonly isStale: boolean
 }
 
-type Salts = LogIndex["salts"]
+type Salts = WalIndex["salts"]
 
 const isSame = (one: Salts, other: Salts) => one[0] === other[0] && one[1] === other[1]
 
 const hex = (salts: Salts) => salts.map((salt) => `0x${salt.toString(16).padStart(8, "0")}`)
 
 /** Commit marks with this WAL's salts, from the first frame on that does not count. */
-const dropped = ({ end, following }: LogFile) => following.commits + (end.isCommit ? 1 : 0)
+const dropped = ({ end, following }: WalFile) => following.commits + (end.isCommit ? 1 : 0)
 
-const figures = (log: LogFile): Evidence => ({
+const figures = (log: WalFile): Evidence => ({
   log_bytes: log.bytes,
   frames: log.frames,
   recoverable_frames: log.recoverableFrames,
@@ -42,7 +42,7 @@ const figures = (log: LogFile): Evidence => ({
  * What its connections committed, and the WAL does not have. Holds beside a live writer too: what is committed stays until
  * a reset, which changes the salts.
  */
-const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
+const lost = (facts: Facts, log: WalFile): Option.Option<Damage> => {
   return Option.gen(function* () {
     const index = yield* valid(facts.index)
     const { mxFrame, salts } = yield* valid(facts.laterIndex)
@@ -61,11 +61,11 @@ const lost = (facts: Facts, log: LogFile): Option.Option<Damage> => {
 }
 
 /** Whether the index is of this WAL: then what the WAL does not have is not news to it. */
-const isKnownTo = (index: Option.Option<LogIndex>, { header }: LogFile) =>
+const isKnownTo = (index: Option.Option<WalIndex>, { header }: WalFile) =>
   Option.exists(index, ({ salts }) => Option.exists(header, (log) => isSame(log.salts, salts)))
 
 /** The WAL's own word, where no index says more. */
-const torn = (facts: Facts, log: LogFile): Option.Option<Damage> => {
+const torn = (facts: Facts, log: WalFile): Option.Option<Damage> => {
   const { end, following } = log
   const evidence = figures(log)
   const critical = (message: string) => Option.some<Damage>({ severity: "critical", message, evidence, isStale: false })

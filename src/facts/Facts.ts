@@ -13,8 +13,8 @@ import { ensureSameFile, type OtherFileError } from "../processes/OtherFile.ts"
 import * as Processes from "../processes/Processes.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import * as FileBytes from "../sqlite/outside/FileBytes.ts"
-import * as LogFile from "../sqlite/outside/LogFile.ts"
-import * as LogIndex from "../sqlite/outside/LogIndex.ts"
+import * as WalFile from "../sqlite/outside/WalFile.ts"
+import * as WalIndex from "../sqlite/outside/WalIndex.ts"
 import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
 
 /** No database, one that cannot be read, one that is open here, or a name that another process has for another file. */
@@ -42,11 +42,11 @@ export interface Facts {
   /** A rollback journal that the next user of the database plays back. */
   readonly hasHotJournal: boolean
   /** As it was before the WAL was read, and after. */
-  readonly index: Read<LogIndex.LogIndex>
-  readonly laterIndex: Read<LogIndex.LogIndex>
+  readonly index: Read<WalIndex.WalIndex>
+  readonly laterIndex: Read<WalIndex.WalIndex>
   /** The WAL frame by frame, when `gather` was asked for it. */
-  readonly wal: Read<LogFile.LogFile>
-  readonly walHeader: Read<LogFile.LogHeader>
+  readonly wal: Read<WalFile.WalFile>
+  readonly walHeader: Read<WalFile.WalHeader>
   /** The network file system that it lies on. */
   readonly network: Option.Option<string>
   /** The processes that use it, as this user and this PID namespace see them; none where no process can be seen (no Linux). */
@@ -76,7 +76,7 @@ export const isAtRest = (facts: Pick<Facts, "processes" | "lease">): boolean =>
   Option.isSome(facts.processes) && !isOpen(facts)
 
 /** The index, when SQLite would trust it. */
-export const valid = (index: Read<LogIndex.LogIndex>): Option.Option<LogIndex.LogIndex> =>
+export const valid = (index: Read<WalIndex.WalIndex>): Option.Option<WalIndex.WalIndex> =>
   Option.filter(Option.flatten(Result.getSuccess(index)), ({ state }) => state === "Valid")
 
 /** The size of the WAL, which may not exist. */
@@ -86,7 +86,7 @@ export const walSize = ({ walBytes }: Pick<Facts, "walBytes">): number => Option
 const again = Schedule.max([Schedule.recurs(4), Schedule.spaced("5 millis")])
 
 const readIndex = ({ shm }: DatabaseFile.DatabaseFile) =>
-  LogIndex.read(shm).pipe(
+  WalIndex.read(shm).pipe(
     Effect.repeat({
       schedule: again,
       until: Option.match({
@@ -129,7 +129,7 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string, options
   const before = yield* Processes.using(target)
   const index = yield* readIndex(target)
   const isRead = options.wal === "always" || !isUsed({ processes: used(before) })
-  const wal = isRead ? yield* Effect.result(LogFile.read(target.wal)) : Result.succeed(Option.none())
+  const wal = isRead ? yield* Effect.result(WalFile.read(target.wal)) : Result.succeed(Option.none())
   const laterIndex = isRead ? yield* readIndex(target) : index
   // A process that came or went meanwhile counts: what is said about a database at rest must not be said about another.
   const after = isRead ? yield* Processes.using(target) : before
@@ -156,7 +156,7 @@ export const gather = Effect.fn("Facts.gather")(function* (file: string, options
           wal,
           Option.flatMap((it) => it.header),
         )
-      : yield* Effect.result(LogFile.readHeader(target.wal)),
+      : yield* Effect.result(WalFile.readHeader(target.wal)),
     network: Option.flatMap(yield* NetworkFileSystem.detect(path.dirname(target.path)), ({ kind, type }) =>
       kind === "network" ? Option.some(type) : Option.none(),
     ),

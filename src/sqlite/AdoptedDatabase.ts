@@ -16,7 +16,7 @@ import { DatabaseOpenError, fromNative } from "./DatabaseOpenError.ts"
 import { DurabilityError } from "../sql/Durability.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import * as LogSync from "./LogSync.ts"
+import * as WalSync from "./WalSync.ts"
 
 const one = (sql: SqlClient.SqlClient, query: string) =>
   sql.unsafe(query).values.pipe(
@@ -64,7 +64,7 @@ const adopt = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: strin
     committed: (clock, synced) => noted.committed(clock, synced || everyCommitSyncs),
     isExposed: () => true, // commits are noted only when they are seen, so a sync never relies on there being none
   }
-  const logSync = yield* Effect.mapError(LogSync.make(target, identity, exposure), (cause) => fromNative(file, cause))
+  const walSync = yield* Effect.mapError(WalSync.make(target, identity, exposure), (cause) => fromNative(file, cause))
   const withFiles = Effect.provideService(FileSystem.FileSystem, fs)
   const database = {
     sql,
@@ -72,21 +72,21 @@ const adopt = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, file: strin
     readonly: isReadonly(sql),
     version: String(yield* one(sql, "SELECT sqlite_version()")),
     durability: everyCommitSyncs ? ("full" as const) : ("normal" as const),
-    durable: Effect.andThen(stillSyncs, logSync.durable),
-    durabilityLost: logSync.failed,
-    replaced: logSync.replaced,
+    durable: Effect.andThen(stillSyncs, walSync.durable),
+    durabilityLost: walSync.failed,
+    replaced: walSync.replaced,
     exposure,
     others: withFiles(Processes.using(target)),
     lockHolders: withFiles(Processes.lockHolders(target)),
   }
   const control: DatabaseControlService = {
-    opened: { path: target.path, identity, ...logSync.opened },
+    opened: { path: target.path, identity, ...walSync.opened },
     exposure,
     seesCommits: false,
-    walStamp: logSync.stamp,
+    walStamp: walSync.stamp,
     walBytes: Effect.sync(() => DatabaseFile.look(target.wal)?.bytes ?? 0),
-    lookForReplacement: about(file)(logSync.lookForReplacement),
-    isReplaced: () => logSync.refusal()?.reason === "Replaced",
+    lookForReplacement: about(file)(walSync.lookForReplacement),
+    isReplaced: () => walSync.refusal()?.reason === "Replaced",
     holder: Effect.succeedNone,
     gate: () => Effect.succeed({ _tag: "NotClosed" }),
     autocheckpoint: Autocheckpoint.set(sql),

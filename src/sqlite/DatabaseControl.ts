@@ -11,7 +11,7 @@ import type { Holder } from "./ConnectionPermit.ts"
 import type { DurabilityError } from "../sql/Durability.ts"
 import type { ExposureTracker } from "./Exposure.ts"
 import type { FileSyncError } from "./FileSync.ts"
-import type { Stamp } from "./LogSync.ts"
+import type { Stamp } from "./WalSync.ts"
 import type { GateEnd } from "./WriteGate.ts"
 
 export type { ExposureTracker, FileSyncError, GateEnd, Holder, OpenedFiles, Stamp }

@@ -20,7 +20,7 @@ import { DurabilityError } from "../sql/Durability.ts"
 import { syncsOf } from "./Syncs.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
-import * as LogSync from "./LogSync.ts"
+import * as WalSync from "./WalSync.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as SqliteWriter from "./SqliteWriter.ts"
 
@@ -53,12 +53,12 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
   const { path } = before
   const typed = DriverConnection.typed(file)
   const registration = yield* OpenFiles.register(path, FileSync.release)
-  let logSync = LogSync.none
+  let walSync = WalSync.none
   const driver = yield* DriverConnection.open({
     options,
     path,
     keep: registration.keep,
-    lookForReplacement: Effect.suspend(() => logSync.lookForReplacement),
+    lookForReplacement: Effect.suspend(() => walSync.lookForReplacement),
   })
   yield* settleAll(driver, options, numbers)
   const target = DatabaseFile.resolve(file)
@@ -72,8 +72,8 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
   yield* typed(DriverConnection.ask(driver, "SELECT 1 FROM sqlite_schema LIMIT 1"))
 
   const exposure = Exposure.make()
-  if (!readonly) logSync = yield* typed(LogSync.make(target, identity, exposure))
-  const refusal = logSync.refusal
+  if (!readonly) walSync = yield* typed(WalSync.make(target, identity, exposure))
+  const refusal = walSync.refusal
   /** Whether a guard has turned autocheckpoint off, and checkpoints instead. */
   let isGuarded = false
   const commits = {
@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
   const { quiesce, writer } = yield* SqliteWriter.make({
     client,
     file,
-    logSync,
+    walSync,
     unsynced: syncs.byWriter,
     spanAttributes: options.spanAttributes,
   })
@@ -102,20 +102,20 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
     readonly,
     version: String(yield* typed(DriverConnection.ask(driver, "SELECT sqlite_version()"))),
     durability,
-    durable: logSync.durable,
-    durabilityLost: logSync.failed,
-    replaced: logSync.replaced,
+    durable: walSync.durable,
+    durabilityLost: walSync.failed,
+    replaced: walSync.replaced,
     exposure,
     others: withFiles(Processes.using(target)),
     lockHolders: withFiles(Processes.lockHolders(target)),
   }
   const control: DatabaseControlService = {
-    opened: { path, identity, ...logSync.opened },
+    opened: { path, identity, ...walSync.opened },
     exposure,
     seesCommits: true,
-    walStamp: logSync.stamp,
+    walStamp: walSync.stamp,
     walBytes: Effect.sync(() => DatabaseFile.look(target.wal)?.bytes ?? 0),
-    lookForReplacement: about(file)(logSync.lookForReplacement),
+    lookForReplacement: about(file)(walSync.lookForReplacement),
     isReplaced: () => refusal()?.reason === "Replaced",
     holder,
     gate,
@@ -131,7 +131,7 @@ export const make = Effect.fnUntraced(function* (options: DatabaseOptions.Databa
       // A WAL that was replaced cannot be gone on with.
       const isSyncFailure = cause instanceof DurabilityError && cause.reason === "SyncFailed"
       return options.afterFailedSync === "resume" && isSyncFailure
-        ? Option.some(Effect.sync(logSync.resume))
+        ? Option.some(Effect.sync(walSync.resume))
         : Option.none()
     }),
     quiesce: quiesceOnce,

@@ -12,7 +12,7 @@ import { Clock, Context, Duration, Effect, Exit, Fiber, Metric } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import * as Batching from "./Batching.ts"
 import { attributesOf } from "./DatabaseName.ts"
-import type { LogSync } from "./LogSync.ts"
+import type { WalSync } from "./WalSync.ts"
 import { copied, isPlain } from "./Parameters.ts"
 import { isInsideTransaction, type SafeClient } from "./SafeClient.ts"
 import { kindOf } from "./StatementKind.ts"
@@ -44,7 +44,7 @@ const metrics = () => ({
 /** What a `Database` makes its writer of. @internal */
 export interface WriterOptions {
   readonly client: Pick<SafeClient, "sql" | "awaited" | "part" | "commit" | "execute" | "executeAnew" | "isOpenAfter">
-  readonly logSync: Pick<LogSync, "durable" | "refusal">
+  readonly walSync: Pick<WalSync, "durable" | "refusal">
   /** Whether it commits without a sync, and syncs the WAL itself before it acknowledges. */
   readonly unsynced: boolean
   /** What its spans are about. */
@@ -54,13 +54,13 @@ export interface WriterOptions {
 }
 
 /** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
-export const make = Effect.fnUntraced(function* ({ client, file, logSync, spanAttributes, unsynced }: WriterOptions) {
+export const make = Effect.fnUntraced(function* ({ client, file, walSync, spanAttributes, unsynced }: WriterOptions) {
   const { awaited, sql } = client
   const { batchSize, commitSeconds, queueDepth } = metrics()
   const traces = WriteTrace.make({ ...spanAttributes, ...attributesOf(file) }, yield* Clock.Clock)
 
   const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
-    Effect.map(Effect.exit(logSync.durable), (exit) => {
+    Effect.map(Effect.exit(walSync.durable), (exit) => {
       for (const { answers, writes } of batches) {
         if (Exit.isSuccess(exit)) for (const { trace } of writes) trace?.synced()
         tell(
@@ -80,7 +80,7 @@ export const make = Effect.fnUntraced(function* ({ client, file, logSync, spanAt
     else if (!acknowledging.offer(committed)) tellAll(committed.writes, closed)
   }
 
-  const commit = WriteBatch.commits({ client, unsynced, refusal: logSync.refusal, acknowledge })
+  const commit = WriteBatch.commits({ client, unsynced, refusal: walSync.refusal, acknowledge })
 
   /** What a batch has taken and not yet told how it ended. */
   let underWay: ReadonlyArray<Write> = []

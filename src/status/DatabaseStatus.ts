@@ -16,8 +16,8 @@ import * as Facts from "../facts/Facts.ts"
 import { WalLock } from "../processes/LockTable.ts"
 import type { Process } from "../processes/Processes.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
-import { LogEndReason } from "../sqlite/outside/LogFile.ts"
-import * as LogIndex from "../sqlite/outside/LogIndex.ts"
+import { WalEndReason } from "../sqlite/outside/WalFile.ts"
+import * as WalIndex from "../sqlite/outside/WalIndex.ts"
 import * as EngineFields from "./EngineFields.ts"
 import * as StoredEngine from "./StoredEngine.ts"
 
@@ -79,7 +79,7 @@ export class Status extends Schema.Class<Status>("seawall/status/Status")({
   /** Transactions in a WAL that was left, which the next to open it keeps. */
   log_commits: Nullable(Count),
   /** Why a WAL that was left ends where it does. */
-  log_end: Nullable(LogEndReason),
+  log_end: Nullable(WalEndReason),
   /** Null where no process can be seen. Empty: no process is seen to use it; one in another container may be invisible. */
   opened_by: Nullable(Schema.Array(OpenedBy)),
   /** `absent`: no engine keeps its memory here. */
@@ -174,7 +174,7 @@ const walInUse = Effect.fnUntraced(function* ({ laterIndex, walHeader }: Facts.F
     log_read_from: Option.some("index"),
     log_frames: Option.some(mxFrame),
     checkpointed_frames: Option.some(Math.min(nBackfill, mxFrame)),
-    backlog_frames: Option.some(LogIndex.framesNotCheckpointed({ mxFrame, nBackfill })),
+    backlog_frames: Option.some(WalIndex.framesNotCheckpointed({ mxFrame, nBackfill })),
     checkpoint_sequence: Option.map(own, ({ checkpointSequence }) => checkpointSequence),
   } satisfies Wal
 })

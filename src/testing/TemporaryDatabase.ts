@@ -3,7 +3,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Context, Effect, FileSystem, Layer } from "effect"
 import * as Database from "../sqlite/Database.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
-import { Fdatasync } from "../sqlite/LogSync.ts"
+import { Fdatasync } from "../sqlite/WalSync.ts"
 
 /** A new folder, removed when the scope closes. */
 export const folder = FileSystem.FileSystem.use((fs) => fs.makeTempDirectoryScoped({ prefix: "seawall-" })).pipe(

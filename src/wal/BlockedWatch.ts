@@ -37,7 +37,7 @@ export interface Incident {
 export interface Obstacle {
   readonly outcome: Checkpoint["outcome"]
   readonly blockers: ReadonlyArray<LockHolder>
-  readonly logFrames: number
+  readonly walFrames: number
   readonly checkpointedFrames: number
 }
 
@@ -66,8 +66,8 @@ export const make = Effect.fnUntraced(function* (exposure: Effect.Effect<Option.
     yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint blocked"), {
       outcome: obstacle.outcome,
       blockers: describe(seen, now),
-      log_frames: obstacle.logFrames,
-      backlog_frames: obstacle.logFrames - obstacle.checkpointedFrames,
+      log_frames: obstacle.walFrames,
+      backlog_frames: obstacle.walFrames - obstacle.checkpointedFrames,
       blocked_seconds: seconds(since, now),
       ...(Option.isSome(exposed) ? { exposure_seconds: exposed.value } : {}),
     })

@@ -41,7 +41,7 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
   /** SQLite's own flag. 0 is not success: a PASSIVE under a reader answers 0 and moves nothing. */
   busy: Schema.Literals([0, 1]),
   /** Frames in the log; -1 when unknown. */
-  logFrames: Schema.Int,
+  walFrames: Schema.Int,
   /** How many of them are in the database; -1 when unknown. */
   checkpointedFrames: Schema.Int,
   /** Milliseconds, on the monotonic clock, of the PRAGMA alone. */

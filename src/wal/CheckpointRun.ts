@@ -127,7 +127,7 @@ export const run = Effect.fnUntraced(function* <E>(
     mode,
     outcome: outcomeOf(answer, writerBusy),
     busy: answer.busy,
-    logFrames: answer.log,
+    walFrames: answer.log,
     checkpointedFrames: answer.checkpointed,
     elapsedMillis,
   })
@@ -138,7 +138,7 @@ const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMil
     mode,
     outcome,
     busy: 1,
-    logFrames: -1,
+    walFrames: -1,
     checkpointedFrames: -1,
     elapsedMillis,
   })
@@ -155,7 +155,7 @@ export const whole = Effect.fnUntraced(function* (
   const done = yield* Effect.tapError(self, () => count(mode, "Failed"))
   yield* count(done.mode, done.outcome)
   yield* Metric.update(durationSeconds, Duration.toSeconds(Duration.millis(done.elapsedMillis)))
-  if (done.logFrames >= 0) yield* gauges(done.logFrames, done.checkpointedFrames)
+  if (done.walFrames >= 0) yield* gauges(done.walFrames, done.checkpointedFrames)
   if (done.outcome === "Complete") return done
   const holders = Option.getOrElse(yield* lockHolders, () => [])
   return new Checkpoint({ ...done, blockers: holders.filter(({ lock }) => isInTheWay(done.outcome, lock)) })

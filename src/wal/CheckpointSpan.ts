@@ -8,7 +8,7 @@ import type { Checkpoint, CheckpointError, CheckpointMode } from "./Checkpoint.t
 
 const counted = (checkpoint: Checkpoint) => ({
   "seawall.checkpoint.outcome": checkpoint.outcome,
-  "seawall.checkpoint.log_frames": checkpoint.logFrames,
+  "seawall.checkpoint.log_frames": checkpoint.walFrames,
   "seawall.checkpoint.checkpointed_frames": checkpoint.checkpointedFrames,
   "seawall.checkpoint.elapsed_ms": checkpoint.elapsedMillis,
 })

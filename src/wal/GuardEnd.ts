@@ -13,7 +13,7 @@ import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 import type { AutocheckpointLease } from "./AutocheckpointLease.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
 import * as LatencyWindow from "./LatencyWindow.ts"
-import { latencyOfAll } from "./Observed.ts"
+import { latencyOfAll } from "./GuardStatus.ts"
 
 /** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. */
 export const stopBound = Duration.seconds(5)
@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function* ({
   )
 
   const aggregate = Effect.gen(function* () {
-    const { finished } = yield* checkpoint.observed
+    const { finished } = yield* checkpoint.status
     const latency = latencyOfAll(finished)
     yield* note({
       checkpoints: finished.at(-1)?.number ?? 0,

@@ -20,7 +20,7 @@ import {
 import { whole } from "./CheckpointRun.ts"
 import * as Checkpointer from "./Checkpointer.ts"
 import * as LatencyWindow from "./LatencyWindow.ts"
-import { type FinishedCheckpoint, mostFinished, type Observed, slowMillis, type Why } from "./Observed.ts"
+import { type FinishedCheckpoint, mostFinished, type GuardStatus, slowMillis, type Why } from "./GuardStatus.ts"
 import * as SaidOnce from "./SaidOnce.ts"
 
 /** How long a look at the log may wait for its turn on the connection. */
@@ -33,7 +33,7 @@ export const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
 export const fields = (checkpoint: Checkpoint) => ({
   mode: checkpoint.mode,
   busy: checkpoint.busy,
-  log_frames: checkpoint.logFrames,
+  log_frames: checkpoint.walFrames,
   checkpointed_frames: checkpoint.checkpointedFrames,
   elapsed_ms: checkpoint.elapsedMillis,
 })
@@ -67,7 +67,7 @@ const nothingToCopy = ({ checkpointed, log: length }: WalFrames) =>
         mode: "PASSIVE",
         outcome: "Complete",
         busy: 0,
-        logFrames: length,
+        walFrames: length,
         checkpointedFrames: checkpointed,
         elapsedMillis: 0,
       }),
@@ -121,7 +121,7 @@ export const make = Effect.fnUntraced(function* (
     const known = yield* Ref.get(last)
     if (Option.isNone(frames) || Option.isNone(known) || known.value.checkpointedFrames < 0) return
     const { log: length, checkpointed } = frames.value
-    const ours = length >= known.value.logFrames ? known.value.checkpointedFrames : 0
+    const ours = length >= known.value.walFrames ? known.value.checkpointedFrames : 0
     if (checkpointed <= ours) return
     yield* byOthers.say(
       Effect.annotateLogs(Effect.logWarning("wal_checkpoint by another connection"), {
@@ -160,8 +160,8 @@ export const make = Effect.fnUntraced(function* (
       () => Effect.flatMap(Clock.monotonicTimeNanos, (end) => note(mode, why, "Failed", Number(end - start) / 1e6)),
     )
     yield* note(mode, why, done.outcome, done.elapsedMillis)
-    if (done.logFrames >= 0) {
-      yield* Ref.set(seen, Option.some({ log: done.logFrames, checkpointed: done.checkpointedFrames }))
+    if (done.walFrames >= 0) {
+      yield* Ref.set(seen, Option.some({ log: done.walFrames, checkpointed: done.checkpointedFrames }))
     }
     if (why !== "end") yield* autocheckpoint.standIn(done.outcome === "CheckpointerBusy")
     yield* Ref.set(last, Option.some(done))
@@ -197,13 +197,13 @@ export const make = Effect.fnUntraced(function* (
     lookForOthers,
     last: Ref.get(last),
     /** What is known; all but the interval, which is its caller's. Asked once a second of each database. */
-    observed: Effect.map(Effect.all([watch.incident, exposure]), ([incident, exposureSeconds]) => ({
+    status: Effect.map(Effect.all([watch.incident, exposure]), ([incident, exposureSeconds]) => ({
       frames: Ref.getUnsafe(seen),
       finished: Ref.getUnsafe(finished),
       failures: Ref.getUnsafe(failures),
       incident,
       exposureSeconds,
-    })) satisfies Effect.Effect<Omit<Observed, "interval" | "maxFrames" | "writers">>,
+    })) satisfies Effect.Effect<Omit<GuardStatus, "interval" | "maxFrames" | "writers">>,
     /**
      * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held
      * it for longer than that. Where it has not, many take turns, or the event loop was busy.

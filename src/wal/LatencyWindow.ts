@@ -1,5 +1,5 @@
 /**
- * The latencies of the last 512 checkpoints by interval, and their percentiles. Those of all runs are in `Observed.finished`.
+ * The latencies of the last 512 checkpoints by interval, and their percentiles. Those of all runs are in `GuardStatus.finished`.
  *
  * A `Ref` in a layer, so that the guard which fills it and whoever reads it share one. Nothing is kept on disk.
  * Percentiles are the inclusive method, linear interpolation between closest ranks, as in Python's

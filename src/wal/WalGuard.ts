@@ -33,13 +33,13 @@ import * as ForeignWriters from "./ForeignWriters.ts"
 import * as GuardEnd from "./GuardEnd.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
 import * as LatencyWindow from "./LatencyWindow.ts"
-import type { Observed } from "./Observed.ts"
+import type { GuardStatus } from "./GuardStatus.ts"
 import * as OvergrownFile from "./OvergrownFile.ts"
 import * as WalBound from "./WalBound.ts"
 
 export type { Incident, SeenHolder } from "./BlockedWatch.ts"
-export type { FinishedCheckpoint } from "./Observed.ts"
-export type { Observed }
+export type { FinishedCheckpoint } from "./GuardStatus.ts"
+export type { GuardStatus }
 
 /** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
@@ -74,7 +74,7 @@ export class WalGuard extends Context.Service<
     /** The last checkpoint that ended, if there was one. */
     readonly last: Effect.Effect<Option.Option<Checkpoint>>
     /** What the guard knows right now; asks nothing of SQLite. */
-    readonly observed: Effect.Effect<Observed>
+    readonly status: Effect.Effect<GuardStatus>
   }
 >()("seawall/wal/WalGuard") {}
 
@@ -262,7 +262,7 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
     start: named(lock.withPermit(start)),
     setInterval: (input: Duration.Input) => named(lock.withPermit(setInterval(input))),
     last: checkpoint.last,
-    observed: Effect.map(checkpoint.observed, (it) => ({
+    status: Effect.map(checkpoint.status, (it) => ({
       ...it,
       maxFrames,
       writers,

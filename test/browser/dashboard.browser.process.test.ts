@@ -14,7 +14,7 @@ import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import type { Browser, Page } from "playwright-core"
 import * as Dashboard from "../../src/dashboard/Dashboard.ts"
-import type * as WatchedDatabase from "../../src/dashboard/WatchedDatabase.ts"
+import type * as DatabaseSource from "../../src/dashboard/DatabaseSource.ts"
 import * as LiveLog from "../../src/dashboard/LiveLog.ts"
 import { executablePath, freePort, launch, open } from "../support/Browser.ts"
 import { start } from "../support/Seawall.ts"
@@ -418,7 +418,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
 })
 
 /** A dashboard in this process, over databases and an engine that do what the test says. */
-const inProcess = async (...databases: ReadonlyArray<WatchedDatabase.Watched>) => {
+const inProcess = async (...databases: ReadonlyArray<DatabaseSource.Watched>) => {
   const scope = Scope.makeUnsafe()
   const engine = Effect.succeed({
     session_id: 1,

@@ -110,7 +110,7 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     const ended = await run(["doctor", "app.db", "--json"], { cwd: folder })
     expect([ended.code, ended.stderr]).toEqual([65, ""])
     expect(decode(ended.stdout).findings.map(({ severity, subject }) => `${severity} ${subject}`)).toEqual([
-      "critical log",
+      "critical wal",
       "warning left-behind",
       "notice backup",
     ])

@@ -40,7 +40,7 @@ describe("a healthy database", () => {
         remedy: `seawall status ${file}`,
       })
       expect(about(report, "open-elsewhere")?.message).toContain(`(pid ${pid})`)
-      expect(seen(report, "log")).toContain("in use: 2 frames")
+      expect(seen(report, "wal")).toContain("in use: 2 frames")
       expect(fs.readdirSync(file.replace("/test.db", ""))).toEqual(["test.db", "test.db-shm", "test.db-wal"])
     }),
   )

@@ -41,10 +41,10 @@ describe("a reader", () => {
     Effect.gen(function* () {
       const file = yield* database()
       yield* owner(file, { before: "commit(10); commit(10)" })
-      expect(about(yield* examine(file), "pinned-log")).toBeUndefined()
+      expect(about(yield* examine(file), "pinned-wal")).toBeUndefined()
       const reader = yield* foreignReader(file)
       yield* Effect.scoped(owner(file, { before: "commit(10); commit(10); commit(10)" }))
-      expect(about(yield* examine(file), "pinned-log")).toMatchObject({
+      expect(about(yield* examine(file), "pinned-wal")).toMatchObject({
         severity: "warning",
         evidence: { pid: reader, snapshot_frame: 2, log_frames: 5, kept_frames: 3 },
         remedy: expect.stringMatching(new RegExp(`^in .*: end the transaction .* or stop it: kill ${reader}$`)),
@@ -58,7 +58,7 @@ describe("a reader", () => {
       yield* owner(file, { before: "commit(10); db.exec('PRAGMA wal_checkpoint(PASSIVE)')" })
       const reader = yield* foreignReader(file)
       yield* Effect.scoped(owner(file, { before: "commit(10); commit(10)" }))
-      expect(about(yield* examine(file), "pinned-log")).toMatchObject({
+      expect(about(yield* examine(file), "pinned-wal")).toMatchObject({
         severity: "warning",
         evidence: { pid: reader, read_slot: 0, kept_frames: 2 },
       })
@@ -71,8 +71,8 @@ describe("a reader", () => {
       yield* owner(file, { before: "commit(10)" })
       const reader = yield* foreignReader(file)
       const report = yield* examine(file)
-      expect(found(report, "pinned-log")).toEqual([])
-      expect(about(report, "pinned-log")?.evidence).toMatchObject({ pid: reader, kept_frames: 0 })
+      expect(found(report, "pinned-wal")).toEqual([])
+      expect(about(report, "pinned-wal")?.evidence).toMatchObject({ pid: reader, kept_frames: 0 })
     }),
   )
 })
@@ -350,8 +350,8 @@ describe("an examination that cannot be made", () => {
       const file = yield* database()
       fs.mkdirSync(`${file}-wal`)
       const report = yield* examine(file)
-      expect(about(report, "log")).toMatchObject({ severity: "notice" })
-      expect(about(report, "log")?.message).toContain(`not examined: ${file}-wal is no regular file`)
+      expect(about(report, "wal")).toMatchObject({ severity: "notice" })
+      expect(about(report, "wal")?.message).toContain(`not examined: ${file}-wal is no regular file`)
     }),
   )
 })

@@ -22,7 +22,7 @@ describe("a log that was left", () => {
         evidence: { commits: 3, files: [`${file}-wal`, `${file}-shm`] },
         remedy: `seawall checkpoint ${file}`,
       })
-      expect(seen(report, "log")).toContain("a recovery keeps 3 commits")
+      expect(seen(report, "wal")).toContain("a recovery keeps 3 commits")
       const copy = yield* copyOf(file, fs.readFileSync(`${file}-wal`))
       expect(found(yield* examineUntouched(copy))).toEqual(["warning left-behind"])
     }),
@@ -42,23 +42,23 @@ describe("a log that was left", () => {
   it.live("by a transaction that was rolled back, or killed, is not damaged", () =>
     Effect.gen(function* () {
       const rolledBack = yield* leftBehind(`commit(10); ${spilled}; db.exec("ROLLBACK"); commit(10)`)
-      expect(about(yield* examineUntouched(rolledBack.file), "log")).toBeUndefined()
+      expect(about(yield* examineUntouched(rolledBack.file), "wal")).toBeUndefined()
       const killed = yield* leftBehind(`commit(10); ${spilled}`)
-      expect(about(yield* examineUntouched(killed.file), "log")).toBeUndefined()
+      expect(about(yield* examineUntouched(killed.file), "wal")).toBeUndefined()
     }),
   )
 
   it.live("is larger than its data from 4 MiB on, and is mended by a guard while somebody writes", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(5000000)")
-      expect(about(yield* examineUntouched(file), "log-size")).toMatchObject({
+      expect(about(yield* examineUntouched(file), "wal-size")).toMatchObject({
         severity: "warning",
         remedy: `seawall checkpoint ${file}`,
       })
       yield* owner(file, { before: "commit(10)" })
-      expect(about(yield* examine(file), "log-size")?.remedy).toBe(`seawall guard ${file}`)
+      expect(about(yield* examine(file), "wal-size")?.remedy).toBe(`seawall guard ${file}`)
       const short = yield* leftBehind("commit(3000000)")
-      expect(about(yield* examineUntouched(short.file), "log-size")).toBeUndefined()
+      expect(about(yield* examineUntouched(short.file), "wal-size")).toBeUndefined()
     }),
   )
 })
@@ -70,14 +70,14 @@ describe("a damaged log", () => {
       const wal = `${file}-wal`
       flip(wal, header + 2 * frame + 1000)
       const report = yield* examineUntouched(file)
-      expect(about(report, "log")).toMatchObject({
+      expect(about(report, "wal")).toMatchObject({
         severity: "critical",
         message: `the WAL is damaged at frame 3 (byte ${header + 2 * frame}): of 5 committed frames a recovery keeps 2`,
         evidence: { commits: 2, torn_at_frame: 3, commits_dropped: 3, committed_frames: 5, checkpointed_frames: 0 },
         remedy: `cp ${wal} ${wal}.damaged && seawall checkpoint ${file}`,
       })
-      expect(about(report, "left-behind")?.remedy).toBe(about(report, "log")?.remedy)
-      const bare = about(yield* examineUntouched(yield* copyOf(file, fs.readFileSync(wal))), "log")
+      expect(about(report, "left-behind")?.remedy).toBe(about(report, "wal")?.remedy)
+      const bare = about(yield* examineUntouched(yield* copyOf(file, fs.readFileSync(wal))), "wal")
       expect(bare).toMatchObject({ severity: "critical", evidence: { commits: 2, commits_dropped: 3 } })
     }),
   )
@@ -88,7 +88,7 @@ describe("a damaged log", () => {
         "commit(10); commit(10); commit(10); db.exec('PRAGMA wal_checkpoint(PASSIVE)')",
       )
       flip(`${file}-wal`, header + frame + 1000)
-      expect(about(yield* examineUntouched(file), "log")).toMatchObject({
+      expect(about(yield* examineUntouched(file), "wal")).toMatchObject({
         severity: "critical",
         remedy: `mv ${file}-wal ${file}-wal.damaged`,
       })
@@ -99,12 +99,12 @@ describe("a damaged log", () => {
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10); commit(10)")
       flip(`${file}-wal`, 17)
-      expect(about(yield* examineUntouched(file), "log")).toMatchObject({
+      expect(about(yield* examineUntouched(file), "wal")).toMatchObject({
         severity: "critical",
         evidence: { end: "BadHeader", committed_frames: 2 },
       })
       const bare = yield* copyOf(file, fs.readFileSync(`${file}-wal`))
-      expect(about(yield* examineUntouched(bare), "log")?.message).toContain("SQLite ignores all of it")
+      expect(about(yield* examineUntouched(bare), "wal")?.message).toContain("SQLite ignores all of it")
     }),
   )
 
@@ -112,13 +112,13 @@ describe("a damaged log", () => {
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10); commit(10)")
       fs.rmSync(`${file}-wal`)
-      expect(about(yield* examineUntouched(file), "log")).toMatchObject({
+      expect(about(yield* examineUntouched(file), "wal")).toMatchObject({
         severity: "critical",
         remedy: `put ${file}-wal back beside the database`,
       })
       const copied = yield* leftBehind("commit(10); db.exec('PRAGMA wal_checkpoint(PASSIVE)')")
       fs.rmSync(`${copied.file}-wal`)
-      expect(about(yield* examineUntouched(copied.file), "log")).toBeUndefined()
+      expect(about(yield* examineUntouched(copied.file), "wal")).toBeUndefined()
     }),
   )
 
@@ -127,7 +127,7 @@ describe("a damaged log", () => {
       const { file } = yield* leftBehind("commit(10)")
       fs.truncateSync(file)
       fs.rmSync(`${file}-shm`)
-      expect(about(yield* examineUntouched(file), "log")).toMatchObject({ severity: "critical" })
+      expect(about(yield* examineUntouched(file), "wal")).toMatchObject({ severity: "critical" })
     }),
   )
 
@@ -135,7 +135,7 @@ describe("a damaged log", () => {
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10); commit(10)")
       const torn = yield* copyOf(file, fs.readFileSync(`${file}-wal`).subarray(0, header + frame + 2000))
-      expect(about(yield* examineUntouched(torn), "log")).toMatchObject({
+      expect(about(yield* examineUntouched(torn), "wal")).toMatchObject({
         severity: "notice",
         evidence: { commits: 1, torn_at_frame: 2 },
       })
@@ -148,7 +148,7 @@ describe("a damaged log", () => {
       flip(`${file}-wal`, header + 2 * frame + 1000)
       // The next user recovers two commits, writes over the third, and is killed.
       yield* Effect.scoped(owner(file, { before: "db.exec('PRAGMA wal_autocheckpoint = 0'); commit(10)" }))
-      expect(about(yield* examineUntouched(file), "log")).toMatchObject({
+      expect(about(yield* examineUntouched(file), "wal")).toMatchObject({
         severity: "warning",
         evidence: { commits: 3, commits_dropped: 3 },
       })
@@ -161,9 +161,9 @@ describe("a log in use", () => {
     Effect.gen(function* () {
       const file = yield* database()
       yield* owner(file, { before: "for (let n = 0; n < 5; n++) commit(10)" })
-      expect(about(yield* examine(file), "log")).toBeUndefined()
+      expect(about(yield* examine(file), "wal")).toBeUndefined()
       flip(`${file}-wal`, header + 2 * frame + 16)
-      expect(about(yield* examine(file), "log")).toMatchObject({
+      expect(about(yield* examine(file), "wal")).toMatchObject({
         severity: "critical",
         evidence: { committed_frames: 5, recoverable_frames: 2 },
         remedy: `seawall backup ${file}`,
@@ -176,7 +176,7 @@ describe("a log in use", () => {
       const file = yield* database()
       const pid = yield* owner(file, { before: "commit(10)" })
       fs.rmSync(`${file}-wal`)
-      expect(about(yield* examine(file), "log")).toMatchObject({
+      expect(about(yield* examine(file), "wal")).toMatchObject({
         severity: "critical",
         remedy: expect.stringMatching(new RegExp(`^let whoever .* close it, .*: kill ${pid}$`)),
       })

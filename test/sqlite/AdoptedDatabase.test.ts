@@ -7,7 +7,7 @@ import * as Database from "../../src/sqlite/Database.ts"
 import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import * as WalGuard from "../../src/wal/WalGuard.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
-import { Fdatasync } from "../../src/sqlite/LogSync.ts"
+import { Fdatasync } from "../../src/sqlite/WalSync.ts"
 import { scriptedDisk } from "../support/ScriptedDisk.ts"
 import { databaseContract } from "./databaseContract.ts"
 import { list, sizeOf } from "../support/files.ts"
@@ -89,7 +89,7 @@ describe("a guard over a client that a program has already", () => {
       yield* Effect.gen(function* () {
         yield* Effect.andThen(table, insert)
         yield* TestClock.adjust("11 seconds")
-        const { exposureSeconds } = yield* WalGuard.WalGuard.use(({ observed }) => observed)
+        const { exposureSeconds } = yield* WalGuard.WalGuard.use(({ status }) => status)
         const seconds = Math.floor(Option.getOrThrow(exposureSeconds))
         expect(seconds).toBe(atLeast)
       }).pipe(Effect.provide(guarded(file, 0, set)))

@@ -1,7 +1,7 @@
 /** A disk whose syncs of the log are decided by the test: they wait, fail or succeed on demand. */
 import { Context, Deferred, Effect, Layer } from "effect"
 import * as Database from "../../src/sqlite/Database.ts"
-import { Fdatasync } from "../../src/sqlite/LogSync.ts"
+import { Fdatasync } from "../../src/sqlite/WalSync.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 export class ScriptedDisk extends Context.Service<

@@ -1,10 +1,10 @@
 /** A database that is watched and does whatever the test says: what its guard knows is a variable. */
 import { Duration, Effect, Option } from "effect"
-import type { Watched } from "../../src/dashboard/WatchedDatabase.ts"
+import type { Watched } from "../../src/dashboard/DatabaseSource.ts"
 import type { Incident } from "../../src/wal/BlockedWatch.ts"
-import type { FinishedCheckpoint, Observed } from "../../src/wal/Observed.ts"
+import type { FinishedCheckpoint, GuardStatus } from "../../src/wal/GuardStatus.ts"
 
-export const quiet: Observed = {
+export const quiet: GuardStatus = {
   interval: Duration.seconds(60),
   maxFrames: 4000,
   writers: "here",
@@ -36,13 +36,13 @@ export const blockedBy = (pid: number, command: string, since = 0n): Incident =>
 export interface Scripted {
   readonly watched: Watched
   /** What is known from now on. */
-  readonly know: (observed: Partial<Observed>) => void
+  readonly know: (status: Partial<GuardStatus>) => void
   readonly expose: (seconds: number) => void
   readonly replace: () => void
 }
 
 export const scripted = (name: string): Scripted => {
-  let observed = quiet
+  let status = quiet
   let isReplaced = false
   const never = () => {
     throw new Error("the dashboard must not ask for this")
@@ -54,15 +54,15 @@ export const scripted = (name: string): Scripted => {
         start: Effect.die("the dashboard must change nothing"),
         setInterval: never,
         last: Effect.die("the dashboard must not ask for this"),
-        observed: Effect.sync(() => observed),
+        status: Effect.sync(() => status),
       },
       replaced: Effect.sync(() => isReplaced),
     },
     know: (changes) => {
-      observed = { ...observed, ...changes }
+      status = { ...status, ...changes }
     },
     expose: (seconds) => {
-      observed = { ...observed, exposureSeconds: Option.some(seconds) }
+      status = { ...status, exposureSeconds: Option.some(seconds) }
     },
     replace: () => {
       isReplaced = true

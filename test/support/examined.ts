@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as path from "node:path"
 import * as Doctor from "../../src/doctor/Doctor.ts"
 import type { Report, Subject } from "../../src/doctor/Finding.ts"
-import * as Readable from "../../src/doctor/Readable.ts"
+import * as Readable from "../../src/doctor/ReadableCopy.ts"
 import * as Facts from "../../src/facts/Facts.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 

@@ -21,7 +21,7 @@ const counting = () =>
      const answer = ({ id }, value) =>
        parentPort.postMessage([1, { _tag: "Exit", requestId: id, exit: { _tag: "Success", value } }])
      const checkpoint = (request) => {
-       answer(request, { mode: "PASSIVE", outcome: "Complete", busy: 0, logFrames: asked, checkpointedFrames: asked, elapsedMillis: 1, blockers: [] })
+       answer(request, { mode: "PASSIVE", outcome: "Complete", busy: 0, walFrames: asked, checkpointedFrames: asked, elapsedMillis: 1, blockers: [] })
        asked -= 1
      }
      parentPort.on("message", ([kind, request]) => {
@@ -38,7 +38,7 @@ const counting = () =>
 const slowToEnd = () =>
   new Worker(
     `const { parentPort } = require("node:worker_threads")
-     const done = { mode: "PASSIVE", outcome: "Complete", busy: 0, logFrames: 1, checkpointedFrames: 1, elapsedMillis: 1, blockers: [] }
+     const done = { mode: "PASSIVE", outcome: "Complete", busy: 0, walFrames: 1, checkpointedFrames: 1, elapsedMillis: 1, blockers: [] }
      parentPort.on("message", ([kind, { id, tag } = {}]) => {
        if (kind === 1) return setTimeout(() => process.exit(), 200)
        const value = tag === "Run" ? done : null
@@ -165,7 +165,7 @@ describe("databases of one process", () => {
       const { open } = yield* sharing(counting)
       const databases = yield* Effect.forEach(["a.db", "b.db", "c.db"], open)
       const done = yield* Effect.forEach(databases, ({ passive }) => passive, { concurrency: "unbounded" })
-      expect(done.map(({ logFrames, outcome }) => [outcome, logFrames])).toEqual(
+      expect(done.map(({ walFrames, outcome }) => [outcome, walFrames])).toEqual(
         databases.map(() => ["Complete", 1]), // asked for one at a time
       )
     }),

@@ -6,7 +6,7 @@ import type { Process } from "../../src/processes/Processes.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import * as Database from "../../src/sqlite/Database.ts"
 import { DatabaseControl } from "../../src/sqlite/DatabaseControl.ts"
-import type { Stamp } from "../../src/sqlite/LogSync.ts"
+import type { Stamp } from "../../src/sqlite/WalSync.ts"
 import { Checkpoint, type WalFrames } from "../../src/wal/Checkpoint.ts"
 import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import * as WalGuard from "../../src/wal/WalGuard.ts"
@@ -28,7 +28,7 @@ const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
             mode,
             outcome: leaves === 0 ? "Complete" : "ReaderBlocked",
             busy: 0,
-            logFrames: now.log,
+            walFrames: now.log,
             checkpointedFrames: now.checkpointed,
             elapsedMillis: 1,
           }),
@@ -112,7 +112,7 @@ describe("a log that other processes write", () => {
       yield* Effect.gen(function* () {
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("10 seconds")
-        const { exposureSeconds } = yield* WalGuard.WalGuard.use(({ observed }) => observed)
+        const { exposureSeconds } = yield* WalGuard.WalGuard.use(({ status }) => status)
         expect(exposureSeconds).toEqual(Option.none())
       }).pipe(Effect.provide(guarded(log)))
     }),

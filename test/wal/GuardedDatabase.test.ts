@@ -87,7 +87,7 @@ describe("a guarded database in one layer", () => {
       }).pipe(
         Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ DATABASE: file, INTERVAL: "5 seconds" }))),
       )
-      const { interval } = yield* WalGuard.WalGuard.use((guard) => guard.observed).pipe(Effect.provide(layer))
+      const { interval } = yield* WalGuard.WalGuard.use((guard) => guard.status).pipe(Effect.provide(layer))
       expect(Duration.toSeconds(interval)).toBe(5)
     }),
   )

@@ -63,7 +63,7 @@ const loading = () => new Worker(`require("node:worker_threads").parentPort.on("
 const late = () =>
   new Worker(
     `const { parentPort } = require("node:worker_threads")
-     const done = { mode: "TRUNCATE", outcome: "Complete", busy: 0, logFrames: 0, checkpointedFrames: 0, elapsedMillis: 4711, blockers: [] }
+     const done = { mode: "TRUNCATE", outcome: "Complete", busy: 0, walFrames: 0, checkpointedFrames: 0, elapsedMillis: 4711, blockers: [] }
      parentPort.on("message", ([kind, { id, tag } = {}]) => {
        if (kind === 1) process.exit()
        const value = tag === "Run" ? done : null
@@ -97,7 +97,7 @@ describe("a checkpoint on a thread", () => {
       expect(passive.outcome).toBe("Complete")
       expect(passive.checkpointedFrames).toBeGreaterThan(0)
       const truncate = yield* run("TRUNCATE")
-      expect([truncate.outcome, truncate.logFrames]).toEqual(["Complete", 0])
+      expect([truncate.outcome, truncate.walFrames]).toEqual(["Complete", 0])
     }).pipe(Effect.provide(thread())),
   )
 
@@ -205,8 +205,8 @@ describe("a program that ends before the thread has started", () => {
       yield* Effect.gen(function* () {
         yield* write
         yield* Effect.repeat(Effect.yieldNow, { until: () => worker !== undefined })
-        const { logFrames, outcome } = yield* run("TRUNCATE")
-        expect([outcome, logFrames]).toEqual(["Complete", 0])
+        const { walFrames, outcome } = yield* run("TRUNCATE")
+        expect([outcome, walFrames]).toEqual(["Complete", 0])
       }).pipe(
         Effect.provide(
           Checkpointer.layerThread().pipe(

@@ -3,7 +3,7 @@ import { Clock, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect
 import { TestClock } from "effect/testing"
 import * as Database from "../../src/sqlite/Database.ts"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
-import { latencyOfAll } from "../../src/wal/Observed.ts"
+import { latencyOfAll } from "../../src/wal/GuardStatus.ts"
 import * as WalGuard from "../../src/wal/WalGuard.ts"
 import { brokenRules } from "../support/guardRules.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
@@ -39,7 +39,7 @@ const writing = (framesPerMilli: number, millis: number) =>
 
 const log = SimulatedLog.use((simulated) => simulated.log)
 const runs = SimulatedLog.use((simulated) => simulated.runs)
-const observed = WalGuard.WalGuard.use((guard) => guard.observed)
+const status = WalGuard.WalGuard.use((guard) => guard.status)
 
 const hourly: WalGuard.WalGuardOptions = { interval: "1 hour", maxFrames: 1000 }
 
@@ -108,7 +108,7 @@ describe("the bound of the log", () => {
       expect(blocked[0]?.fields["blockers"]).toMatch(/^reporter \(pid 4711, read1, for [\d.]+ s\)$/)
       expect(blocked[0]?.fields["exposure_seconds"]).toBeGreaterThan(0)
       expect((yield* runs).length).toBeLessThan(50)
-      const { finished, frames, incident } = yield* observed
+      const { finished, frames, incident } = yield* status
       const { outcome, seen, told } = Option.getOrThrow(incident)
       expect([outcome, told]).toEqual(["ReaderBlocked", true])
       expect([...seen.values()]).toMatchObject([{ pid: 4711, command: "reporter", lock: "read1" }])
@@ -120,7 +120,7 @@ describe("the bound of the log", () => {
       expect(unblocked.map(({ level }) => level)).toEqual(["Info"])
       expect(yield* LogCapture.logged("wal_checkpoint blocked")).toHaveLength(1)
       expect((yield* log).length).toBeLessThan(2000)
-      expect((yield* observed).incident).toEqual(Option.none())
+      expect((yield* status).incident).toEqual(Option.none())
     }).pipe(Effect.provide(guarded(hourly))),
   )
 
@@ -143,7 +143,7 @@ describe("the bound of the log", () => {
       const inside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideContext(self, context)
       yield* inside(writing(5, 1000))
       yield* TestClock.adjust("10 seconds")
-      const { finished } = yield* inside(observed)
+      const { finished } = yield* inside(status)
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(closing)

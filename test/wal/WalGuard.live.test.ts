@@ -6,7 +6,7 @@ import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as Shutdown from "../../src/shutdown/Shutdown.ts"
 import * as Database from "../../src/sqlite/Database.ts"
-import * as LogFile from "../../src/sqlite/outside/LogFile.ts"
+import * as WalFile from "../../src/sqlite/outside/WalFile.ts"
 import { say } from "../../src/sqlite/SqliteVersion.ts"
 import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import type * as WalGuard from "../../src/wal/WalGuard.ts"
@@ -197,7 +197,7 @@ describe("the file of the WAL where each commit is synced", () => {
         Effect.timeout("15 seconds"),
       )
       for (const suffix of ["", "-wal"]) fs.copyFileSync(file + suffix, `${folder}/copy.db${suffix}`)
-      const left = Option.getOrThrow(yield* LogFile.read(`${folder}/copy.db-wal`))
+      const left = Option.getOrThrow(yield* WalFile.read(`${folder}/copy.db-wal`))
       expect(left.recoverableFrames * 4120).toBe(yield* used)
       const copy = new DatabaseSync(`${folder}/copy.db`)
       expect(copy.prepare("SELECT count(*) AS n FROM t").get()).toEqual({ n: written })

@@ -314,13 +314,13 @@ describe("what a power cut could still take", () => {
 })
 
 describe("what a guard knows", () => {
-  const observed = WalGuard.WalGuard.use((guard) => guard.observed)
+  const status = WalGuard.WalGuard.use((guard) => guard.status)
 
   it.effect("are its last checkpoints, with what asked for them, and the log as it was seen then", () =>
     Effect.gen(function* () {
-      expect(yield* observed).toMatchObject({ frames: Option.none(), finished: [], failures: 0 })
+      expect(yield* status).toMatchObject({ frames: Option.none(), finished: [], failures: 0 })
       yield* TestClock.adjust("120 seconds")
-      const { failures, finished, frames, incident, interval } = yield* observed
+      const { failures, finished, frames, incident, interval } = yield* status
       expect(finished).toEqual([
         { number: 1, at: 60_000, mode: "PASSIVE", why: "interval", outcome: "Complete", elapsedMillis: 0 },
         { number: 2, at: 120_000, mode: "PASSIVE", why: "interval", outcome: "Complete", elapsedMillis: 0 },
@@ -328,14 +328,14 @@ describe("what a guard knows", () => {
       expect(frames).toEqual(Option.some({ log: 10, checkpointed: 10 }))
       expect([failures, incident, Duration.toSeconds(interval)]).toEqual([0, Option.none(), 60])
       yield* WalGuard.WalGuard.use((guard) => guard.setInterval(0))
-      expect(Duration.isZero((yield* observed).interval)).toBe(true)
+      expect(Duration.isZero((yield* status).interval)).toBe(true)
     }).pipe(Effect.provide(guarded(minute))),
   )
 
   it.effect("are at most 512 of them", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("10 minutes")
-      const { finished } = yield* observed
+      const { finished } = yield* status
       expect([finished.length, finished[0]?.number, finished.at(-1)?.number]).toEqual([512, 89, 600])
     }).pipe(Effect.provide(guarded({ interval: "1 second" }))),
   )
@@ -343,10 +343,10 @@ describe("what a guard knows", () => {
   it.effect("are the failures in a row, until one succeeds", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("120 seconds")
-      const failing = yield* observed
+      const failing = yield* status
       expect([failing.failures, failing.finished.map(({ outcome }) => outcome)]).toEqual([2, ["Failed", "Failed"]])
       yield* TestClock.adjust("60 seconds")
-      expect((yield* observed).failures).toBe(0)
+      expect((yield* status).failures).toBe(0)
     }).pipe(Effect.provide(guarded(minute, (run) => (run < 2 ? { failsWith: 10 } : {})))),
   )
 })

@@ -39,8 +39,8 @@ export const checkpointerContract = <E>(
         yield* write
         const done = yield* run("PASSIVE")
         expect([done.outcome, done.busy]).toEqual(["Complete", 0])
-        expect(done.logFrames).toBeGreaterThan(0)
-        expect(done.checkpointedFrames).toBe(done.logFrames)
+        expect(done.walFrames).toBeGreaterThan(0)
+        expect(done.checkpointedFrames).toBe(done.walFrames)
       }).pipe(Effect.provide(layer)),
     )
 
@@ -48,7 +48,7 @@ export const checkpointerContract = <E>(
       Effect.gen(function* () {
         yield* write
         const done = yield* run("TRUNCATE")
-        expect([done.outcome, done.busy, done.logFrames, done.checkpointedFrames]).toEqual(["Complete", 0, 0, 0])
+        expect([done.outcome, done.busy, done.walFrames, done.checkpointedFrames]).toEqual(["Complete", 0, 0, 0])
       }).pipe(Effect.provide(layer)),
     )
 
@@ -61,7 +61,7 @@ export const checkpointerContract = <E>(
         yield* write
         const done = yield* run("PASSIVE")
         expect([done.outcome, done.busy]).toEqual(["ReaderBlocked", 0])
-        expect(done.checkpointedFrames).toBeLessThan(done.logFrames)
+        expect(done.checkpointedFrames).toBeLessThan(done.walFrames)
       }).pipe(Effect.provide(layer)),
     )
 

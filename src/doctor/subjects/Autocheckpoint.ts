@@ -2,7 +2,7 @@
 import { Effect, Option, Schedule } from "effect"
 import { processesOf } from "../../facts/Facts.ts"
 import { enginePid } from "../../facts/EngineLease.ts"
-import { count } from "../../facts/Wording.ts"
+import { count } from "../../facts/Format.ts"
 import { namesOf, type Process } from "../../processes/Processes.ts"
 import { make, nothing } from "../Examination.ts"
 import { needsLinux } from "../NotExamined.ts"

@@ -1,6 +1,6 @@
 /** Whether there is a backup to go back to, and what interrupted backups left. */
 import { Array as Arr, Clock, Effect, Option, Path, Result } from "effect"
-import { count, duration } from "../../facts/Wording.ts"
+import { count, duration } from "../../facts/Format.ts"
 import { kindOf, madeAt, unfinished } from "../../sqlite/copies/BackupFiles.ts"
 import * as Integrity from "../../sqlite/copies/Integrity.ts"
 import { command, quoted } from "../../sqlite/ShellCommand.ts"

@@ -1,7 +1,7 @@
 /** The space that is left on the disk of the database. */
 import { Effect, Path } from "effect"
 import { type Facts, walSize } from "../../facts/Facts.ts"
-import { size } from "../../facts/Wording.ts"
+import { size } from "../../facts/Format.ts"
 import * as Room from "../../files/Room.ts"
 import { wordsOf } from "../../files/SystemError.ts"
 import { command } from "../../sqlite/ShellCommand.ts"

@@ -1,7 +1,7 @@
 /** Whether this name, this file and what stands beside it belong together, for every process that uses one of them. */
 import { Effect, Option } from "effect"
 import type { Facts } from "../../facts/Facts.ts"
-import { count } from "../../facts/Wording.ts"
+import { count } from "../../facts/Format.ts"
 import { nameOf, type Process } from "../../processes/Processes.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, type Seen } from "../Examination.ts"

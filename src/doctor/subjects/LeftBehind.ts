@@ -1,7 +1,7 @@
 /** A WAL, an index or a rollback journal beside a database that no process has open. */
 import { Effect, Option, Result } from "effect"
 import { isOpen, walSize } from "../../facts/Facts.ts"
-import { count } from "../../facts/Wording.ts"
+import { count } from "../../facts/Format.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, nothing } from "../Examination.ts"
 import { needsLinux } from "../NotExamined.ts"

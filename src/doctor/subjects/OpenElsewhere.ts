@@ -1,7 +1,7 @@
 /** Which processes have the database open, and whether an engine runs on it. */
 import { Effect, Option } from "effect"
 import * as EngineLease from "../../facts/EngineLease.ts"
-import { count } from "../../facts/Wording.ts"
+import { count } from "../../facts/Format.ts"
 import { namesOf } from "../../processes/Processes.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, nothing } from "../Examination.ts"

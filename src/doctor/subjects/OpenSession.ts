@@ -2,7 +2,7 @@
 import { Effect, Option } from "effect"
 import * as Lease from "../../lease/Lease.ts"
 import * as EngineLease from "../../facts/EngineLease.ts"
-import { count } from "../../facts/Wording.ts"
+import { count } from "../../facts/Format.ts"
 import * as ReadOnly from "../../sqlite/outside/ReadOnly.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { endStatement, openSessions } from "../../state/OpenSessions.ts"

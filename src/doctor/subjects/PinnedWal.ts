@@ -2,9 +2,9 @@
 import { Effect, Option } from "effect"
 import { processesOf, valid } from "../../facts/Facts.ts"
 import { enginePid } from "../../facts/EngineLease.ts"
-import { count } from "../../facts/Wording.ts"
+import { count } from "../../facts/Format.ts"
 import { nameOf, type Process } from "../../processes/Processes.ts"
-import * as LogIndex from "../../sqlite/outside/LogIndex.ts"
+import * as WalIndex from "../../sqlite/outside/WalIndex.ts"
 import { type Found, make, nothing } from "../Examination.ts"
 import { needsLinux } from "../NotExamined.ts"
 import { lookInterval, looks } from "../Looks.ts"
@@ -17,7 +17,7 @@ interface Hold {
   readonly mark: Option.Option<number>
 }
 
-const holdsOf = (them: ReadonlyArray<Process>, index: LogIndex.LogIndex) =>
+const holdsOf = (them: ReadonlyArray<Process>, index: WalIndex.WalIndex) =>
   them.flatMap(({ command, locks, pid }) =>
     locks.flatMap((lock): ReadonlyArray<Hold> => {
       if (!lock.startsWith("read")) return []
@@ -36,12 +36,12 @@ const isSame = (one: Hold) => (other: Hold) =>
  */
 export const pins = (
   holds: ReadonlyArray<Hold>,
-  index: LogIndex.LogIndex,
+  index: WalIndex.WalIndex,
   engine = Option.none<number>(),
 ): ReadonlyArray<Found> =>
   holds.map(({ mark, name, pid, slot }) => {
     const kept = Option.match(mark, {
-      onNone: () => LogIndex.framesNotCheckpointed(index),
+      onNone: () => WalIndex.framesNotCheckpointed(index),
       onSome: (at) => Math.max(0, index.mxFrame - at),
     })
     return {
@@ -64,7 +64,7 @@ export const pins = (
   })
 
 export const pinnedWal = make({
-  subject: "pinned-log",
+  subject: "pinned-wal",
   description: "readers that pin the WAL",
   examine: Effect.fnUntraced(function* (facts) {
     if (Option.isNone(facts.processes)) return yield* needsLinux
@@ -77,7 +77,7 @@ export const pinnedWal = make({
     let last = index.value
     for (let look = 0; look < looks && held.length > 0; look++) {
       yield* Effect.sleep(lookInterval)
-      const later = yield* LogIndex.read(facts.target.shm)
+      const later = yield* WalIndex.read(facts.target.shm)
       if (Option.isNone(later)) return nothing("no reader, for the WAL is gone")
       last = later.value
       const now = holdsOf(

@@ -1,13 +1,13 @@
 /** The WAL frame by frame: what a recovery would keep, and where it is torn. Beside its users the index says more. */
 import { Effect, Option } from "effect"
 import { isOpen, valid } from "../../facts/Facts.ts"
-import { count } from "../../facts/Wording.ts"
-import * as LogIndex from "../../sqlite/outside/LogIndex.ts"
+import { count } from "../../facts/Format.ts"
+import * as WalIndex from "../../sqlite/outside/WalIndex.ts"
 import { make } from "../Examination.ts"
 import * as WalDamage from "../WalDamage.ts"
 
 export const wal = make({
-  subject: "log",
+  subject: "wal",
   description: "the WAL frame by frame: what a recovery would keep, and where it is torn",
   examine: Effect.fnUntraced(function* (facts) {
     const parsed = yield* Effect.fromResult(facts.wal)
@@ -22,7 +22,7 @@ export const wal = make({
     const beside = Option.match(isOpen(facts) ? valid(facts.index) : Option.none(), {
       onNone: () => "",
       onSome: (index) =>
-        `; in use: ${count(index.mxFrame, "frame")}, ${LogIndex.framesNotCheckpointed(index)} not checkpointed`,
+        `; in use: ${count(index.mxFrame, "frame")}, ${WalIndex.framesNotCheckpointed(index)} not checkpointed`,
     })
     return {
       seen: keeps + beside,

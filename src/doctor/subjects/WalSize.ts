@@ -2,8 +2,8 @@
 import { Effect, Option } from "effect"
 import { type Facts, isOpen, valid } from "../../facts/Facts.ts"
 import { isHeld } from "../../facts/EngineLease.ts"
-import { count, size } from "../../facts/Wording.ts"
-import * as LogIndex from "../../sqlite/outside/LogIndex.ts"
+import { count, size } from "../../facts/Format.ts"
+import * as WalIndex from "../../sqlite/outside/WalIndex.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import * as SqliteVersion from "../../sqlite/SqliteVersion.ts"
 import { make, nothing } from "../Examination.ts"
@@ -31,7 +31,7 @@ const isGuarded = ({ lease, processes }: Facts) =>
 const shortLog = 4 * 1024 * 1024
 
 export const walSize = make({
-  subject: "log-size",
+  subject: "wal-size",
   description: "a WAL larger than its data",
   examine: Effect.fnUntraced(function* (facts) {
     const parsed = yield* Effect.fromResult(facts.wal)
@@ -61,7 +61,7 @@ export const walSize = make({
             database_bytes: facts.bytes,
             ...Option.match(index, {
               onNone: () => ({}),
-              onSome: (found) => ({ not_checkpointed_frames: LogIndex.framesNotCheckpointed(found) }),
+              onSome: (found) => ({ not_checkpointed_frames: WalIndex.framesNotCheckpointed(found) }),
             }),
           },
           remedy: isOpen(facts) ? bounded(facts) : WalDamage.remedy(facts),

@@ -16,10 +16,10 @@ import { next, prune, type SessionBackup, warnAhead } from "./BackupFiles.ts"
 import * as Database from "../Database.ts"
 import { about } from "../DatabaseName.ts"
 import { ensureIndex } from "../DatabasePath.ts"
-import { giveName } from "./Aside.ts"
+import { giveName } from "./PublishFile.ts"
 import * as Integrity from "./Integrity.ts"
 import * as OwnerAndMode from "./OwnerAndMode.ts"
-import * as OwnProcess from "./OwnProcess.ts"
+import * as ChildTask from "./ChildTask.ts"
 import { NativeReason } from "../NativeError.ts"
 
 export type { SessionBackup } from "./BackupFiles.ts"
@@ -82,7 +82,7 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
   const last = yield* Ref.make<typeof Line.Type>({ copied: 0, pages: 0 })
   const target = DatabaseFile.resolve(file)
   if (DatabaseFile.look(target.wal) !== undefined) yield* ensureIndex(target)
-  const copying = yield* OwnProcess.start("backupProcess", file, destination)
+  const copying = yield* ChildTask.start("backupProcess", file, destination)
   const running = Effect.gen(function* () {
     const line = yield* Ref.get(last)
     if (!("pages" in line)) return
@@ -92,7 +92,7 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
       percent: Math.floor((line.copied * 100) / Math.max(1, line.pages)),
     })
   })
-  yield* OwnProcess.progress(running)
+  yield* ChildTask.progress(running)
   yield* copying.stdout.pipe(
     Stream.decodeText(),
     Stream.splitLines,

@@ -16,7 +16,7 @@ import { ensureIndex, ensureUsable } from "../DatabasePath.ts"
 import { NativeReason } from "../NativeError.ts"
 import * as BackupFiles from "./BackupFiles.ts"
 import { ofSeawall } from "../DatabaseName.ts"
-import * as OwnProcess from "./OwnProcess.ts"
+import * as ChildTask from "./ChildTask.ts"
 
 /** `Damaged`: the check found something, or the file is no database. `NotChecked`: there is no verdict. */
 export class IntegrityError extends Schema.TaggedError<IntegrityError>()("IntegrityError", {
@@ -62,7 +62,7 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
   yield* Effect.annotateLogs(ofSeawall(Effect.logDebug("integrity_check started")), { file, bytes: Number(size) })
 
   const output = yield* Effect.gen(function* () {
-    const checking = yield* OwnProcess.start("integrityProcess", file)
+    const checking = yield* ChildTask.start("integrityProcess", file)
     yield* progress(file, checking.pid, size)
     const output = yield* checking.stdout.pipe(Stream.decodeText(), Stream.mkString)
     yield* checking.ended
@@ -99,7 +99,7 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
       }),
     })
   })
-  yield* OwnProcess.progress(line)
+  yield* ChildTask.progress(line)
 })
 
 /** The first that passes its own check; of the newest first, the newest. @internal */

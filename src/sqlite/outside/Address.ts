@@ -19,17 +19,17 @@ import { connected, linesOf } from "../../processes/LockTable.ts"
  *   the sidecars.
  * - `AtRest`: nobody has it open and no log is left. A plain open would create `-wal` and `-shm`, and leave them; this takes
  *   no lock, reads no log and creates nothing. Who opens the database meanwhile is not noticed by SQLite.
- * - `LogLeft`: nobody has it open, and a log was left with its index. The index is built anew in memory, and the one in the
+ * - `WalLeft`: nobody has it open, and a log was left with its index. The index is built anew in memory, and the one in the
  *   file stays as it is.
  */
-export type Situation = "Open" | "OpenBriefly" | "AtRest" | "LogLeft"
+export type Situation = "Open" | "OpenBriefly" | "AtRest" | "WalLeft"
 
 /** https://www.sqlite.org/uri.html#uriimmutable, https://www.sqlite.org/wal.html#read_only_databases */
 const parameter: Readonly<Record<Situation, "immutable" | "readonly_shm" | undefined>> = {
   Open: undefined,
   OpenBriefly: "readonly_shm",
   AtRest: "immutable",
-  LogLeft: "readonly_shm",
+  WalLeft: "readonly_shm",
 }
 
 /** `file` is the file itself: its log stands beside what a symbolic link leads to. */
@@ -74,5 +74,5 @@ export const address = (named: string): Address => {
   const hasIndex = DatabaseFile.look(file.shm) !== undefined
   if (hasIndex && isHeld(file)) return as("Open")
   if (log === 0) return as("AtRest")
-  return as(hasIndex ? "LogLeft" : "Open")
+  return as(hasIndex ? "WalLeft" : "Open")
 }

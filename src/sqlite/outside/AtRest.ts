@@ -7,7 +7,7 @@ import { isUsing, namesOf, using } from "../../processes/Processes.ts"
 /** A database that another process uses, or that was not closed. */
 export class NotAtRestError extends Schema.TaggedError<NotAtRestError>()("NotAtRestError", {
   file: Schema.String,
-  reason: Schema.Literals(["Open", "LogLeft"]),
+  reason: Schema.Literals(["Open", "WalLeft"]),
   /** The processes that use it, or the files that were left. */
   what: Schema.Array(Schema.String),
 }) {

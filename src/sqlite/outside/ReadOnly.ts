@@ -26,14 +26,14 @@ const busyTimeout: Readonly<Record<Situation, number>> = {
   // There is no lock to wait for.
   AtRest: 0,
   // Whoever takes the log over meanwhile has it for itself until that is done.
-  LogLeft: 1000,
+  WalLeft: 1000,
 }
 
 /** Without a lock SQLite would not see a writer, and without the log not what was committed last. */
 const ensureAtRest = Effect.fnUntraced(function* ({ given: file, journal, wal }: DatabaseFile.DatabaseFile) {
   yield* ensureNotOpen(file)
   const logs = [wal, journal].filter((log) => (DatabaseFile.look(log)?.bytes ?? 0) > 0)
-  if (logs.length > 0) return yield* new NotAtRestError({ file, reason: "LogLeft", what: logs })
+  if (logs.length > 0) return yield* new NotAtRestError({ file, reason: "WalLeft", what: logs })
 })
 
 /** Without its sidecars, a read-only connection would create a `-wal`. */
@@ -53,7 +53,7 @@ const ensure = (target: DatabaseFile.DatabaseFile, situation: Situation) => {
     case "AtRest":
       return ensureAtRest(target)
     case "OpenBriefly":
-    case "LogLeft":
+    case "WalLeft":
       return ensureSidecars(target)
   }
 }

@@ -22,7 +22,7 @@ describe("the address of a database", () => {
       const link = `${yield* TemporaryDatabase.folder}/link.db`
       fs.symlinkSync(file, link)
       expect(address(link)).toEqual({ url: urlOf(file, "AtRest"), situation: "AtRest", isWal: true })
-      const asked = (["Open", "OpenBriefly", "AtRest", "LogLeft"] as const).map((it) => urlOf(file, it).search)
+      const asked = (["Open", "OpenBriefly", "AtRest", "WalLeft"] as const).map((it) => urlOf(file, it).search)
       expect(asked).toEqual(["", "?readonly_shm=1", "?immutable=1", "?readonly_shm=1"])
     }),
   )
@@ -38,7 +38,7 @@ describe("the address of a database", () => {
   it.effect("is that of a log that was left while nobody has its index open; without one it is plain", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10)")
-      expect(address(file)).toMatchObject({ situation: "LogLeft", isWal: true })
+      expect(address(file)).toMatchObject({ situation: "WalLeft", isWal: true })
       const copy = yield* copyOf(file, fs.readFileSync(`${file}-wal`))
       expect(address(copy)).toMatchObject({ situation: "Open", isWal: true })
     }),

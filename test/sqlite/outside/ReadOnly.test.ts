@@ -77,7 +77,7 @@ describe("a database at rest", () => {
         fs.writeFileSync(log, "something")
         for (const path of [file, `${folder}/link.db`]) {
           const error = yield* failureOf(count(path))
-          expect(error).toMatchObject({ _tag: "NotAtRestError", reason: "LogLeft", what: [log] })
+          expect(error).toMatchObject({ _tag: "NotAtRestError", reason: "WalLeft", what: [log] })
           expect(error.message).toContain(`${log} holds what is not in ${path} yet`)
         }
         fs.rmSync(log)
@@ -113,7 +113,7 @@ describe("a log that was left", () => {
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10); commit(10)")
       const before = bytesOf(folderOf(file))
-      expect((yield* read(file, "LogLeft"))[0]?.n).toBe(2)
+      expect((yield* read(file, "WalLeft"))[0]?.n).toBe(2)
       expect(bytesOf(folderOf(file))).toEqual(before)
     }),
   )
@@ -123,7 +123,7 @@ describe("a log that was left", () => {
       const { file } = yield* leftBehind("commit(10)")
       const copy = yield* copyOf(file, fs.readFileSync(`${file}-wal`))
       const before = bytesOf(folderOf(copy))
-      const error = yield* failureOf(read(copy, "LogLeft"))
+      const error = yield* failureOf(read(copy, "WalLeft"))
       expect(error).toMatchObject({ _tag: "DatabaseOpenError", reason: "Unknown" })
       expect(error.message).toContain("its log has no index to share")
       expect(bytesOf(folderOf(copy))).toEqual(before)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema } from "effect"
 import { EngineStatus } from "../../src/dashboard/Snapshot.ts"
-import * as WatchedEngine from "../../src/dashboard/WatchedEngine.ts"
+import * as EngineSource from "../../src/dashboard/EngineSource.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import * as EngineProgram from "../../src/engine/EngineProgram.ts"
 import * as EngineStatusOf from "../../src/engine/EngineStatus.ts"
@@ -20,7 +20,7 @@ const watching = (program: Partial<EngineProgram.EngineProgram["Service"]>, last
   ).pipe(Layer.provideMerge(Halt.layer))
 
 /** As it is sent: what it is made of is checked on the way. */
-const status = Effect.flatMap(Effect.flatten(WatchedEngine.inReach), Schema.encodeEffect(EngineStatus))
+const status = Effect.flatMap(Effect.flatten(EngineSource.inReach), Schema.encodeEffect(EngineStatus))
 
 describe("what a dashboard shows of an engine", () => {
   it.effect("is its session, and the figures of its program under the title that it gives", () =>
@@ -66,7 +66,7 @@ describe("what a dashboard shows of an engine", () => {
   ] as const) {
     it.effect(`is that it halts, and why: ${shown}`, () =>
       Effect.gen(function* () {
-        const now = yield* WatchedEngine.inReach
+        const now = yield* EngineSource.inReach
         expect((yield* now).status).toBe("RUNNING")
         yield* Halt.Halt.use((halt) => halt.request({ reason, detail }))
         expect(yield* now).toMatchObject({ status: "HALTING", halt_reason: shown })

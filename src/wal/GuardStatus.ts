@@ -39,7 +39,7 @@ export const latencyOfAll = (finished: ReadonlyArray<FinishedCheckpoint>) => ({
 })
 
 /** What a guard knows at this moment. */
-export interface Observed {
+export interface GuardStatus {
   /** Zero while the guard does not run. */
   readonly interval: Duration.Duration
   /** The length of the log that is held beside the interval, in frames; 0 = off. */

@@ -12,14 +12,14 @@ import * as Room from "../files/Room.ts"
 import { wordsOf } from "../files/SystemError.ts"
 import { namesOf } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
-import { size } from "../facts/Wording.ts"
+import { size } from "../facts/Format.ts"
 
-export interface Readable {
+export interface ReadableCopy {
   readonly file: string
   readonly situation: Situation
 }
 
-export type Reading = Effect.Effect<Readable, Error, FileSystem.FileSystem | Path.Path | Scope.Scope>
+export type Reading = Effect.Effect<ReadableCopy, Error, FileSystem.FileSystem | Path.Path | Scope.Scope>
 
 const copy = Effect.fnUntraced(function* (facts: Facts) {
   const fs = yield* FileSystem.FileSystem
@@ -34,12 +34,12 @@ const copy = Effect.fnUntraced(function* (facts: Facts) {
   const file = path.join(yield* fs.makeTempDirectoryScoped({ prefix: "seawall-doctor-" }), "copy.db")
   yield* fs.copyFile(facts.target.path, file)
   yield* fs.copyFile(facts.target.wal, DatabaseFile.resolve(file).wal)
-  return { file, situation: "Open" } satisfies Readable
+  return { file, situation: "Open" } satisfies ReadableCopy
 })
 
 /** Until the scope closes. */
 export const make = Effect.fnUntraced(function* (facts: Facts) {
-  const readable = (situation: Situation): Readable => ({ file: facts.target.path, situation })
+  const readable = (situation: Situation): ReadableCopy => ({ file: facts.target.path, situation })
   const strangers = Option.getOrElse(facts.strangers, () => [])
   if (strangers.length > 0) {
     return yield* new NotExamined({
@@ -62,5 +62,5 @@ export const make = Effect.fnUntraced(function* (facts: Facts) {
   }
   if (walSize(facts) === 0) return readable("AtRest")
   if (!isAtRest(facts)) return readable("Open")
-  return Option.isSome(facts.indexBytes) ? readable("LogLeft") : yield* copy(facts)
+  return Option.isSome(facts.indexBytes) ? readable("WalLeft") : yield* copy(facts)
 })

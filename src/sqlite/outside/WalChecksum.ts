@@ -7,7 +7,7 @@ import * as os from "node:os"
 
 export const isNativeBigEndian = os.endianness() === "BE"
 
-export interface LogChecksum {
+export interface WalChecksum {
   /** Adds the words `from` (included) to `to` (not included): an even number of them. */
   readonly add: (words: Int32Array, from: number, to: number) => void
   /** Goes on from sums that were stored. */
@@ -19,7 +19,7 @@ export interface LogChecksum {
 const swap = (word: number) => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)
 
 /** Starts at zero. */
-export const make = (isBigEndian: boolean): LogChecksum => {
+export const make = (isBigEndian: boolean): WalChecksum => {
   let first = 0
   let second = 0
   const native = (words: Int32Array, from: number, to: number) => {

@@ -38,7 +38,7 @@ export interface Stamp {
 export const isSameStamp = (one: Stamp | undefined, other: Stamp | undefined): boolean =>
   one !== undefined && other !== undefined && one.size === other.size && one.mtimeMs === other.mtimeMs
 
-export interface LogSync {
+export interface WalSync {
   /** Everything that was committed before this starts is on disk when it succeeds. */
   readonly durable: Effect.Effect<void, DurabilityError>
   /** Why nothing is acknowledged any more, if so. */
@@ -72,7 +72,7 @@ const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
 })
 
 /** On Windows size and time may be those of the last close. */
-const stampOf = (descriptor: number): LogSync["stamp"] => {
+const stampOf = (descriptor: number): WalSync["stamp"] => {
   if (process.platform === "win32") return constUndefined
   const stat = Option.liftThrowable(() => fs.fstatSync(descriptor))
   return () => Option.getOrUndefined(stat())
@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function* (
   { given: file, path, shm, wal: log }: DatabaseFile.DatabaseFile,
   identity: DatabaseFile.Identity,
   exposure: ExposureTracker,
-): Effect.fn.Return<LogSync, DurabilityError, Scope.Scope> {
+): Effect.fn.Return<WalSync, DurabilityError, Scope.Scope> {
   const fdatasync = yield* Fdatasync
   const descriptor = yield* Effect.try({
     try: () => fs.openSync(log, "r+"),
@@ -204,7 +204,7 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /** Of a connection that writes nothing. */
-export const none: LogSync = {
+export const none: WalSync = {
   durable: Effect.void,
   refusal: () => undefined,
   failed: Effect.never,

@@ -8,18 +8,18 @@
  */
 import { Effect, Option, Schema } from "effect"
 import * as FileBytes from "./FileBytes.ts"
-import * as LogChecksum from "./LogChecksum.ts"
+import * as WalChecksum from "./WalChecksum.ts"
 
 /**
  * What SQLite makes of the two copies of the header. All but `Valid` and `OtherVersion` make it recover the log:
  * `Uninitialised` after it was created or cleared, `CopiesDiffer` in the middle of a write or after a kill there.
  */
-export const LogIndexState = Schema.Literals(["Valid", "Uninitialised", "CopiesDiffer", "BadChecksum", "OtherVersion"])
-export type LogIndexState = typeof LogIndexState.Type
+export const WalIndexState = Schema.Literals(["Valid", "Uninitialised", "CopiesDiffer", "BadChecksum", "OtherVersion"])
+export type WalIndexState = typeof WalIndexState.Type
 
 /** The numbers are those of the first copy, and only to be trusted when the state is `Valid`. */
-export interface LogIndex {
-  readonly state: LogIndexState
+export interface WalIndex {
+  readonly state: WalIndexState
   /** Counts transactions; wraps. */
   readonly changeCounter: number
   /** In bytes. 0 when the index is not initialised. */
@@ -43,18 +43,18 @@ const size = 136
 const version = 3_007_000
 const unusedMark = 0xffffffff
 
-const stateOf = (bytes: Uint8Array, view: DataView, isLittle: boolean): LogIndexState => {
+const stateOf = (bytes: Uint8Array, view: DataView, isLittle: boolean): WalIndexState => {
   for (let at = 0; at < copySize; at++) if (bytes[at] !== bytes[copySize + at]) return "CopiesDiffer"
   if (view.getUint8(12) === 0) return "Uninitialised"
-  const checksum = LogChecksum.make(LogChecksum.isNativeBigEndian)
+  const checksum = WalChecksum.make(WalChecksum.isNativeBigEndian)
   checksum.add(new Int32Array(bytes.buffer), 0, 10)
   if (!checksum.equals(view.getInt32(40, isLittle), view.getInt32(44, isLittle))) return "BadChecksum"
   return view.getUint32(0, isLittle) === version ? "Valid" : "OtherVersion"
 }
 
-const parse = (bytes: Uint8Array): LogIndex => {
+const parse = (bytes: Uint8Array): WalIndex => {
   const view = new DataView(bytes.buffer)
-  const isLittle = !LogChecksum.isNativeBigEndian
+  const isLittle = !WalChecksum.isNativeBigEndian
   const word = (at: number) => view.getUint32(at, isLittle)
   const pageSize = view.getUint16(14, isLittle)
   return {
@@ -74,7 +74,7 @@ const parse = (bytes: Uint8Array): LogIndex => {
 }
 
 /** Reads the index of a log. None when the file does not exist or is empty. */
-export const read = Effect.fn("LogIndex.read")(function* (file: string) {
+export const read = Effect.fn("WalIndex.read")(function* (file: string) {
   const opened = yield* FileBytes.open(file)
   if (Option.isNone(opened) || opened.value.size === 0) return Option.none()
   // What a shorter file lacks is zero: the first connection cuts the file to 3 bytes before it builds the index.
@@ -84,5 +84,5 @@ export const read = Effect.fn("LogIndex.read")(function* (file: string) {
 }, Effect.scoped)
 
 /** How many committed frames are not in the database file yet. Not below 0, for both numbers were not read at one instant. */
-export const framesNotCheckpointed = ({ mxFrame, nBackfill }: Pick<LogIndex, "mxFrame" | "nBackfill">) =>
+export const framesNotCheckpointed = ({ mxFrame, nBackfill }: Pick<WalIndex, "mxFrame" | "nBackfill">) =>
   Math.max(0, mxFrame - nBackfill)

@@ -3,12 +3,12 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Result, Schema } from "effect"
 import * as fs from "node:fs"
 import * as DatabaseHeader from "../../../src/sqlite/outside/DatabaseHeader.ts"
-import * as LogFile from "../../../src/sqlite/outside/LogFile.ts"
+import * as WalFile from "../../../src/sqlite/outside/WalFile.ts"
 import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { copyOf, leftBehind, recovered } from "../../support/LeftFiles.ts"
 import { randomOf } from "../../support/random.ts"
 
-const read = (file: string) => LogFile.read(file).pipe(Effect.provide(NodeFileSystem.layer))
+const read = (file: string) => WalFile.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 
 /** Of a log that exists. */
 const readLog = (file: string) => Effect.flatMap(read(`${file}-wal`), (log) => Effect.fromOption(log))

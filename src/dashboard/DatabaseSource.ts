@@ -8,7 +8,7 @@ import * as Database from "../sqlite/Database.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
 import { exposureSeconds } from "../wal/GuardedCheckpoint.ts"
-import { type FinishedCheckpoint, latencyOfAll, type Observed } from "../wal/Observed.ts"
+import { type FinishedCheckpoint, latencyOfAll, type GuardStatus } from "../wal/GuardStatus.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
 import * as FileFactsOf from "./FileFacts.ts"
 import type { CheckpointPoint, DatabaseStatus, FileFacts } from "./Snapshot.ts"
@@ -55,7 +55,7 @@ const gaugesOf = (attributes: Readonly<Record<string, string>>) => ({
     attributes,
     description: "For how long checkpoints could not finish, in seconds; 0 when they do",
   }),
-  logBytes: Metric.gauge("seawall_wal_bytes", { attributes, description: "Size of the file of the WAL, in bytes" }),
+  walBytes: Metric.gauge("seawall_wal_bytes", { attributes, description: "Size of the file of the WAL, in bytes" }),
   databaseBytes: Metric.gauge("seawall_database_bytes", {
     attributes,
     description: "Size of the database file, in bytes",
@@ -76,7 +76,7 @@ const pointOf = ({ at, elapsedMillis, ...rest }: FinishedCheckpoint): Checkpoint
   elapsed_ms: elapsedMillis,
 })
 
-const latencyOf = (finished: Observed["finished"]): DatabaseStatus["latency"] => ({
+const latencyOf = (finished: GuardStatus["finished"]): DatabaseStatus["latency"] => ({
   runs: "all",
   p50_ms: null,
   p95_ms: null,
@@ -84,7 +84,7 @@ const latencyOf = (finished: Observed["finished"]): DatabaseStatus["latency"] =>
   ...latencyOfAll(finished),
 })
 
-export interface WatchedDatabase {
+export interface DatabaseSource {
   readonly name: string
   readonly now: Effect.Effect<DatabaseStatus>
   /** The checkpoints that ended after this one, oldest first, as far as they are remembered. */
@@ -102,12 +102,12 @@ export const make = ({
   guard,
   name,
   replaced = Effect.succeed(false),
-}: Watched): WatchedDatabase => {
+}: Watched): DatabaseSource => {
   const gauges = gaugesOf(given ?? { database: name })
   let measured: { readonly blocked?: number; readonly failures?: number; readonly files?: FileFacts | null } = {}
   /** Sorting 512 numbers is for when there is a new one. */
   let summary = { of: 0, latency: latencyOf([]) }
-  const latest = (finished: Observed["finished"]) => {
+  const latest = (finished: GuardStatus["finished"]) => {
     const number = finished.at(-1)?.number ?? 0
     if (number !== summary.of) summary = { of: number, latency: latencyOf(finished) }
     return summary.latency
@@ -130,8 +130,8 @@ export const make = ({
   })
 
   const now = Effect.gen(function* () {
-    const observed = yield* guard.observed
-    const { exposureSeconds: exposed, failures, finished, frames, incident, interval, maxFrames, writers } = observed
+    const status = yield* guard.status
+    const { exposureSeconds: exposed, failures, finished, frames, incident, interval, maxFrames, writers } = status
     const last = finished.at(-1)
     const state = Duration.isZero(interval) ? "off" : "guarded"
     return {
@@ -161,11 +161,11 @@ export const make = ({
     name,
     now,
     checkpointsAfter: (number) =>
-      Effect.map(guard.observed, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
+      Effect.map(guard.status, ({ finished }) => finished.filter((it) => it.number > number).map(pointOf)),
     measure: Effect.fnUntraced(function* (status: DatabaseStatus) {
       if (status.exposure_seconds !== null) yield* Metric.update(gauges.exposureSeconds, status.exposure_seconds) // the guard sets it, too
       if (status.files !== null && status.files !== measured.files) {
-        yield* Metric.update(gauges.logBytes, status.files.log_bytes)
+        yield* Metric.update(gauges.walBytes, status.files.log_bytes)
         if (status.files.database_bytes !== null)
           yield* Metric.update(gauges.databaseBytes, status.files.database_bytes)
         if (status.files.disk_free_bytes !== null)

@@ -1,14 +1,14 @@
 /**
  * What a `-wal` file holds, frame by frame, by the rules of SQLite's recovery: which commits it would keep, and where and
  * why it would stop. Reads in chunks, so the length of the log costs time and no memory. Beside a live writer the last
- * transaction may look torn, and a reset may happen in between: `LogIndex` says more there.
+ * transaction may look torn, and a reset may happen in between: `WalIndex` says more there.
  *
  * Takes no lock. Only for a process that holds no SQLite connection to the database: POSIX drops all of a process's locks
  * on a file when any descriptor for it is closed. https://www.sqlite.org/fileformat2.html#walformat
  */
 import { Effect, Option, Schema } from "effect"
 import * as FileBytes from "./FileBytes.ts"
-import * as LogChecksum from "./LogChecksum.ts"
+import * as WalChecksum from "./WalChecksum.ts"
 
 /**
  * Why the log ends:
@@ -19,11 +19,11 @@ import * as LogChecksum from "./LogChecksum.ts"
  * - `EarlierLog`: what follows has other salts: left by an earlier generation, or never written. Normal after a reset.
  * - `Torn`: the next frame is of this log but its checksum is not, it is cut short, or frames of this log follow.
  */
-export const LogEndReason = Schema.Literals(["Empty", "BadHeader", "OtherVersion", "EndOfFile", "EarlierLog", "Torn"])
-export type LogEndReason = typeof LogEndReason.Type
+export const WalEndReason = Schema.Literals(["Empty", "BadHeader", "OtherVersion", "EndOfFile", "EarlierLog", "Torn"])
+export type WalEndReason = typeof WalEndReason.Type
 
-export interface LogEnd {
-  readonly reason: LogEndReason
+export interface WalEnd {
+  readonly reason: WalEndReason
   /** The number of the first frame that does not count, from 1; 0 for the header. */
   readonly frame: number
   /** The byte at which that frame starts, or would start. */
@@ -32,7 +32,7 @@ export interface LogEnd {
   readonly isCommit: boolean
 }
 
-export interface LogHeader {
+export interface WalHeader {
   /** In bytes: a power of two from 512 to 65536. */
   readonly pageSize: number
   /** How often the log was reset. */
@@ -40,10 +40,10 @@ export interface LogHeader {
   readonly salts: readonly [number, number]
 }
 
-export interface LogFile {
+export interface WalFile {
   readonly bytes: number
   /** None when it is not sound: there are no frames then. */
-  readonly header: Option.Option<LogHeader>
+  readonly header: Option.Option<WalHeader>
   /** Whole frames, whatever they hold. */
   readonly framesInFile: number
   /** Valid ones, from the start of the log. */
@@ -56,7 +56,7 @@ export interface LogFile {
   readonly uncommittedFrames: number
   /** The size of the database in pages after the last commit. */
   readonly pages: Option.Option<number>
-  readonly end: LogEnd
+  readonly end: WalEnd
   /**
    * Frames with this log's salts behind the first that does not count, and commit marks in them, which a recovery drops
    * without a word. Without a commit mark they are what a rollback or a kill leaves of a spilled transaction. With one,
@@ -75,10 +75,10 @@ const magic = 0x377f0682
 const chunkSize = 1_048_576
 
 interface Sound {
-  readonly header: LogHeader
+  readonly header: WalHeader
   readonly isOtherVersion: boolean
   /** Goes on with the first frame. */
-  readonly checksum: LogChecksum.LogChecksum
+  readonly checksum: WalChecksum.WalChecksum
 }
 
 const parseHeader = (buffer: ArrayBuffer): Sound | undefined => {
@@ -86,7 +86,7 @@ const parseHeader = (buffer: ArrayBuffer): Sound | undefined => {
   const pageSize = view.getUint32(8)
   const isPageSize = pageSize >= 512 && pageSize <= 65_536 && (pageSize & (pageSize - 1)) === 0
   if ((view.getUint32(0) & ~1) !== magic || !isPageSize) return undefined
-  const checksum = LogChecksum.make((view.getUint32(0) & 1) === 1)
+  const checksum = WalChecksum.make((view.getUint32(0) & 1) === 1)
   checksum.add(new Int32Array(buffer), 0, 6)
   if (!checksum.equals(view.getInt32(24), view.getInt32(28))) return undefined
   return {
@@ -152,7 +152,7 @@ const counter = ({ checksum, header }: Sound) => {
       stopped = isOwn ? "own salts" : "other salts"
       isCommit = length >= 16 && isOwn && view.getUint32(at + 4) > 0
     },
-    result: (): Pick<LogFile, "frames" | "commits" | "recoverableFrames" | "pages" | "end" | "following"> => ({
+    result: (): Pick<WalFile, "frames" | "commits" | "recoverableFrames" | "pages" | "end" | "following"> => ({
       ...found,
       pages: found.commits > 0 ? Option.some(found.pages) : Option.none(),
       end: {
@@ -167,7 +167,7 @@ const counter = ({ checksum, header }: Sound) => {
   }
 }
 
-const ignored = (bytes: number, reason: LogEndReason): LogFile => ({
+const ignored = (bytes: number, reason: WalEndReason): WalFile => ({
   bytes,
   header: Option.none(),
   framesInFile: 0,
@@ -181,10 +181,10 @@ const ignored = (bytes: number, reason: LogEndReason): LogFile => ({
 })
 
 /** A log that is not there, or has no bytes. */
-export const empty: LogFile = ignored(0, "Empty")
+export const empty: WalFile = ignored(0, "Empty")
 
 /** Reads a log, as long as it is when it is opened. None when the file does not exist. */
-export const read = Effect.fn("LogFile.read")(function* (file: string) {
+export const read = Effect.fn("WalFile.read")(function* (file: string) {
   const opened = yield* FileBytes.open(file)
   if (Option.isNone(opened)) return Option.none()
   const { readInto, size } = opened.value
@@ -210,7 +210,7 @@ export const read = Effect.fn("LogFile.read")(function* (file: string) {
   }
 
   const result = counting.result()
-  return Option.some<LogFile>({
+  return Option.some<WalFile>({
     ...result,
     bytes,
     header: Option.some(sound.header),
@@ -220,7 +220,7 @@ export const read = Effect.fn("LogFile.read")(function* (file: string) {
 }, Effect.scoped)
 
 /** Reads the header of a log alone, which is quick however long the log is. None when there is none that is sound. */
-export const readHeader = Effect.fn("LogFile.readHeader")(function* (file: string) {
+export const readHeader = Effect.fn("WalFile.readHeader")(function* (file: string) {
   const opened = yield* FileBytes.open(file)
   if (Option.isNone(opened)) return Option.none()
   const start = new Uint8Array(headerSize)

@@ -19,7 +19,7 @@ export const logFormat = Flag.Literals("log-format", Logging.logFormats).pipe(
   Flag.optional,
 )
 
-interface UntilHaltOptions<E, R> {
+interface LongRunningOptions<E, R> {
   readonly logFormat: Option.Option<Logging.LogFormat>
   /** How many databases the log is about; default 1. */
   readonly databases?: number
@@ -30,7 +30,7 @@ interface UntilHaltOptions<E, R> {
 }
 
 /** Runs it to its exit code. */
-export const run = Effect.fnUntraced(function* <E extends Error, R>(options: UntilHaltOptions<E, R>) {
+export const run = Effect.fnUntraced(function* <E extends Error, R>(options: LongRunningOptions<E, R>) {
   yield* Main.outliveTerminal
   const terminal = process.stdout
   const format = Option.getOrElse(options.logFormat, () => (terminal.isTTY ? "pretty" : "logfmt"))

@@ -3,12 +3,12 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Result } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
-import * as LogFile from "../../../src/sqlite/outside/LogFile.ts"
-import * as LogIndex from "../../../src/sqlite/outside/LogIndex.ts"
+import * as WalFile from "../../../src/sqlite/outside/WalFile.ts"
+import * as WalIndex from "../../../src/sqlite/outside/WalIndex.ts"
 import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { leftBehind } from "../../support/LeftFiles.ts"
 
-const read = (file: string) => LogIndex.read(file).pipe(Effect.provide(NodeFileSystem.layer))
+const read = (file: string) => WalIndex.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 
 /** Of an index that exists. */
 const readIndex = (file: string) => Effect.flatMap(read(`${file}-shm`), (index) => Effect.fromOption(index))
@@ -29,8 +29,8 @@ describe("the index of a log", () => {
       const index = yield* readIndex(file)
       expect(said).toEqual([{ busy: 0, log: index.mxFrame, checkpointed: 0 }, { page_count: index.nPage }])
       expect(index).toMatchObject({ state: "Valid", pageSize, mxFrame: 5, nBackfill: 0, nBackfillAttempted: 0 })
-      expect(LogIndex.framesNotCheckpointed(index)).toBe(5)
-      const log = yield* Effect.provide(LogFile.read(`${file}-wal`), NodeFileSystem.layer)
+      expect(WalIndex.framesNotCheckpointed(index)).toBe(5)
+      const log = yield* Effect.provide(WalFile.read(`${file}-wal`), NodeFileSystem.layer)
       const header = Option.getOrThrow(Option.flatMap(log, ({ header }) => header))
       expect({ salts: index.salts, pageSize: index.pageSize }).toEqual({ salts: header.salts, pageSize })
     }),
@@ -46,7 +46,7 @@ describe("the index of a log", () => {
       const index = yield* readIndex(file)
       expect(said).toMatchObject({ log: 5, checkpointed: 2 })
       expect(index).toMatchObject({ state: "Valid", mxFrame: 5, nBackfill: 2, nBackfillAttempted: 2 })
-      expect(LogIndex.framesNotCheckpointed(index)).toBe(3)
+      expect(WalIndex.framesNotCheckpointed(index)).toBe(3)
       const [first, ...others] = index.readMarks
       expect(first).toEqual(Option.some(0)) // of who reads the database file alone
       expect(others).toHaveLength(4)
@@ -64,7 +64,7 @@ describe("the index of a log", () => {
       )
       expect(before).toMatchObject({ mxFrame: 2, nBackfill: 0 })
       expect(after).toMatchObject({ mxFrame: 1, nBackfill: 0, changeCounter: before.changeCounter + 1 })
-      expect(LogIndex.framesNotCheckpointed({ mxFrame: 1, nBackfill: 2 })).toBe(0)
+      expect(WalIndex.framesNotCheckpointed({ mxFrame: 1, nBackfill: 2 })).toBe(0)
     }),
   )
 
