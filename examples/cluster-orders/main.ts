@@ -1,6 +1,6 @@
 /**
  * Orders from an engine that runs on one machine of a cluster. Each order is stored before it is sent: a machine that no longer
- * leads is refused by the store, and sends nothing. One that was stored and perhaps not sent is sent again by whoever leads next,
+ * leads is refused by the store, and sends nothing. One that was stored and perhaps not sent is sent again by the next leader,
  * under the same number, by which the exchange knows it.
  *
  * On two machines or more: `SEAWALL_POSTGRES_URL=postgres://... RUNNER_HOST=10.0.0.1 RUNNER_PORT=34431 node main.ts`

@@ -35,9 +35,9 @@ export const flags = {
   json: OneShot.json,
 }
 
-export const help = `Prints the figures before and after. Without --confirm nothing is changed, and nothing is created beside the file; a log that
+export const help = `Prints the figures before and after. Without --confirm nothing is changed, and nothing is created beside the file; a WAL that
 a killed engine left is taken over with --confirm, and refused without.
-Refused while an engine runs on it, and while another process has the file open (seen on Linux; of another user's process once it has used the log).
+Refused while an engine runs on it, and while another process has the file open (seen on Linux; of another user's process once it has used the WAL).
 
 With --store postgres the books are those of SEAWALL_POSTGRES_URL, in SEAWALL_POSTGRES_SCHEMA (default seawall); refused while an
 engine leads there, or where none was ever started.
@@ -79,7 +79,7 @@ const shown = ({ file, plan }: OnFile) =>
     return yield* Effect.fromResult(work(yield* stateError("capital")(read(sql))))
   }).pipe(Effect.provide(ReadOnly.layer(file, "AtRest")))
 
-/** Looked at twice: opening a database that somebody has open is no harmless act, and who opens it meanwhile counts too. */
+/** Checked twice: opening a database that another process has open is not harmless, and a process may open it meanwhile. */
 const made = Effect.fnUntraced(
   function* ({ change, file }: OnFile) {
     // There is nothing that could go on while the disk syncs.

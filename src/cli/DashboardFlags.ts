@@ -14,7 +14,7 @@ export const flags = {
   ).pipe(Flag.withDefault(Dashboard.defaultPort)),
   dashboardHost: Flag.String("dashboard-host").pipe(
     Flag.withDescription(
-      `Address the dashboard listens on; default ${Dashboard.defaultHost}. It shows everything to whoever can reach it`,
+      `Address the dashboard listens on; default ${Dashboard.defaultHost}. Every program that can reach it sees everything`,
     ),
     Flag.withMetavar("HOST"),
     Flag.filter(isNamed, () => "an address, not an empty one"),

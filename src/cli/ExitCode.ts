@@ -14,7 +14,7 @@ export const damaged = 65
 /** From the worst to the best. */
 const order: ReadonlyArray<number> = [damaged, failed, attention, ended]
 
-/** Of a command that answered about several databases. A code of another kind is a failure. */
+/** The exit code of a command about several databases. A code of another kind is a failure. */
 export const worst = (codes: ReadonlyArray<number>): number => {
   const kinds = new Set(codes.map((code) => (order.includes(code) ? code : failed)))
   return order.find((code) => kinds.has(code)) ?? ended

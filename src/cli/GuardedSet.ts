@@ -17,7 +17,7 @@ import * as LastWriter from "./LastWriter.ts"
 /** One that is guarded. */
 interface Guarded {
   readonly file: string
-  /** Of the file when it was opened. */
+  /** The identity of the file when it was opened. */
   readonly identity: DatabaseFile.Identity | undefined
   readonly watched: DatabaseSource.Watched
 }

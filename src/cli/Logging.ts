@@ -16,7 +16,7 @@ const colors: Readonly<Record<string, string>> = {
 
 const isMeasured = (name: string) => /_(?:ms|seconds|percent)$/.test(name)
 
-/** Of what was measured, three digits say all that an eye compares. */
+/** Three digits of a measured value are all that an eye compares. */
 const roundForEyes = (name: string, value: number) => {
   if (!isMeasured(name)) return rounded(name, value)
   return Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3))

@@ -25,7 +25,7 @@ interface LongRunningOptions<E, R> {
   readonly databases?: number
   /** Whether another line sums up what went well, so that each checkpoint by interval is a line of DEBUG. Default no. */
   readonly isSummedUp?: boolean
-  /** Starts what is to run, in the scope that closes with the halt, and goes on for ever or fails. */
+  /** Starts what is to run, in the scope that closes with the halt, and goes on forever or fails. */
   readonly running: Effect.Effect<never, E, R>
 }
 

@@ -30,4 +30,4 @@ export const each = <A, E, R, R2>({ ask, concurrency, files, tell }: Each<A, E, 
 }
 
 /** For the help of such commands. */
-export const help = `DB is a database, or a folder: the SQLite databases directly in it, by name, without what stands beside them and without the copies that Seawall made. A database that is named twice is answered once. Of several, each is answered, whatever becomes of another one.`
+export const help = `DB is a database, or a folder: the SQLite databases directly in it, by name, without their sidecars and without the copies that Seawall made. A database that is named twice is shown once. A failure of one does not stop the others.`

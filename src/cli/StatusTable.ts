@@ -1,5 +1,5 @@
 /**
- * A `Status` for eyes: one line for each thing an operator asks about, in plain words. What is not known is not shown, but
+ * A `Status` for eyes: one line for each thing an operator asks about, in plain words. Unknown values are not shown, but
  * why the state of an engine was not read is.
  */
 import { DateTime, Option } from "effect"
@@ -19,7 +19,7 @@ const seconds = (iso: string) => iso.replace(/\.\d+Z$/, "Z")
 
 const millisOf = (iso: string) => Option.map(DateTime.make(iso), DateTime.toEpochMillis)
 
-/** What is said of an engine wherever its books are. */
+/** The rows of an engine, wherever its books are. */
 type Engine = Pick<Status, keyof ServerStatus & keyof Status>
 
 const ago = (at: string, { looked_at }: Pick<Status, "looked_at">) =>
@@ -51,7 +51,7 @@ const database = (status: Status) =>
     ),
   )
 
-const log = (status: Status) =>
+const wal = (status: Status) =>
   known(
     some(status.log_frames, (frames) =>
       Option.match(status.log_commits, {
@@ -71,7 +71,7 @@ const log = (status: Status) =>
     ),
   )
 
-/** SQLite keeps no time of a checkpoint. Of these three, each says a part. */
+/** SQLite keeps no time of a checkpoint. Each of these three says a part. */
 const checkpoint = (status: Status) =>
   known(
     some(
@@ -79,7 +79,7 @@ const checkpoint = (status: Status) =>
       ([copied, frames]) => `${count(copied)} of ${countOf(frames, "frame")} copied`,
     ),
     some(status.database_changed_at, (at) => `database file last changed ${ago(at, status)}`),
-    some(status.checkpoint_sequence, (times) => `log started anew ${countOf(times, "time")}`),
+    some(status.checkpoint_sequence, (times) => `WAL restarted ${countOf(times, "time")}`),
   )
 
 const otherThan: Partial<Readonly<Record<OpenedBy["has"], string>>> = {
@@ -165,7 +165,7 @@ const haltReason = (status: Engine) =>
 const optional = (name: string, value: Option.Option<string>) =>
   Option.match(value, { onNone: () => [], onSome: (text) => [[name, text]] })
 
-/** What is stored beside its status. */
+/** The stored values beside its status. */
 const stored = (status: Engine) => [
   ...optional("halt reason", haltReason(status)),
   ...optional("last session", session(status)),
@@ -176,7 +176,7 @@ export const render = (status: Status): string => {
   return table([
     ["file", clean(status.file)],
     ["database", database(status)],
-    ["log", log(status)],
+    ["WAL", wal(status)],
     ["last checkpoint", checkpoint(status)],
     ["open in", first],
     ...others.map((line) => ["", line]),
@@ -192,12 +192,12 @@ export const renderServer = (status: ServerStatus): string =>
     [
       "leads",
       Option.match(status.leader, {
-        onNone: () => "nobody",
+        onNone: () => "none",
         onSome: ({ command, heard_seconds, host, pid, since }) =>
           `${clean(host)}:${pid} since ${ago(since, status)}; heard ${heard_seconds.toFixed(1)} s ago; ${shortCommand(clean(command))}`,
       }),
     ],
-    ["stands by", status.standbys.length === 0 ? "nobody" : status.standbys.map(clean).join(", ")],
+    ["stands by", status.standbys.length === 0 ? "none" : status.standbys.map(clean).join(", ")],
     ["engine", clean(Option.getOrElse(status.engine_status, () => "never ran"))],
     ...stored(status),
   ])
@@ -205,7 +205,7 @@ export const renderServer = (status: ServerStatus): string =>
 /** The columns of `row`. */
 export const head = ["DATABASE", "WAL", "NOT CHECKPOINTED", "OPEN IN", "ENGINE"]
 
-/** Who has another file open is the first to be named. */
+/** A process that has another file open comes first. */
 const openIn = ({ opened_by }: Status) =>
   Option.match(opened_by, {
     onNone: () => "unknown",

@@ -1,4 +1,4 @@
-/** `seawall backup`: one checked copy of a database, whoever has it open. */
+/** `seawall backup`: one checked copy of a database, whichever processes have it open. */
 import { Clock, Console, Effect, FileSystem, Option, Path } from "effect"
 import { Argument, Command } from "effect/cli"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
@@ -66,7 +66,7 @@ export const backup = Command.make(
 ).pipe(
   Command.withShortDescription("Copy a database, checked"),
   Command.withDescription(
-    `Copy a database through SQLite's online backup, whoever has it open: one snapshot, its log included. Readers and writers go on; the log cannot be emptied until it is done, because the copy reads one snapshot from the first page to the last. Of a database that is not in WAL mode the copy starts again whenever somebody writes.
+    `Copy a database through SQLite's online backup, whichever processes have it open: one snapshot, its WAL included. Readers and writers go on; the WAL cannot be emptied until it is done, because the copy reads one snapshot from the first page to the last. Without WAL mode, the copy starts again after each write.
 
 The copy passes quick_check before it gets its name. Without DEST that is DB.manual.<UTC stamp>, which Seawall never removes. A file that has the name already is left as it is. The copy has the owner and the mode of the database, as far as this user may give them. Prints the name of the copy.
 

@@ -1,4 +1,4 @@
-/** `seawall checkpoint`: one checkpoint of a database, whoever has it open, and who was in the way. */
+/** `seawall checkpoint`: one checkpoint of a database, whichever processes have it open, and which of them blocked it. */
 import { Console, Effect, Layer } from "effect"
 import { Command, Flag } from "effect/cli"
 import { clean } from "../files/Printable.ts"
@@ -16,7 +16,7 @@ import * as OneShot from "./OneShot.ts"
 
 const mode = Flag.Literals("mode", ["passive", "truncate"]).pipe(
   Flag.withDescription(
-    "default passive, which copies what it can and waits for nobody; truncate, once that copied everything, also empties the log file, and gives up at once when somebody is in the way",
+    "default passive, which copies what it can and waits for no other process; truncate, after that copied every frame, also empties the WAL, and gives up at once when another process blocks it",
   ),
   Flag.withDefault("passive"),
 )
@@ -42,12 +42,12 @@ const object = (file: string, done: Checkpoint, asked: "passive" | "truncate") =
   blockers: done.blockers,
 })
 
-/** What was asked for, and what was not done of it. */
+/** The mode that was asked for, and the part of it that was not done. */
 const modeOf = (done: Checkpoint, asked: "passive" | "truncate") => {
   if (asked === "passive") return done.mode
   if (done.mode === "PASSIVE")
-    return "PASSIVE; TRUNCATE gave up: not everything could be copied, so the log was not emptied"
-  return done.outcome === "Complete" ? done.mode : "TRUNCATE, which gave up: the log was not emptied"
+    return "PASSIVE; TRUNCATE gave up: not everything could be copied, so the WAL was not emptied"
+  return done.outcome === "Complete" ? done.mode : "TRUNCATE, which gave up: the WAL was not emptied"
 }
 
 const rows = (file: string, done: Checkpoint, asked: "passive" | "truncate") => [
@@ -81,17 +81,17 @@ export const checkpoint = Command.make(
 ).pipe(
   Command.withShortDescription("Checkpoint a database once"),
   Command.withDescription(
-    `Checkpoint a database once, whoever has it open. No writer waits for it. Outcomes: Complete, ReaderBlocked, WriterBusy, CheckpointerBusy; who is in the way is named (Linux).
+    `Checkpoint a database once, whichever processes have it open. No writer waits for it. Outcomes: Complete, ReaderBlocked, WriterBusy, CheckpointerBusy; the process that blocks is named (Linux).
 
-The last program that closes a database empties and removes the log; when nobody else has it open, that is this command.
+The last program that closes a database empties and removes the WAL; when no other process has it open, that is this command.
 
 Exit codes:
   0   complete: every frame is in the database
   1   failed: no such file, no permission, not a database, not in WAL mode, several hard links, a process that has another file of this name open, or the disk
-  2   not complete: somebody is in the way`,
+  2   not complete: another process blocks it`,
   ),
   Command.withExamples([
     { command: "seawall checkpoint app.db", description: "Copy what can be copied" },
-    { command: "seawall checkpoint app.db --mode truncate --json", description: "Empty the log file, for a script" },
+    { command: "seawall checkpoint app.db --mode truncate --json", description: "Empty the WAL file, for a script" },
   ]),
 )

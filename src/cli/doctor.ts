@@ -1,4 +1,4 @@
-/** `seawall doctor`: what is wrong with databases, the worst first, and what mends it. Changes nothing. */
+/** `seawall doctor`: what is wrong with databases, the worst first, and what fixes it. Changes nothing. */
 import { Console, Effect, Result, Schema } from "effect"
 import { Command } from "effect/cli"
 import * as Doctor from "../doctor/Doctor.ts"
@@ -31,13 +31,12 @@ const inShort = (values: ReadonlyArray<string | number>) => {
 const asText = (report: Report): string => {
   const { examined, file, findings } = report
   const above = findings.filter(({ severity }) => severity !== "notice")
-  const head =
-    above.length === 0 ? `${clean(file)}: nothing to mend` : `${clean(file)}: ${count(above.length, "finding")} to mend`
+  const head = above.length === 0 ? `${clean(file)}: no problems` : `${clean(file)}: ${count(above.length, "problem")}`
   const blocks = findings.map(({ evidence, message, remedy, severity, subject }) =>
     [
       `${severity.toUpperCase()} ${subject}: ${clean(message)}`,
       `  evidence: ${clean(figures(evidence))}`,
-      `  mend:     ${printable(remedy)}`,
+      `  fix:      ${printable(remedy)}`,
     ]
       .filter((line) => !line.endsWith("evidence: "))
       .join("\n"),
@@ -57,7 +56,7 @@ const summary = (codes: ReadonlyArray<number>) => {
     [critical, "critical"],
     [codes.length - critical - warned - healthy, "not examined"],
     [warned, "with warnings"],
-    [healthy, "with nothing to mend"],
+    [healthy, "without problems"],
   ] as const
   const said = parts.flatMap(([n, what]) => (n > 0 ? [`${n} ${what}`] : []))
   return `${count(codes.length, "database")}: ${said.join(", ")}`
@@ -93,9 +92,9 @@ const answer = Effect.fnUntraced(function* ({ databases, json }: Input) {
 export const doctor = Command.make("doctor", { databases: OneShot.databases, json: OneShot.json }, (input) =>
   OneShot.run("doctor", answer(input), { progress: true }),
 ).pipe(
-  Command.withShortDescription("Find what is wrong with databases, and what mends it"),
+  Command.withShortDescription("Find what is wrong with databases, and what fixes it"),
   Command.withDescription(
-    `Find what is wrong with a database, the worst first: each finding with its evidence and the one command or setting that mends it.
+    `Find what is wrong with a database, the worst first: each finding with its evidence and the one command or setting that fixes it.
 
 ${sentence} What cannot be examined here is a notice that says why.
 
@@ -110,13 +109,13 @@ cannot start again at its beginning until it has ended.
 Of several databases the worst exit code counts: 65 over 1 over 2 over 0.
 
 Exit codes:
-  0   nothing to mend: no finding above a notice
+  0   no problems: no finding above a notice
   1   it could not be examined: no such file, not a database, no permission, a folder without databases
   2   warnings
   65  critical: the database or its WAL is damaged, commits are lost, or a process has another file of this name open`,
   ),
   Command.withExamples([
-    { command: "seawall doctor app.db", description: "What is wrong, and what mends it" },
+    { command: "seawall doctor app.db", description: "What is wrong, and what fixes it" },
     { command: "seawall doctor data/", description: "All databases of a folder" },
     {
       command: `seawall doctor app.db --json | jq -r '.findings[] | "\\(.severity) \\(.remedy)"'`,

@@ -38,7 +38,7 @@ const flags = {
   ).pipe(Flag.optional),
   maxFrames: NumberFlag.whole(
     "max-frames",
-    "Length of the log, in frames, that is held beside the interval; 0 = off, default 4000",
+    "Length of the WAL, in frames, that is held beside the interval; 0 = off, default 4000",
     "FRAMES",
     4000,
   ).pipe(Flag.optional),
@@ -172,15 +172,15 @@ export const guard = Command.make("guard", flags, (input) =>
     running: Effect.flatMap(GuardConfig.load(given(input)), (settings) => guardAll(input, settings)),
   }),
 ).pipe(
-  Command.withShortDescription("Keep the logs of databases short that other programs write"),
+  Command.withShortDescription("Keep the WAL of databases written by other programs short"),
   Command.withDescription(
-    `Keep the write-ahead logs of databases short that other programs write, in any language: PASSIVE checkpoints by interval and by size, on a thread, which make nobody wait. Who is in the way is named (Linux).
+    `Keep the WALs of databases short that other programs write, in any language: PASSIVE checkpoints by interval and by size, on a thread, which make no other process wait. The process that blocks is named (Linux).
 
-The programs that write should set PRAGMA wal_autocheckpoint = 0, so that their commits no longer pay for checkpoints. A log starts anew only when a write finds it wholly copied: that of a program which leaves gaps between its writes is bounded; for one that never pauses the guard says so ("cannot bound the log", WriterBusy), and that program has to checkpoint, or pause for some milliseconds, by itself.
+The programs that write should set PRAGMA wal_autocheckpoint = 0, so that their commits no longer pay for checkpoints. SQLite restarts a WAL only when a write finds every frame copied: the WAL of a program that leaves gaps between its writes is bounded; for one that never pauses the guard says so ("cannot bound the WAL", WriterBusy), and that program has to checkpoint, or pause for some milliseconds, by itself.
 
 A database that is missing or cannot be guarded is said (WARN) and tried again every few seconds, and folders are looked at again; --strict refuses to start then. The configuration file and the environment have the same settings: guard.databases, guard.interval_seconds (SEAWALL_GUARD_INTERVAL_SECONDS), ... While all is well one line a minute says so; --log-level debug shows each checkpoint. Under systemd with Type=notify it says when it is ready (NotifyAccess=all).
 
-Stop it with Ctrl+C, SIGTERM or SIGHUP. The log is then emptied, if nobody else has the database open.
+Stop it with Ctrl+C, SIGTERM or SIGHUP. The WAL is then emptied, if no other process has the database open.
 
 Exit codes:
   0   stopped by a signal

@@ -12,7 +12,7 @@ const flags = {
     Flag.withMetavar("NUMBER"),
   ),
   sourceNote: Flag.String("source-note").pipe(
-    Flag.withDescription("Where it comes from, for whoever reads the books later"),
+    Flag.withDescription("Where it comes from, for a later reader of the books"),
     Flag.withMetavar("TEXT"),
   ),
   asset: Flag.Literals("asset", Asset.literals).pipe(

@@ -60,7 +60,7 @@ export const restore = Command.make(
 ).pipe(
   Command.withShortDescription("Put a backup in the place of a database"),
   Command.withDescription(
-    `Put a backup in the place of a database. The backup is checked first (quick_check). What was there is kept beside it, with its log, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. The database has the owner and the mode of the one it takes the place of, else those of its folder; a warning says when this user may not give them. Refused while an engine runs on the database, and while a process has it open (seen on Linux; of another user's process once it has used the log).
+    `Put a backup in the place of a database. The backup is checked first (quick_check). The replaced database is kept beside it, with its WAL, as DB.replaced.<UTC stamp>; nothing is overwritten or removed. The database has the owner and the mode of the one it takes the place of, else those of its folder; a warning says when this user may not give them. Refused while an engine runs on the database, and while a process has it open (seen on Linux; of another user's process once it has used the WAL).
 
 Exit codes:
   0   restored

@@ -162,10 +162,10 @@ const watch = Effect.fnUntraced(function* (input: Input) {
 
 const utcTime = (millis: number) => `${DateTime.formatIso(DateTime.makeUnsafe(millis)).slice(0, 19)}Z`
 
-/** Who leads, in one line. */
+/** The leader, in one line. */
 const leading = ({ leader, leads_here, problem, standbys }: LeadershipStatus) => {
   if (problem !== null) return `the server cannot be asked: ${problem}`
-  if (leader === null) return "nobody leads yet"
+  if (leader === null) return "no leader yet"
   const who = leads_here ? "leads" : `stands by; ${clean(leader.host)}:${leader.pid} leads`
   const since = leader.since_ms === null ? "" : ` since ${utcTime(leader.since_ms)}`
   return `${who}${since}, session ${leader.session_id}, heard ${leader.heard_seconds.toFixed(1)} s ago, ${standbys.length} standing by`
@@ -237,7 +237,7 @@ What an acknowledged write survives (engine.durability):
   durable  a power cut: it is on disk, synced together with others and off the event loop (default)
   full     a power cut: it is on disk, and the event loop waits for each sync
   normal   a killed process; a power cut loses at most what was committed since the start of the last
-           checkpoint that synced the log
+           checkpoint that synced the WAL
 
 Backups: before the session and after its clean end, checked, beside the database (engine.backups; 0 = none).
 

@@ -30,10 +30,10 @@ const flags = {
 
 type Input = Command.Command.Config.Infer<typeof flags>
 
-/** So many looks share one walk through the processes, which is most of what a look costs. */
+/** Number of looks that share one walk through the processes, which is most of what a look costs. */
 const concurrency = 8
 
-/** Who had each database open at the last look. */
+/** The processes that had each database open at the last look. */
 type Before = ReadonlyMap<string, Pick<DatabaseStatus.Status, "opened_by">>
 
 /**
@@ -109,7 +109,7 @@ export const status = Command.make("status", flags, (input) =>
   Command.withShortDescription("Show the WAL of databases, who has them open and what their engines say"),
   Command.withDescription(
     `Show how long the WAL of a database is and how much of it is not yet checkpointed, who has the database open and in which
-read slot, and what an engine has stored: its status, its last session and why it halted. Of several databases each is a row;
+read slot, and what an engine has stored: its status, its last session and why it halted. Each of several databases is a row;
 with --json each is an object on a line of its own.
 
 ${Several.help}

@@ -1,4 +1,4 @@
-/** Who leads, for the dashboard and the status line of `seawall run`. Loaded for that alone, because it needs the driver of PostgreSQL. */
+/** Watches the leader, for the dashboard and the status line of `seawall run`. Loaded for that alone, because it needs the driver of PostgreSQL. */
 import { DateTime, Duration, Effect, Option } from "effect"
 import * as os from "node:os"
 import type { LeadershipStatus } from "../dashboard/Snapshot.ts"

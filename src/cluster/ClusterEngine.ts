@@ -20,7 +20,7 @@ import { ofSeawall } from "../sqlite/DatabaseName.ts"
 
 /** What runs, and how its end and its next start are bounded. */
 export interface ClusterEngineOptions<E, Config extends EngineConfig> extends Session.SessionOptions<E, Config> {
-  /** Of the singleton; two engines of a cluster, in two schemas, need two. Default `seawall/engine`. */
+  /** The name of the singleton; two engines of a cluster, in two schemas, need two. Default `seawall/engine`. */
   readonly name?: string
   /** The shards that it belongs to; default `default`. */
   readonly shardGroup?: string
@@ -50,7 +50,7 @@ export const tuned = {
 } as const satisfies Partial<ShardingConfig["Service"]>
 
 /**
- * Runs the engine on one runner of the cluster in reach, on the server of the configuration, whatever `engine.store` says. A run that fails, dies
+ * Runs the engine on one runner of the cluster in the context, on the server of the configuration, whatever `engine.store` says. A run that fails, dies
  * or loses its lease is followed by another. One that ended on purpose (its duration, a reason of the program) is not, on no runner
  * that was there then: it waits, with one WARNING, until a runner is started.
  */

@@ -130,7 +130,7 @@ const startTime = Metric.gauge("seawall_start_time_seconds", {
 const leads = Metric.gauge("seawall_engine_leads", { description: "1 while this process leads, 0 while it stands by" })
 const standbys = Metric.gauge("seawall_engine_standbys", { description: "Processes that stand by for the engine" })
 const heardSeconds = Metric.gauge("seawall_engine_leader_heard_seconds", {
-  description: "How long ago the server last heard of the leader, in seconds; 0 while nobody leads",
+  description: "How long ago the server last heard of the leader, in seconds; 0 without a leader",
 })
 
 /** As many as an eye takes in. */

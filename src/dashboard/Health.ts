@@ -31,13 +31,13 @@ const replaced = ({ state }: DatabaseStatus): string | undefined =>
 
 const rules = { blocked, exposure, failing, replaced } as const
 
-/** Another leads within the lease and a second; until twice that nobody has to look. */
+/** Another leads within the lease and a second; until twice that no operator has to look. */
 const leaderless = ({ leaderless_seconds, lease_seconds, problem }: LeadershipStatus): string | undefined =>
   problem !== null || leaderless_seconds <= 2 * (lease_seconds + 1)
     ? undefined
-    : `nobody leads for ${leaderless_seconds.toFixed(0)} s: no machine can, or the engine ended on purpose; the log says why`
+    : `no leader for ${leaderless_seconds.toFixed(0)} s: no machine can, or the engine ended on purpose; the log says why`
 
-/** What is asked once a second may be a second old. */
+/** A value that is read once a second may be a second old. */
 const unheard = ({ leader, lease_seconds, problem }: LeadershipStatus): string | undefined =>
   problem !== null || leader === null || leader.heard_seconds <= lease_seconds + 1
     ? undefined

@@ -8,7 +8,7 @@
 /** Two hours, one a second. */
 const mostSamples = 7200
 
-/** Of all databases together. */
+/** Bound for all databases together. */
 const mostSamplesInAll = 720_000
 
 export interface Sample {
@@ -59,7 +59,7 @@ export const make = (databases: number): History => {
       if (written > 0 && times[(written - 1) % length] === atSeconds) written--
       const at = written % length
       times[at] = atSeconds
-      // Of those that came later as many as there is room for.
+      // As many of the later ones as there is room for.
       while (rings.length < samples.length && (rings.length + 1) * length <= mostSamplesInAll) rings.push(ring())
       for (const [index, { backlog, exposure, log }] of rings.entries()) {
         const sample = samples[index]

@@ -4,7 +4,7 @@
  */
 import type { DatabaseStatus, Incident } from "./Snapshot.ts"
 
-/** Of all databases together. */
+/** Bound for all databases together. */
 export const mostIncidents = 100
 
 /** Without a slow checkpoint for so long, in milliseconds, the next one is another incident. */

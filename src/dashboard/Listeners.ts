@@ -50,6 +50,6 @@ export const make = (): Listeners => {
   }
 }
 
-/** One event, encoded for all pages. What is in `data` stands on one line, as JSON does. */
+/** One event, encoded for all pages. `data` is one line, as JSON is. */
 export const event = (name: string, data: unknown, id?: string): Uint8Array =>
   Buffer.from(Sse.encoder.write({ _tag: "Event", event: name, data: JSON.stringify(data), id }))

@@ -46,7 +46,7 @@ const goodbyeBound = "250 millis"
 /** Pages, scrapers and health checks together. */
 const mostConnections = 256
 
-/** Milliseconds for the whole request, which has no body; Node's own minute lets 256 clients that never end theirs keep everybody out. */
+/** Milliseconds for the whole request, which has no body; Node's own minute lets 256 clients that never end theirs block all others. */
 const headersTimeout = 5000
 /** How often that is looked at, in milliseconds. */
 const connectionsCheckingInterval = 1000
@@ -162,7 +162,7 @@ const withHeaders = HttpEffect.withPreResponseHandler((_, response) =>
 )
 
 /**
- * Whether a request may name this host. A name can be pointed anywhere by whoever owns it, a literal address cannot: where the server
+ * Whether a request may name this host. The owner of a name can point it anywhere, a literal address cannot be: where the server
  * listens beyond the loopback on purpose it is served, and so is a request without any, such as the probe of a pod.
  */
 const isServedBy = (options: ServerOptions) => {

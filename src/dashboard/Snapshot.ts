@@ -2,7 +2,7 @@
  * What an operator sees of a running program at one moment: the answer of `/api/status`, and each tick of the page.
  *
  * Only plain JSON, so that what is encoded is what stands here. Times are milliseconds since 1970, and every name ends in
- * its unit. What is unknown is null, never 0.
+ * its unit. An unknown value is null, never 0.
  */
 import { Schema } from "effect"
 import { WalLock } from "../processes/LockTable.ts"
@@ -37,7 +37,7 @@ const Blocked = Schema.Struct({
   ),
 })
 
-/** Of the checkpoints that are remembered. */
+/** Figures of the remembered checkpoints. */
 const Latency = Schema.Struct({
   /** By interval, by size and at the end, also those that failed; the aggregate line has those by interval beside them. */
   runs: Schema.Literal("all"),
@@ -50,9 +50,9 @@ const Latency = Schema.Struct({
 })
 
 const FileFacts = Schema.Struct({
-  /** Of the file itself. */
+  /** Size of the database file. */
   database_bytes: Schema.NullOr(Count),
-  /** Of the WAL, which does not shrink when its frames are copied. */
+  /** Size of the WAL, which does not shrink when its frames are copied. */
   log_bytes: Count,
   /** On the disk of the database, for this user. */
   disk_free_bytes: Schema.NullOr(Finite),
@@ -87,7 +87,7 @@ export const Incident = Schema.Struct({
 })
 export type Incident = typeof Incident.Type
 
-/** One database: its log, what a power cut could take, and how its checkpoints go. */
+/** One database: its WAL, what a power cut could take, and how its checkpoints go. */
 export const DatabaseStatus = Schema.Struct({
   name: Schema.String,
   /** `off`: the guard does not checkpoint. `replaced`: the file was moved or replaced, and is left alone. */
@@ -126,7 +126,7 @@ export const EngineStatus = Schema.Struct({
   halt_reason: Schema.NullOr(Schema.String),
   /** How the session before this one ended. */
   last_halt_reason: Schema.NullOr(Schema.String),
-  /** Of its program: see `EngineProgram.title` and `EngineProgram.figures`. */
+  /** The figures of its program: see `EngineProgram.title` and `EngineProgram.figures`. */
   title: Schema.String,
   figures: Schema.Array(
     Schema.Struct({
@@ -146,7 +146,7 @@ export const LeadershipStatus = Schema.Struct({
   where: Schema.String,
   /** Whether it is this process. */
   leads_here: Schema.Boolean,
-  /** Null while nobody leads. */
+  /** Null without a leader. */
   leader: Schema.NullOr(
     Schema.Struct({
       session_id: Schema.Int,
@@ -159,11 +159,11 @@ export const LeadershipStatus = Schema.Struct({
       heard_seconds: Finite,
     }),
   ),
-  /** Who waits for the lease, `host:pid` each. */
+  /** The machines that wait for the lease, `host:pid` each. */
   standbys: Schema.Array(Schema.String),
   /** After which a leader that is not heard is replaced. */
   lease_seconds: Finite,
-  /** For how long nobody has led, as far as this process has seen; 0 while somebody does. */
+  /** For how long there was no leader, as far as this process has seen; 0 while there is one. */
   leaderless_seconds: Finite,
   /** Why the server cannot be asked; then the rest is from when it could. */
   problem: Schema.NullOr(Schema.String),

@@ -14,7 +14,7 @@ const commits = "seawall_write_commit_duration_seconds"
 const syncs = "seawall_log_sync_duration_seconds"
 const queue = "seawall_write_queue_depth"
 
-/** What was counted between the first and the last look, by bucket; the counts of buckets include those below. */
+/** The counts between the first and the last look, by bucket; the counts of buckets include those below. */
 const between = (looks: ReadonlyArray<Counted>) => {
   const [first] = looks
   const last = looks.at(-1)

@@ -21,7 +21,7 @@ export { Finding, Report } from "./Finding.ts"
 /** The database cannot be examined at all: no such file, no database, no permission, or one that is open here. */
 export type DoctorError = Facts.FactsError
 
-/** What is no database, but has backups, was one. */
+/** A file that is no database, but has backups, was one. */
 const lostHeader = Effect.fnUntraced(function* (file: string, backups: ReadonlyArray<string>, message: string) {
   const { description, subject } = integrity
   const remedy = yield* restore(file, backups)

@@ -36,7 +36,7 @@ export const found = {
 export type Found = Schema.Struct.Type<typeof found>
 
 export interface Seen {
-  /** What is there, said also when nothing is wrong with it. */
+  /** The state of the subject, also when nothing is wrong with it. */
   readonly seen: string
   readonly findings: ReadonlyArray<Found>
 }
@@ -52,7 +52,7 @@ export interface Examined extends Facts {
 
 export interface Examination<Name extends string = string> {
   readonly subject: Name
-  /** What is examined, for the help, the documents and the report: one line without a full stop. */
+  /** For the help, the documents and the report: one line without a full stop. */
   readonly description: string
   /** Opens the database with SQLite, and so comes after all that is read as bytes (see `FileBytes`). */
   readonly opens?: true

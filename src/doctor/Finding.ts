@@ -6,7 +6,7 @@ import { Array as Arr, Order, Schema } from "effect"
 import { found, Severity } from "./Examination.ts"
 import { subjects } from "./Subjects.ts"
 
-/** What is examined, in the order in which it is told. */
+/** The subjects, in the order of the report. */
 export const Subject = Schema.Literals(subjects.map(({ subject }) => subject))
 export type Subject = typeof Subject.Type
 
@@ -18,7 +18,7 @@ export type Finding = typeof Finding.Type
 export const Report = Schema.Struct({
   /** As it was given. */
   file: Schema.String,
-  /** What was examined, and what was seen there. What could not be is a finding that says why. */
+  /** Each subject, and what was found there. A subject that could not be examined is a finding that says why. */
   examined: Schema.Array(Schema.Struct({ subject: Subject, description: Schema.String, seen: Schema.String })),
   /** The worst first. */
   findings: Schema.Array(Finding),

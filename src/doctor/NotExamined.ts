@@ -10,7 +10,7 @@ export class NotExamined extends Schema.TaggedError<NotExamined>()("NotExamined"
   remedy: Schema.String,
 }) {}
 
-/** What would let an examination succeed that failed: whoever has the file open may have locked it; else it may take root. */
+/** What would let an examination succeed that failed: a process that has the file open may have locked it, or it may need root. */
 export const tryAgain = ({ file, processes }: Pick<Facts, "file" | "processes">): string => {
   const again = command("seawall doctor", file)
   const them = Option.getOrElse(processes, () => [])

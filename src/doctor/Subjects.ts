@@ -1,5 +1,5 @@
 /**
- * The subjects of the doctor, in the order in which they are told. The help of `seawall doctor`, the README, the report and
+ * The subjects of the doctor, in the order of the report. The help of `seawall doctor`, docs/command.md, the report and
  * the type `Subject` come from this list.
  */
 import { autocheckpoint } from "./subjects/Autocheckpoint.ts"
@@ -34,5 +34,5 @@ export const subjects = [
   backup,
 ]
 
-/** What is examined, as one sentence. */
+/** All subjects, as one sentence. */
 export const sentence = `Examined: ${subjects.map(({ description }) => description).join("; ")}.`

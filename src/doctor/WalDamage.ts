@@ -118,10 +118,10 @@ export const remedy = (facts: Facts): string => {
   const { wal } = facts.target
   const isGone = damage.value.evidence["log_bytes"] === 0
   if (!isAtRest(facts)) {
-    // Who has a WAL open that is gone from the folder still takes it over when it closes.
+    // A process that has an unlinked WAL open still copies it into the database when it closes.
     const pids = Option.match(facts.processes, { onNone: () => [], onSome: (them) => them.map(({ pid }) => pid) })
     return isGone && pids.length > 0
-      ? `let whoever has it open close it, or end it in order: kill ${pids.join(" ")}`
+      ? `close it in the processes that have it open, or end them in order: kill ${pids.join(" ")}`
       : command("seawall backup", facts.file)
   }
   if (isGone) return `put ${quoted(wal)} back beside the database`

@@ -19,7 +19,7 @@ export interface ConfigProblem {
   readonly message: string
 }
 
-/** More of them say nothing more to whoever has to correct the file. */
+/** More of them would not help to correct the file. */
 const mostProblems = 50
 
 /** A configuration that was refused, with everything that is wrong with it. Exit code 78 (EX_CONFIG). */
@@ -52,7 +52,7 @@ export interface ConfigSources {
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
-/** What is shown of the server of an engine; all else there may hold a password, also where a key is misspelt. */
+/** The keys of the server that may be shown; any other may hold a password, also where a key is misspelt. */
 const isSecret = (path: string) =>
   /^(?:postgres(?:\.|$)|SEAWALL_POSTGRES_)/i.test(path) && !/[._](?:schema|max_connections|lease_seconds)$/i.test(path)
 
@@ -87,7 +87,7 @@ const parseYaml = (text: string): Result.Result<Record<string, unknown>, ConfigP
     ? Result.fail({ path: "YAML", message: `expected at most ${mostText} characters, got ${text.length}` })
     : parsed(text)
 
-/** In characters, of the file. The longest configuration that anybody writes has some thousand. */
+/** In characters, of the file. Long configurations have some thousand. */
 export const mostText = 200_000
 
 const parsed = (text: string): Result.Result<Record<string, unknown>, ConfigProblem> =>

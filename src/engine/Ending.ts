@@ -32,7 +32,7 @@ const firstMessage = (exit: Exit.Exit<unknown, unknown>): string => {
   return (first?.message ?? "").toWellFormed().slice(0, longestDetail)
 }
 
-/** What is stored beside the reason: the detail of the request, else the first cause of the failure. */
+/** The detail that is stored beside the reason: the detail of the request, else the first cause of the failure. */
 export const detailOf = (requested: Option.Option<Halt.HaltRequest>, exit: Exit.Exit<unknown, unknown>): string =>
   Option.match(requested, { onNone: () => firstMessage(exit), onSome: ({ detail }) => detail })
 
@@ -98,7 +98,7 @@ export const given = Effect.fnUntraced(function* <A, E, R>(name: string, self: E
   return Option.none<A>()
 })
 
-/** Whether the lease is lost: from then on nothing is written, and whoever leads next ends the row of this session. */
+/** Whether the lease is lost: from then on nothing is written, and the next leader ends the row of this session. */
 export const isLost = (requested: Option.Option<Halt.HaltRequest>): boolean =>
   Option.exists(requested, ({ reason }) => Option.contains(reason, "leadership_lost"))
 
@@ -153,7 +153,7 @@ const storing = <E, R>(
 /** What fails above it is stored before the guard closes. A function: each database has its own. */
 export const above = () => storing(StateManager.StateManager, Effect.failCause)
 
-/** A memory through the `Writer` in reach. */
+/** A memory through the `Writer` in the context. */
 const inReach = Effect.gen(function* () {
   const context = yield* Layer.build(StateManager.layer())
   return Context.get(context, StateManager.StateManager)

@@ -1,10 +1,10 @@
 /**
- * The running engine: a session row, `engine_status = RUNNING`, and the tick loop of the `EngineProgram` in reach.
+ * The running engine: a session row, `engine_status = RUNNING`, and the tick loop of the `EngineProgram` in the context.
  *
- * Lets go in this order, each step attempted whatever happened before it: stop ticking -> final `halt.reason` -> close
+ * Closes in this order, each step attempted whatever happened before it: stop ticking -> final `halt.reason` -> close
  * the session row -> `engine_status = HALTED`. Each of the last three waits for a busy database, and nothing that a program
  * gives at its end keeps its row open (`Ending`). Everything below (guard, database) closes after that.
- * It does not decide when to end: it asks through `Halt`, and whoever owns the scope closes it.
+ * It does not decide when to end: it asks through `Halt`, and the owner of the scope closes it.
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Metric, Option, Ref, References, Schedule } from "effect"
 import * as Lease from "../lease/Lease.ts"
@@ -39,7 +39,7 @@ export interface EngineOptions {
 export class Engine extends Context.Service<
   Engine,
   {
-    /** Of its row in `sessions`. */
+    /** The number of its row in `sessions`. */
     readonly sessionId: number
     /** How many ticks have ended, without those that failed. */
     readonly ticks: Effect.Effect<number>
@@ -149,7 +149,7 @@ const make = Effect.fnUntraced(function* (options: EngineOptions) {
       const epoch = Option.flatMap(lease, (own) => own.epoch)
       const opening = yield* Effect.forkDetach(state.openSession({ parentSessionId: options.parentSessionId, epoch }))
       const opened = yield* Effect.exit(restore(Fiber.join(opening)))
-      // Whoever is interrupted here no longer waits, but the row may be on its way: it is closed like any other.
+      // A caller interrupted here no longer waits, but the row may be on its way: it is closed like any other.
       if (Exit.isSuccess(opened) || Exit.hasInterrupts(opened)) yield* closing(Fiber.join(opening))
       return yield* opened
     }),

@@ -19,7 +19,7 @@ export const withDefault = <S extends Schema.Constraint>(schema: S, value: S["En
 /** Seconds between two rounds of a loop; shorter it would do nothing else than to go round. */
 const Interval = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0.001))
 const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
-/** Of a file or a schema; no system has longer ones. */
+/** The name of a file or a schema; no system has longer ones. */
 const Name = Schema.NonEmptyString.check(Schema.isMaxLength(4096))
 /** Negative means off, and is kept as 0. */
 const ZeroIfNegative = Schema.Finite.pipe(

@@ -27,7 +27,7 @@ export const noHalt: TickResult = Option.none()
 /** The answer of a tick that is the last one, with a reason of the life cycle. `HaltReason.define` has it for a program's own. */
 export const haltWith = (reason: HaltReason, detail: string): TickResult => Option.some({ reason, detail })
 
-/** The work of an engine; whoever uses Seawall writes it. */
+/** The work of an engine, written by the user of Seawall. */
 export class EngineProgram extends Context.Service<
   EngineProgram,
   {
@@ -38,7 +38,7 @@ export class EngineProgram extends Context.Service<
     readonly tick: (sessionId: number) => Effect.Effect<TickResult, unknown>
     /** What the session was worth at its start and is now, if that is known yet: asked at the end, for its row. Default unknown. */
     readonly worth?: Effect.Effect<Option.Option<StateManager.Worth>>
-    /** What somebody who watches the program wants to see, from memory: it is asked every second. */
+    /** What an operator of the program wants to see, from memory: it is asked every second. */
     readonly figures?: Effect.Effect<ReadonlyArray<Figure>>
     /** What stands above them, as in "Paper balances"; default "Program". */
     readonly title?: string

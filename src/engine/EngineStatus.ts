@@ -5,7 +5,7 @@ import type * as Halt from "./Halt.ts"
 
 /** How a session goes. */
 export interface EngineStatus {
-  /** Of its row in `sessions`. */
+  /** The number of its row in `sessions`. */
   readonly sessionId: number
   readonly status: "RUNNING" | "HALTING"
   /** How many have ended, without those that failed. */

@@ -1,13 +1,13 @@
 /**
  * The one request to halt that a run of an engine gets, and the reason it ended with.
  *
- * A signal, the duration, a tick: whoever asks first decides, everybody later changes nothing. It stands below
+ * A signal, the duration, a tick: the first request decides, later ones change nothing. It stands below
  * everything that closes, so that each finalizer can read why.
  */
 import { Cause, Context, Deferred, Effect, Exit, Layer, Option, Ref } from "effect"
 import { type HaltReasons, lifeCycle, type Token } from "./HaltReason.ts"
 
-/** Why somebody asks to halt. */
+/** A request to halt, and why. */
 export interface HaltRequest {
   /** None when the reason is stored already: a tick that decided to halt has written its own token. */
   readonly reason: Option.Option<Token>
@@ -27,7 +27,7 @@ export class Halt extends Context.Service<
     readonly request: (request: HaltRequest) => Effect.Effect<void>
     /** The request that counts, once there is one. */
     readonly requested: Effect.Effect<Option.Option<HaltRequest>>
-    /** Waits for it: for whoever owns the scope of the engine, and closes it then. */
+    /** Waits for it: the owner of the engine's scope closes it then. */
     readonly awaitRequest: Effect.Effect<HaltRequest>
     /** Notes the reason that was written; the first note counts. */
     readonly settle: (reason: string) => Effect.Effect<void>
@@ -41,7 +41,7 @@ export class Halt extends Context.Service<
     readonly ofProcess: Effect.Effect<Option.Option<HaltRequest>>
     /** How many sessions of this process have ended before this one. */
     readonly round: Effect.Effect<number>
-    /** Forgets the request and the reason, for the next session of the process. Whoever runs the session does. */
+    /** Forgets the request and the reason, for the next session of the process. The runner of the session does. */
     readonly renew: Effect.Effect<void>
   }
 >()("seawall/engine/Halt") {}
@@ -80,7 +80,7 @@ export const layer = Layer.effect(
 
 /**
  * What only the way of ending tells: the reason of the request, else `failure` when the scope closes with a failure, else
- * `interrupted_other` when it was interrupted by somebody who asked for nothing. None when the reason is stored.
+ * `interrupted_other` when it was interrupted without a request. None when the reason is stored.
  * @internal
  */
 export const explicitReason = (

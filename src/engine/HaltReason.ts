@@ -2,7 +2,7 @@
  * Why an engine stopped: tokens, the same in the database, in logs and in statistics, each with what its end means for who
  * supervises the process.
  *
- * The life cycle has a closed set of its own; a program adds its tokens with `define`. What is stored is any text, so that
+ * The life cycle has a closed set of its own; a program adds its tokens with `define`. The stored value is any text, so that
  * a database of an older or another program can be read.
  */
 import { type Brand, Option, Schema } from "effect"
@@ -12,7 +12,7 @@ import { type Brand, Option, Schema } from "effect"
  * - `config_mismatch`, `startup_failure`: the engine never ran.
  * - `duration_elapsed`, `interrupted_sig...` (a signal): it was asked to end; `interrupted_other`: without being asked.
  * - `unhandled_exception`: a tick, or whatever runs in its scope, failed, or the WAL could not be synced.
- * - `leadership_lost`: another machine leads by now, or may. It is stored by whoever leads next.
+ * - `leadership_lost`: another machine leads by now, or may. The next leader stores it.
  * - `unexpected_halt`: no reason is known.
  *
  * And `engine_requested_halt`, for a program that has no reason of its own and is done.
@@ -39,7 +39,7 @@ export type Token = HaltReason | (string & Brand.Brand<"seawall/engine/HaltReaso
 /** What the end of a session means. */
 export interface End {
   /**
-   * Of the process, 0 to 255. 65, 75, 78 and 137 are taken: a damaged database, a lost leadership, a refused configuration, a thread
+   * The exit code of the process, 0 to 255. 65, 75, 78 and 137 are taken: a damaged database, a lost leadership, a refused configuration, a thread
    * that hangs.
    */
   readonly exitCode: number
@@ -109,7 +109,7 @@ export const define = <const Own extends Readonly<Record<string, End>>>(
 /** Whether a reason is among them: one that is not was stored, or answered, by a program that did not define it. */
 export const isKnown = ({ ends: known }: HaltReasons, reason: string): boolean => Object.hasOwn(known, reason)
 
-/** Of a reason that is not among them it is not known whether anything is right. */
+/** For an unknown reason nothing is known to be right. */
 const endOf = (reasons: HaltReasons, reason: string): End =>
   (isKnown(reasons, reason) ? reasons.ends[reason] : undefined) ?? failed
 
@@ -136,7 +136,7 @@ const isOverEverywhere: ReadonlySet<string> = new Set<HaltReason>(["duration_ela
 export const isTakenOver = (reason: string): boolean => isKnown(lifeCycle, reason) && !isOverEverywhere.has(reason)
 
 /**
- * What is stored at shutdown: what the caller alone knows (a signal, the duration, an exception), else what a tick or an
+ * The reason that is stored at shutdown: what the caller alone knows (a signal, the duration, an exception), else what a tick or an
  * earlier step has stored, else `unexpected_halt`. It is always written.
  * @internal
  */

@@ -1,6 +1,6 @@
 /**
  * The main program of an engine, or of anything else that runs until it is asked to stop: signals, the one shutdown budget, an
- * exit code for every way of ending, and as the last line a summary of the session. A thread that cannot be stopped does
+ * exit code forevery way of ending, and as the last line a summary of the session. A thread that cannot be stopped does
  * not keep the process alive.
  *
  * Node's own runner interrupts the main fiber on SIGINT and SIGTERM. A session must end by its own request to halt, so
@@ -38,7 +38,7 @@ const messageOf = (error: unknown) => (error instanceof Error ? error.message : 
 const startBound = "5 seconds"
 
 /**
- * Runs what goes on for ever in a scope that closes with the halt, and gives the exit code of that end: of the reason that the
+ * Runs an endless effect in a scope that closes with the halt, and gives the exit code of that end: of the reason that the
  * session was closed with; 0 of what has no session. A request during start-up cuts the start short, but for that of a
  * tick, whose session runs: it waits a while for `started`.
  */

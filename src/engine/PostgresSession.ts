@@ -2,8 +2,8 @@
  * The life cycle of an engine on PostgreSQL, as one chain of layers: the same as on SQLite without what guards a WAL, and with a
  * lease below it that is waited for and can be lost.
  *
- * It waits until it leads, and then recovers the session before it, unless nobody led when it came. What it was about to write when it
- * lost the lease is refused, by its connections; its end writes nothing then, and whoever leads next ends its row.
+ * It waits until it leads, and then recovers the session before it, unless there was no leader when it came. What it was about to write when it
+ * lost the lease is refused, by its connections; its end writes nothing then, and the next leader ends its row.
  */
 import { Cause, Duration, Effect, Layer, Option } from "effect"
 import * as Lease from "../lease/Lease.ts"
@@ -27,7 +27,7 @@ export const optionsOf = ({ engine, postgres }: EngineConfig): PostgresOptions =
   durability: engine.durability,
 })
 
-/** The session that is recovered: the last one, of whoever led before, else the one that was asked for. */
+/** The session that is recovered: the last one, of the leader before, else the one that was asked for. */
 const recovered = (asked: Option.Option<number>) =>
   Effect.gen(function* () {
     const { waited } = yield* Lease.Lease

@@ -32,7 +32,7 @@ const unknownParent = Effect.fnUntraced(function* (parentSessionId: Option.Optio
   return [`expected the parent session to be one of this database (${known}), got ${parentSessionId.value}`]
 })
 
-/** What is looked at before the engine starts. */
+/** The checks before the engine starts. */
 export interface PreflightOptions<Config extends EngineConfig = EngineConfig> {
   readonly config: Config
   /** What does not hold between its values, as sentences: the `invariants` of `EngineConfig.make`. Default nothing. */
@@ -55,7 +55,7 @@ export const layer = <Config extends EngineConfig>({
 
       const unknown = yield* unknownParent(parentSessionId)
       if (unknown.length > 0) {
-        // What is stored belongs to the session that was meant, and stays.
+        // The stored values belong to the session that was meant, and stay.
         yield* halt.settle("config_mismatch")
         return yield* new PreflightError({ problems: unknown })
       }

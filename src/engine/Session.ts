@@ -2,7 +2,7 @@
  * The life cycle of an engine, on the store that its configuration names (`engine.store`): SQLite (`SqliteSession`) or PostgreSQL
  * (`PostgresSession`, whose driver is loaded for that alone).
  *
- * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
+ * It does not end by itself: its caller waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
 import { Effect, Layer, Runtime, Schema } from "effect"
@@ -74,7 +74,7 @@ export const layerPostgres = <E, Config extends EngineConfig>(
 
 /**
  * On the store that the configuration names. Starts all of it, and fails as the first part that cannot start: what is above that
- * never starts, what is below closes in its order. Needs `Halt`, and takes the `Shutdown` in reach.
+ * never starts, what is below closes in its order. Needs `Halt`, and takes the `Shutdown` in the context.
  */
 export const layer = <E, Config extends EngineConfig>(options: SessionOptions<E, Config>) => {
   const sqlite = layerSqlite(options)

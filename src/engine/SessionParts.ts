@@ -21,7 +21,7 @@ export interface Recovered {
 
 /** What runs, with which configuration, and after which session. */
 export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
-  /** Of the engine alone (`EngineConfig.load`), or with the sections of a program (`EngineConfig.make`). */
+  /** The engine's alone (`EngineConfig.load`), or with the sections of a program (`EngineConfig.make`). */
   readonly config: Config
   /** What must hold between its values: the `invariants` of `EngineConfig.make`. Default nothing. */
   readonly invariants?: (config: Config) => ReadonlyArray<string>
@@ -41,7 +41,7 @@ export interface SessionOptions<E, Config extends EngineConfig = EngineConfig> {
 
 /** How the lease of a server is had. */
 export interface Election {
-  /** Somebody else elects, as a cluster does. Default no. */
+  /** Something else elects, as a cluster does. Default no. */
   readonly elected?: boolean
   /** Whether to go on after a session that has ended, when it was waited for; default all but those that ended on purpose. */
   readonly takesOver?: (last: Lease.Ended) => boolean

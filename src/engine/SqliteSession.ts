@@ -7,7 +7,7 @@
  * `Ending` stands in it twice, because the end of the guard closes the `Writer`: what fails above the guard is stored before
  * that, and what fails below it by the lower one.
  *
- * It does not end by itself: whoever builds it waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
+ * It does not end by itself: its caller waits for `Halt.awaitRequest` and closes its scope. Nor does it listen
  * to signals (`Signals`), or set the budget of its end (`Shutdown`); both stand below it.
  */
 import { ByteSize, Cause, Duration, Effect, Layer, Option } from "effect"
@@ -55,7 +55,7 @@ const backups = ({ backups: keep, database: file }: EngineConfig["engine"]) =>
 
 /**
  * Starts all of it. Fails as the first part that cannot start: what is above that never starts, what is below closes in
- * its order. Provides every service of the chain but `Backup`; needs `Halt`, and takes the `Shutdown` in reach.
+ * its order. Provides every service of the chain but `Backup`; needs `Halt`, and takes the `Shutdown` in the context.
  */
 export const layer = <E, Config extends EngineConfig>(options: SessionOptions<E, Config>) => {
   const { config, parentSessionId } = options

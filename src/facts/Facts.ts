@@ -1,9 +1,9 @@
 /**
- * What is known of a database from outside, gathered once for all that ask: what its files say as bytes, how large they are,
+ * The facts of a database, seen from outside and gathered once for all that ask: what its files say as bytes, how large they are,
  * who has it open, and whether an engine runs on it. Opens nothing of it with SQLite, takes no lock of it and writes nothing.
  *
  * Only for a process that holds no SQLite connection to the database (see `FileBytes`), which it refuses; of a connection that
- * Seawall did not open it knows on Linux alone, in WAL mode. Whoever then reads with SQLite does so after this.
+ * Seawall did not open it knows on Linux alone, in WAL mode. A reader that uses SQLite comes after this.
  */
 import { Effect, FileSystem, Option, Path, Result, Schedule } from "effect"
 import * as Lease from "../lease/Lease.ts"
@@ -20,7 +20,7 @@ import * as NetworkFileSystem from "../sqlite/NetworkFileSystem.ts"
 /** No database, one that cannot be read, one that is open here, or a name that another process has for another file. */
 export type FactsError = DatabaseHeader.DatabaseHeaderError | OpenHereError | OtherFileError
 
-/** What was read of a file, or why it could not be read; none of a file that does not exist. */
+/** The contents of a file, or why it could not be read; none when it does not exist. */
 type Read<A> = Result.Result<Option.Option<A>, FileBytes.FileBytesError>
 
 export interface Facts {

@@ -57,7 +57,7 @@ const inFolder = Effect.fnUntraced(function* (folder: string, isKnown: (file: st
 })
 
 /**
- * In the order in which they were named; what a folder without a database is told stands apart. Of a folder, what is known is left
+ * In the order in which they were named; what a folder without a database is told stands apart. What is known of a folder is left
  * out, and not opened.
  */
 export const find = Effect.fn("NamedDatabases.find")(function* (

@@ -36,7 +36,7 @@ export interface DatabaseFile {
   readonly wal: string
   readonly shm: string
   readonly journal: string
-  /** What was there when the value was made; none of a file that does not exist or cannot be seen. */
+  /** The file when the value was made; none when it does not exist or cannot be seen. */
   readonly found: Found | undefined
 }
 
@@ -45,7 +45,7 @@ const kindOf = (stat: fs.BigIntStats): Found["kind"] =>
 
 const stat = Option.liftThrowable((at: string) => fs.statSync(at, { bigint: true }))
 
-/** What is at this path now; none when nothing is there, or when it cannot be seen. */
+/** The file at this path now; none when it does not exist, or cannot be seen. */
 export const look = (at: string): Found | undefined =>
   Option.getOrUndefined(
     Option.map(stat(at), (it) => ({

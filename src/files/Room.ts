@@ -1,4 +1,4 @@
-/** What is left on a disk. */
+/** The free space of a disk. */
 import * as Effect from "effect/Effect"
 import { statfs } from "node:fs/promises"
 
@@ -8,7 +8,7 @@ export interface Room {
   readonly total: number
 }
 
-/** Of the file system of a folder; fails with what the system says. */
+/** Reads it for the file system of a folder; fails with the error of the system. */
 export const at = (folder: string): Effect.Effect<Room, unknown> =>
   Effect.tryPromise({ try: () => statfs(folder), catch: (cause) => cause }).pipe(
     Effect.map(({ bavail, bfree, blocks, bsize }) => ({

@@ -22,7 +22,7 @@ import { Held, LeaseHolder, NotALease, probe, suffix, take } from "./LeaseFile.t
 
 export { LeaseHolder } from "./LeaseFile.ts"
 
-/** Who has it, for a sentence; the host is said where it is another one, because the pid counts there.
+/** The holder, as part of a sentence; another host is named, because the pid counts there.
  * @internal
  */
 export const described = ({ command, host, pid, since }: LeaseHolder): string =>
@@ -36,7 +36,7 @@ export class LeaseError extends Schema.TaggedError<LeaseError>()("LeaseError", {
   /** The database, as it was given. */
   file: Schema.String,
   reason: Schema.Literals(["Held", "Unavailable"]),
-  /** Who has it; not known while the other start has not written it yet. */
+  /** The holder; unknown until the other start has written it. */
   holder: Schema.optionalKey(LeaseHolder),
   detail: Schema.String,
   cause: Schema.optionalKey(Schema.Defect()),
@@ -64,7 +64,7 @@ export type Occupancy = Data.TaggedEnum<{
 }>
 export const Occupancy = Data.taggedEnum<Occupancy>()
 
-/** How the session before ended, for whoever decides whether to go on after it. */
+/** How the session before ended, for the decision whether to go on after it. */
 export interface Ended {
   /** None when it is not known. */
   readonly haltReason: Option.Option<string>

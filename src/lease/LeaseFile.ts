@@ -5,7 +5,7 @@
  * it goes with its process, whatever ends that, and holds across containers; the file that a killed process leaves says
  * nothing. Others can read who has it meanwhile. The file is removed at a clean end, while the lock is still held: a start that gets a
  * lock looks whether the file that has the name now is the locked one, and begins again when it is not.
- * Who has it is a view, so that all of it is in the first page, and is there or not when the process is killed. The journal is in
+ * The holder is stored as a view, so that all of it is in the first page, and is there or not when the process is killed. The journal is in
  * memory: one with a name would be taken for that of a later file of the name, and played back into it.
  * Nothing here opens the file but SQLite: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
@@ -20,7 +20,7 @@ import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { reasonOf } from "../sqlite/NativeError.ts"
 
-/** Who has a lease. */
+/** The holder of a lease. */
 export const LeaseHolder = Schema.Struct({
   pid: Schema.Int,
   /** Its command line without folders, at most 60 characters. */
@@ -158,7 +158,7 @@ const attempt = Effect.fnUntraced(function* (lease: string, database: DatabaseFi
 interface Taken {
   readonly lease: string
   readonly identity: DatabaseFile.Identity
-  /** Of the connection that holds the lock. */
+  /** The scope of the connection that holds the lock. */
   readonly connection: Scope.Closeable
 }
 

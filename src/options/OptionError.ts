@@ -40,7 +40,7 @@ export const time = (option: string, input: Duration.Input): Effect.Effect<Durat
 /** The pause of a loop: less than zero counts as zero, and what is between zero and a millisecond would be a busy loop. @internal */
 export const interval = (option: string, input: Duration.Input): Effect.Effect<Duration.Duration, OptionError> => {
   const given = Option.map(durationOf(input), Duration.max(Duration.zero))
-  // What is less than a nanosecond is none at all, and would turn off what was to be fast.
+  // Less than a nanosecond rounds to zero, which would turn off what was meant to be fast.
   const isLost = typeof input === "number" && input > 0 && Option.exists(given, Duration.isZero)
   return Option.isSome(given) &&
     !isLost &&
@@ -63,7 +63,7 @@ export const factor = (option: string, input: number): Effect.Effect<number, Opt
 export const name = (option: string, input: string): Effect.Effect<string, OptionError> =>
   input.trim() === "" ? refuse(option, "a name or an address, not empty", input) : Effect.succeed(input)
 
-/** Of TCP; 0 = any that is free. @internal */
+/** A port of TCP; 0 = any that is free. @internal */
 export const port = (option: string, input: number): Effect.Effect<number, OptionError> =>
   Number.isSafeInteger(input) && input >= 0 && input <= 65_535
     ? Effect.succeed(input)

@@ -2,7 +2,7 @@
  * A two-sided paper market maker, as a function: from what it holds and a new top of the book to what it holds then.
  *
  * It buys at its bid when the book's ask has come down to it, and sells at its ask when the book's bid has risen to it;
- * then it quotes anew around the middle. Nothing here knows of time, storage or the network.
+ * then it quotes again around the middle. Nothing here knows of time, storage or the network.
  */
 import * as EngineProgram from "../engine/EngineProgram.ts"
 import type * as Feed from "./Feed.ts"
@@ -98,7 +98,7 @@ export interface Step {
   readonly result: EngineProgram.TickResult
 }
 
-/** One tick: fill what the new book crosses, look at the caps, quote anew. */
+/** One tick: fill what the new book crosses, look at the caps, quote again. */
 export const step = (maker: Maker, book: Feed.Quote, settings: Settings): Step => {
   const fills = maker.orders.filter((order) => crosses(order, book)).map(fillOf)
   const holdings = fills.reduce(take, maker.holdings)

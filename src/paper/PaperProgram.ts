@@ -94,7 +94,7 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
         Effect.andThen(Ref.set(worth, Option.some({ starting, ending }))),
       ),
     )
-    // What is done to the world, here a line, comes after the write: a machine that no longer leads was refused by then.
+    // The effect on the world, here a log line, comes after the write: a machine that no longer leads was refused by then.
     for (const fill of step.fills) {
       yield* Effect.annotateLogs(Effect.logInfo("paper fill"), {
         side: fill.side,

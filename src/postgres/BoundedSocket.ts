@@ -1,5 +1,5 @@
 /**
- * A connection to a server that may fall silent: whoever waits for it is told so within a bound.
+ * A connection to a server that may fall silent: its callers are told so within a bound.
  *
  * A timeout around a statement does not end when the server is frozen or cut off: the driver waits for an answer to its
  * request to cancel. So the bound is here: what was asked, and had not one byte of an answer for so long, ends the connection. A

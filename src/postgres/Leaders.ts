@@ -1,5 +1,5 @@
 /**
- * Who leads the engine of a schema, who stands by, and how long ago the leader was heard: asked from outside, of the server alone,
+ * The leader of the engine of a schema, its standbys, and how long ago the leader was heard: asked from outside, of the server alone,
  * with one statement. Creates nothing, locks nothing.
  */
 import { Clock, Duration, Effect, Option, Ref, Schema } from "effect"
@@ -13,15 +13,15 @@ import { check, type PostgresOptions } from "./PostgresOptions.ts"
 export interface Leaders {
   /** The server, database and schema, without a secret. */
   readonly where: string
-  /** Who leads, since when; none when nobody does, as between two leaders. */
+  /** The leader, and since when; none between two leaders. */
   readonly leader: Option.Option<Leader>
-  /** Who waits for the lease: a machine and its pid each, as in `host:1234`. */
+  /** The machines that wait for the lease, with their pid, as in `host:1234`. */
   readonly standbys: ReadonlyArray<string>
 }
 
 /** The engine that leads. */
 export interface Leader extends LeaseHolder {
-  /** Of its row in `sessions`. */
+  /** The number of its row in `sessions`. */
   readonly sessionId: number
   /** How long ago it was heard; a third of the lease at most, when all is well. */
   readonly heard: Duration.Duration
@@ -81,7 +81,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresOptions) {
 export interface Watched extends Leaders {
   /** After which a leader that is not heard is replaced. */
   readonly lease: Duration.Duration
-  /** For how long nobody has led; zero while somebody does. */
+  /** For how long there was no leader; zero while there is one. */
   readonly leaderless: Duration.Duration
   /** Why the server could not be asked the last time; then the rest is from when it could. */
   readonly problem: Option.Option<string>
@@ -98,8 +98,8 @@ export const watch = Effect.fnUntraced(function* (options: PostgresOptions) {
   const checked = yield* Effect.result(check(options))
   const { lease, where } =
     checked._tag === "Success" ? checked.success : { lease: Duration.zero, where: checked.failure.where }
-  const nobody: Leaders = { where, leader: Option.none(), standbys: [] }
-  const seen = yield* Ref.make({ leaders: nobody, at: start, ledAt: start, problem: Option.none<string>() })
+  const unknown: Leaders = { where, leader: Option.none(), standbys: [] }
+  const seen = yield* Ref.make({ leaders: unknown, at: start, ledAt: start, problem: Option.none<string>() })
 
   const note = (leaders: Leaders) =>
     Effect.flatMap(Clock.monotonicTimeNanos, (at) =>

@@ -26,13 +26,13 @@ export interface LeadershipOptions extends PostgresOptions {
   /** Whether it waits while another leads; default true. If not, it fails with `Held`. */
   readonly standby?: boolean | undefined
   /**
-   * Who waited asks, when the lease is free, whether to take over from a session that has ended. Default always. One that ended on
-   * purpose is not to be gone on with, before somebody starts an engine again; that it is not is said once (WARNING).
+   * Asked after a wait, when the lease is free: whether to take over from a session that has ended. Default always. One that ended on
+   * purpose is not to be gone on with, before an operator starts an engine again; that it is not is said once (WARNING).
    */
   readonly takesOver?: ((last: Lease.Ended) => boolean) | undefined
-  /** Whether this process led, or stood by, before: then it goes on after whoever led last, and a server that is down is waited for. Default false. */
+  /** Whether this process led, or stood by, before: then it goes on after the last leader, and a server that is down is waited for. Default false. */
   readonly again?: boolean | undefined
-  /** Whether somebody else elects, as a cluster does: then there is no lock, and the fence alone decides. Default false. */
+  /** Whether something else elects, as a cluster does: then there is no lock, and the fence alone decides. Default false. */
   readonly elected?: boolean | undefined
 }
 
@@ -46,7 +46,7 @@ export const layer = (options: LeadershipOptions): Layer.Layer<Lease.Lease, Leas
 /** How often one that waits looks whether the lease is free. */
 const pollInterval = "100 millis"
 
-/** How often it looks when it is free and nobody is to lead, and how long it waits for a server that does not answer; heard in between. */
+/** How often it looks when it is free and no machine is to lead, and how long it waits for a server that does not answer; heard in between. */
 const restInterval = (lease: Duration.Duration) => Duration.min(Duration.seconds(1), Duration.divideUnsafe(lease, 3))
 
 /** The lock of the schema: "seaL", and its name as a number. */
@@ -89,14 +89,14 @@ const open = Effect.fnUntraced(function* (settings: PostgresSettings, holder: Le
   } satisfies LockSession
 })
 
-/** What a pooler may keep back though it hands on the schema: without it a leader that is frozen leads for ever. */
+/** What a pooler may keep back though it hands on the schema: without it a leader that is frozen leads forever. */
 const checkSession = Effect.fnUntraced(function* ({ lease, where }: PostgresSettings, { run }: LockSession) {
   const [found] = yield* run("SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'")
   if (found?.["setting"] === String(timesOf(lease).idleSession)) return
   return yield* notReached(where)
 })
 
-/** The last session, when it has ended; none where there is none, or whoever led could not end its row. */
+/** The last session, when it has ended; none where there is none, or its leader could not end its row. */
 const lastEnded = Effect.fnUntraced(function* ({ run }: LockSession) {
   const [there] = yield* run("SELECT to_regclass('sessions') IS NOT NULL AS sessions")
   if (there?.["sessions"] !== true) return Option.none<Lease.Ended>()
@@ -119,7 +119,7 @@ const lead = Effect.fnUntraced(function* ({ run }: LockSession, { command, host,
   return Number(row?.["epoch"])
 })
 
-/** Who leads, when its row is of the session that has the lock: not while it has just taken it. */
+/** The leader, once its row names the session that has the lock: not right after it has taken it. */
 const leading = Effect.fnUntraced(function* ({ run }: LockSession) {
   const rows = yield* run(
     `SELECT CAST(l.pid AS FLOAT8) AS pid, l.command, l.since, l.host FROM ${LeaderRow.leaderTable} AS l

@@ -4,7 +4,7 @@ import { messageOf, reasonOf, stateOf } from "./SqlState.ts"
 
 /**
  * - `Invalid`: an option, named in `detail`.
- * - `Unreachable`: nobody answers there, or the server is not ready.
+ * - `Unreachable`: no server answers there, or the server is not ready.
  * - `Refused`: the role, its password, or the rules of the server for it (`pg_hba.conf`).
  * - `DatabaseMissing`, `EngineMissing`: nothing was to be created: the database never is, the schema not by a command.
  * - `TooOld`: before PostgreSQL 14, which can end an idle session.
@@ -49,7 +49,7 @@ export class PostgresOpenError extends Schema.TaggedError<PostgresOpenError>()("
   cause: Schema.optionalKey(Schema.Defect()),
 }) {
   override readonly [Runtime.errorExitCode] = this.reason === "Invalid" ? 78 : 1
-  /** What is wrong, and what to do. */
+  /** The problem, and what to do. */
   get problem(): string {
     const toDo = advice[this.reason]
     return `${this.detail}${toDo === "" ? "" : `; ${toDo}`}`

@@ -41,7 +41,7 @@ export interface PostgresSettings {
   readonly durability: Durability
   /** Where a connection goes. */
   readonly address: { readonly host: string; readonly port: number } | { readonly path: string }
-  /** What is said of it, without a secret. */
+  /** Its name in messages, without a secret. */
   readonly where: string
 }
 

@@ -8,7 +8,7 @@ import { Option, Predicate, Schema } from "effect"
 import { SqlError } from "effect/sql"
 
 /**
- * What somebody can act on; everything else is `Unknown`.
+ * What a caller can act on; everything else is `Unknown`.
  *
  * - `Unreachable`: no connection, or it was lost. A write whose COMMIT was under way may have happened.
  * - `Superseded`: another engine leads now; nothing was written.
@@ -30,7 +30,7 @@ export const PostgresReason = Schema.Literals([
 ])
 export type PostgresReason = typeof PostgresReason.Type
 
-/** The SQLSTATE of a write under an epoch that is over. Of a class that neither the standard nor PostgreSQL uses. */
+/** The SQLSTATE of a write under an epoch that is over. Its class is used neither by the standard nor by PostgreSQL. */
 export const supersededState = "SW001"
 
 const byState: Readonly<Record<string, PostgresReason>> = {

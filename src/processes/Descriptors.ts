@@ -6,7 +6,7 @@ import { Effect, FileSystem, Option } from "effect"
 import * as path from "node:path"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 
-/** What is known of one descriptor that is about the database. */
+/** One descriptor that is about the database. */
 export interface Descriptor {
   readonly of: "database" | "index" | "elsewhere" | "deleted" | "deleted sidecar" | "another"
   readonly mayWrite: boolean
@@ -17,7 +17,7 @@ export interface Wanted {
   readonly file: DatabaseFile.DatabaseFile
   readonly database: DatabaseFile.Identity | undefined
   readonly index: DatabaseFile.Identity | undefined
-  /** Of the folder: a deleted file of this name elsewhere is that of another container. */
+  /** The device of the folder: a deleted file of this name elsewhere is that of another container. */
   readonly device: string | undefined
 }
 
@@ -60,7 +60,7 @@ const byKey = (all: ReadonlyArray<Wanted>, keysOf: (wanted: Wanted) => ReadonlyA
   return found
 }
 
-/** What is at the names of these files now. */
+/** The files that have these names now. */
 export const soughtOf = (files: ReadonlyArray<DatabaseFile.DatabaseFile>, mounts: string): Sought => {
   const all = files.map(wantedOf)
   return {

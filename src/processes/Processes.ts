@@ -30,7 +30,7 @@ export interface Process {
   readonly command: string
   /** Its command line, word by word; empty when it cannot be seen. */
   readonly words: ReadonlyArray<string>
-  /** Of the WAL. */
+  /** Locks on the WAL. */
   readonly locks: ReadonlyArray<WalLock>
   /** Whether it has the database open for writing; yes when that cannot be seen. */
   readonly mayWrite: boolean
@@ -63,7 +63,7 @@ export interface Locks {
 }
 
 /**
- * What is uncertain in the table becomes certain by a process that has both a line and a descriptor of the index. What is
+ * An uncertain entry of the table becomes certain through a process that has both a line and a descriptor of the index. What is
  * left may be a lock of this file only where the descriptors of its holder cannot be seen. @internal
  */
 export const settle = (

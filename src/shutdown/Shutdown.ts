@@ -18,7 +18,7 @@ export interface ShutdownService {
    * the layer when none runs yet, as the first step does. An infinite one has no deadline.
    */
   readonly begin: (budget?: Duration.Input) => Effect.Effect<void>
-  /** What is left of the budget, never negative; infinite as the budget is. */
+  /** The rest of the budget, never negative; infinite when the budget is. */
   readonly remaining: Effect.Effect<Duration.Duration>
   /** The part of the budget that is left: 1 before it has started and of an infinite one, 0 when it is over. */
   readonly remainingPart: Effect.Effect<number>
@@ -26,17 +26,17 @@ export interface ShutdownService {
   readonly recordFailure: (step: string) => Effect.Effect<void>
   /** Records what cannot be stopped and still runs: a thread inside SQLite, for which an orderly exit would wait. */
   readonly leaveBehind: (what: string) => Effect.Effect<void>
-  /** What was left behind. An orderly end of the process may wait for it without a bound. */
+  /** The steps that did not end. An orderly end of the process may wait for them without a bound. */
   readonly leftBehind: Effect.Effect<ReadonlyArray<string>>
   /** The steps that failed or were overdue, in the order in which they ended. */
   readonly failures: Effect.Effect<ReadonlyArray<string>>
   /** Adds to what the last line of a program says of its end (`notes`). */
   readonly note: (fields: Readonly<Record<string, unknown>>) => Effect.Effect<void>
-  /** What was noted, in the order in which the names first came. */
+  /** The notes, in the order in which their names first appeared. */
   readonly notes: Effect.Effect<Readonly<Record<string, unknown>>>
   /** How long the end has taken so far; zero before its first step. */
   readonly elapsed: Effect.Effect<Duration.Duration>
-  /** A whole budget and an empty record again, when what has closed is followed by another of its kind. What was left behind stays. */
+  /** A whole budget and an empty record again, when what has closed is followed by another of its kind. Steps that did not end stay. */
   readonly renew: Effect.Effect<void>
 }
 
@@ -136,7 +136,7 @@ export interface ShutdownOptions {
 }
 
 /**
- * One budget for every step that closes above this layer. It runs from the first step,
+ * One budget forevery step that closes above this layer. It runs from the first step,
  * or from `begin`.
  */
 export const layer: {

@@ -1,5 +1,5 @@
 /**
- * What an acknowledged write survives: the one choice that decides who syncs the log, and when.
+ * What an acknowledged write survives: the one choice that decides who syncs the WAL, and when.
  *
  * A killed process loses nothing that was committed, whatever the choice; the difference is the power cut.
  * https://www.sqlite.org/pragma.html#pragma_synchronous
@@ -12,7 +12,7 @@ import * as SystemError from "../files/SystemError.ts"
  *   plain statement syncs by itself as with `full`, and the event loop waits for it.
  * - `full`: acknowledged means on disk. Each commit syncs before it returns, and the event loop waits for it.
  * - `normal`: acknowledged means committed. A power cut loses at most what was committed since the start of the last
- *   checkpoint that synced the log.
+ *   checkpoint that synced the WAL.
  */
 export const Durability = Schema.Literals(["durable", "full", "normal"])
 export type Durability = typeof Durability.Type
@@ -36,11 +36,11 @@ export class DurabilityError extends Schema.TaggedError<DurabilityError>()("Dura
     const why = SystemError.wordsOf(this.cause)
     switch (this.reason) {
       case "SyncFailed":
-        return `cannot sync the log of ${this.file}: ${why}`
+        return `cannot sync the WAL of ${this.file}: ${why}`
       case "Replaced":
         return `${this.file} is no longer the database that was opened (${why}); restart the program to use what is there now`
       case "Refused":
-        return `${this.file} takes no writes since a sync of its log failed (${why}); check the disk, then restart`
+        return `${this.file} takes no writes since a sync of its WAL failed (${why}); check the disk, then restart`
       case "NotSynced":
         return `nothing of ${this.file} is durable at synchronous=OFF; set PRAGMA synchronous = NORMAL or FULL`
     }

@@ -6,7 +6,7 @@ import type { DurabilityError } from "./Durability.ts"
 /** A write that was not taken. */
 export class WriterError extends Schema.TaggedError<WriterError>()("WriterError", {
   /**
-   * - `Closed`: the program is shutting down, and the log is about to be emptied.
+   * - `Closed`: the program is shutting down, and the WAL is about to be emptied.
    * - `InsideTransaction`: asked for by a fiber inside a transaction, which would wait for itself. Use `sql` there.
    * - `NotAWrite`: a PRAGMA, ATTACH, DETACH or VACUUM, which would change the batch of others.
    * - `TransactionControl`: a statement that begins, ends or nests a transaction, which would be that of others, too.

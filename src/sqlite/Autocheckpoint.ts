@@ -1,5 +1,5 @@
 /**
- * How many pages of log make SQLite checkpoint by itself, at the end of the commit that reaches them; 0 = never.
+ * How many pages of WAL make SQLite checkpoint by itself, at the end of the commit that reaches them; 0 = never.
  * https://www.sqlite.org/pragma.html#pragma_wal_autocheckpoint
  */
 import { Effect } from "effect"

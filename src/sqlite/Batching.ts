@@ -2,7 +2,7 @@
  * Everything that waits becomes one batch, and while one is handled the next gathers. No timer; without anything to do
  * there is no fiber either.
  *
- * Bounded: a batch takes at most `capacity` items, what is more waits its turn in the order of asking. Whoever offers
+ * Bounded: a batch takes at most `capacity` items, what is more waits its turn in the order of asking. A caller that offers
  * waits until its item was handled, so that no more are waiting than there are callers, but for those who gave up; `keep`
  * takes these out.
  */

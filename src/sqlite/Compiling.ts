@@ -24,7 +24,7 @@ const failure = (cause: unknown, message: string, operation: "prepare" | "execut
 export const compiling = <A>(run: () => Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> =>
   Effect.flatten(Effect.try({ try: run, catch: (cause) => failure(cause, "Failed to prepare statement", "prepare") }))
 
-/** Of a statement that the driver prepares and keeps. */
+/** For a statement that the driver prepares and caches. */
 export const didNotCompile = ({ reason }: SqlError.SqlError) => reason.operation === "prepare"
 
 /**

@@ -14,12 +14,12 @@ import type { Use } from "./StatementRules.ts"
 import * as Waiting from "./Waiting.ts"
 
 /**
- * Commits of whoever takes the connection under this are not synced: whoever does so sees to it that they are before
- * anybody is told of them. Nobody else commits at that level.
+ * Commits made under this are not synced: the caller syncs them before
+ * it acknowledges them. No other caller commits at that level.
  */
 export const Unsynced = Context.Reference<boolean>("seawall/sqlite/Unsynced", { defaultValue: () => false })
 
-/** Who holds the connection: a transaction, or whoever reserved it. */
+/** The holder of the connection: a transaction, or a reservation. */
 export interface Holder {
   /** The nearest span around it that is not the transaction's own. */
   readonly span: string
@@ -33,7 +33,7 @@ const spanOf = (context: Context.Context<never>): string => {
   return span?._tag === "Span" ? span.name : "unknown"
 }
 
-/** Of a connection that the caller owns, and that is used in no other way from now on. */
+/** Makes the permit of a connection that the caller owns, and that is used in no other way from now on. */
 export const make = Effect.fnUntraced(function* (connection: SqlConnection.Connection, log: CommitLog) {
   const driver = compilingAnew(connection)
   const permit = yield* Semaphore.make(1)
@@ -42,8 +42,8 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   /**
-   * The level of the connection. Whoever commits sees to it that it is the right one before, under the permit; so writes
-   * of one kind after another cost nothing. Prepared anew each time: SQLite carries this out while it prepares it.
+   * The level of the connection. A commit sets the right one before, under the permit; so writes
+   * of one kind after another cost nothing. Prepared again each time: SQLite carries this out while it prepares it.
    */
   let isLowered = false
   const level = (lowered: boolean) =>
@@ -53,7 +53,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
       }),
     )
 
-  /** A rollback that did not succeed is tried again before anybody has the connection. */
+  /** A rollback that did not succeed is tried again before the next caller gets the connection. */
   let isStuck = false
   const stuck = (cause: Cause.Cause<SqlError.SqlError>) =>
     Effect.suspend(() => {
@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
       : Effect.void,
   )
 
-  /** What is done before the connection is used, if anything is. */
+  /** Runs before the connection is used. */
   const isReady = (lowered: boolean) => isLowered === lowered && !isStuck
   const ready = (lowered: boolean) =>
     Effect.andThen(
@@ -128,7 +128,7 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
         })
         const giveBack = Effect.suspend(() => (loan.mayBeOpen ? Effect.andThen(rollBackLeft, release) : release))
         const taken = Effect.as(Scope.addFinalizer(scope, giveBack), connectionOf(loan))
-        // The scope of who does not get the connection is closed by nobody.
+        // On failure no scope will release the permit, so release it here.
         return isReady(lowered)
           ? taken
           : Effect.andThen(

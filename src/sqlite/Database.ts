@@ -1,7 +1,7 @@
 /**
  * One SQLite file, opened safely: WAL mode, every pragma read back, one connection behind one permit.
  *
- * Owns the connection from `Layer` build to scope close. Lets go in this order: the writer ends what it has taken ->
+ * Owns the connection from `Layer` build to scope close. Closes in this order: the writer ends what it has taken ->
  * the descriptor that syncs the WAL -> the connection (SQLite itself then checkpoints and removes `-wal` and `-shm`,
  * without a bound) -> a look whether they are gone, with a WARNING if not.
  * Leaves `wal_autocheckpoint` at SQLite's 1000 pages; a guard sets it to 0 and restores it.
@@ -30,8 +30,8 @@ export type { DatabaseOptions, Exposure, LockHolder, Process }
 /** What a program uses of an open database. What a guard needs beside it is `DatabaseControl`. */
 export interface DatabaseService {
   /**
-   * Of `layer`: each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself, and streams are
-   * refused. Of `layerClient`: the client that was there.
+   * With `layer`: each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself, and streams are
+   * refused. With `layerClient`: the given client.
    */
   readonly sql: SqlClient.SqlClient
   /** As it was given; of `layerClient`, as SQLite names it. */
@@ -97,12 +97,12 @@ export const layerConfig = (
   Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**
- * Of the `SqlClient` in reach, such as that of `SqliteClient.layer`, whose database must be a file in WAL mode. It opens and
+ * From the `SqlClient` in the context, such as that of `SqliteClient.layer`, whose database must be a file in WAL mode. It opens and
  * closes nothing but one descriptor for syncing the WAL.
  *
  * It cannot see commits, so a guard looks for them; none of them is exposed when the connection was at FULL as it was found. It
  * has no `Writer` and no write gate, so it suits a checkpointer on the same connection (`Checkpointer.layerInline()`). What the
- * connection itself does wrong is not mended.
+ * connection itself does wrong is not fixed.
  *
  * A function, because Effect builds one layer value only once, and each client needs a `Database` of its own.
  */

@@ -48,7 +48,7 @@ export const about = (database: string) => {
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => Effect.updateContext(self, enter<R>)
 }
 
-/** What was captured around the caller: the same for what runs later, in the context of another fiber. @internal */
+/** Captures the name around the caller, for what runs later in the context of another fiber. @internal */
 export const aboutThis = Effect.map(
   DatabaseName,
   (database): (<A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>

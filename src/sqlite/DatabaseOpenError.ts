@@ -20,7 +20,7 @@ import { codeOf, messageOf, reasonOf, type NativeReason } from "./NativeError.ts
  *   would mix the two.
  * - `SeveralNames`: the file has hard links, and is to be copied or checkpointed (`requireWal`): which WAL is its own cannot
  *   be known.
- * - `NotADatabase`, `Corrupt`: what SQLite said of its first pages; nobody has looked further (`Integrity`).
+ * - `NotADatabase`, `Corrupt`: what SQLite said of its first pages; no check has looked further (`Integrity`).
  * - `Locked`: still so at the end of the busy timeout.
  * - `ReadOnlyFileSystem`: the file system, or the file, and it was to be written.
  * - `NotWal`: not in WAL mode, where that is a condition (`requireWal`, `Database.layerClient`).
@@ -80,7 +80,7 @@ const advice: Readonly<Record<OpenReason, string>> = {
   SeveralNames:
     "the file has several names (hard links), and which of their WALs is its own cannot be known; remove the other names",
   NotWal:
-    "it is not in WAL mode, and has no log to keep short; set PRAGMA journal_mode = WAL in the program that owns it",
+    "it is not in WAL mode, and has no WAL to keep short; set PRAGMA journal_mode = WAL in the program that owns it",
   WalRefused: "it cannot be put in WAL mode; use a local file on a file system with shared memory, not :memory:",
   NetworkFileSystem:
     "it lies on a network file system, where WAL mode corrupts; move it to a local disk, or allow it explicitly",

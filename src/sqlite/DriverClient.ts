@@ -36,7 +36,7 @@ const isOfDatabase = (destination: string, path: string) => {
 
 const refused = (advice: string) => Effect.fail(toSqlError(new StatementRefused({ statement: "backup", advice })))
 
-/** Of a destination that is locked SQLite says code 0, "not an error". */
+/** For a locked destination SQLite answers code 0, "not an error". */
 const explained = (destination: string) => (error: SqlError.SqlError) => {
   if (!Option.contains(codeOf(error), 0)) return error
   const message = `${destination} is locked, or a transaction is open on it; end that and try again`

@@ -1,7 +1,7 @@
 /**
  * Which commits a power cut could still take: the age of the oldest one that no sync has covered.
  *
- * A commit at `synchronous=FULL` syncs the log itself and is never exposed. One at `NORMAL` is, until the log is synced:
+ * A commit at `synchronous=FULL` syncs the WAL itself and is never exposed. One at `NORMAL` is, until the WAL is synced:
  * by a checkpoint, at its start, or by `Database.durable`. A sync covers what was committed before it started.
  * https://www.sqlite.org/pragma.html#pragma_synchronous
  */

@@ -166,7 +166,7 @@ export class Loan implements Transaction {
     return this.lender.driver.execute(statement, [], undefined)
   }
 
-  /** What is done because something else failed, or is over: it hides nothing of that. */
+  /** Cleans up after a failure, or at an end, without hiding its cause. */
   private cleanUp(statement: string): Effect.Effect<void> {
     return Effect.withFiber((fiber) =>
       this.lost === undefined && !this.isOver(fiber)

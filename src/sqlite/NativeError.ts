@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
-/** The primary result codes that somebody can act on; everything else is `Unknown`. */
+/** The primary result codes that a caller can act on; everything else is `Unknown`. */
 export const NativeReason = Schema.Literals([
   "Busy",
   "Locked",

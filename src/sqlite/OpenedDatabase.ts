@@ -1,7 +1,7 @@
 /**
  * Opens one SQLite file: WAL mode, every pragma read back, one connection behind one permit, and all that is made of it.
  *
- * Lets go in this order: the writer ends what it has taken -> the descriptor that syncs the WAL -> the connection.
+ * Closes in this order: the writer ends what it has taken -> the descriptor that syncs the WAL -> the connection.
  */
 import { Effect, FileSystem, Option } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { SqlError } from "effect/sql"
 
-/** Of bytes a copy of their own; what has been given away meanwhile has none. */
+/** Copies bytes; a buffer that was transferred meanwhile has none. */
 export const copyOfBytes = (param: unknown): unknown => {
   if (!ArrayBuffer.isView(param)) return param
   const copy = new Uint8Array(param.byteLength)

@@ -3,14 +3,14 @@
  *
  * The driver gives its permit back before the statement runs, so an autocommit write can land in another fiber's
  * transaction and vanish with its rollback. Here one permit covers each statement and each whole transaction. It is
- * also the write gate: whoever holds it knows that no statement of this process runs.
+ * also the write gate: while it is held, no statement of this process runs.
  *
  * Transaction control belongs to the client: a BEGIN or COMMIT of a caller is refused, but on a connection that was reserved.
- * Also mended: a failing COMMIT rolls back and is a typed failure instead of a defect that leaves the connection inside
+ * Also fixed: a failing COMMIT rolls back and is a typed failure instead of a defect that leaves the connection inside
  * the transaction; after SQLite has rolled back by itself nothing of the transaction runs, and its error is told; a statement
  * that does not compile is a typed failure, and compiled again the next time; a fiber that outlives the transaction it was
  * forked in cannot write into the transaction of another caller: its statements run by themselves, as with the driver.
- * Not mended: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
+ * Not fixed: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
 import type { SqliteClient } from "@effect/sql-sqlite-node"
 import { Context, type Duration, Effect, Fiber, type Option } from "effect"
@@ -41,21 +41,21 @@ export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boole
 export interface SafeClient {
   /** Each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself. Streams fail. */
   readonly sql: SqlClient.SqlClient
-  /** One statement, a transaction by itself, whose commit is synced at once or left to whoever asks. */
+  /** One statement, a transaction by itself, whose commit is synced at once or left to the caller. */
   readonly commit: (
     sql: string,
     params: ReadonlyArray<unknown>,
     options: { readonly unsynced: boolean },
   ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
   /**
-   * One statement on the connection, without its permit and without a note of what it commits: for whoever holds the
+   * One statement on the connection, without its permit and without a note of what it commits: for the holder of the
    * permit, inside a transaction.
    */
   readonly execute: (
     sql: string,
     params: ReadonlyArray<unknown>,
   ) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-  /** The same, compiled anew: for a statement that did not compile before (see `didNotCompile`). */
+  /** The same, compiled again: for a statement that did not compile before (see `didNotCompile`). */
   readonly executeAnew: SafeClient["execute"]
   /**
    * A caller's part of the transaction around the fiber that runs it, with the services of that caller: all of it or nothing,
@@ -71,7 +71,7 @@ export interface SafeClient {
   readonly isOpenAfter: (error: unknown) => Effect.Effect<boolean>
   /** What a fiber that waits for this connection waits for. */
   readonly awaited: Waiting.Awaited
-  /** Who keeps everybody else waiting now; a single statement is nobody. */
+  /** The transaction or reservation that holds the permit now; none for a single statement. */
   readonly holder: Effect.Effect<Option.Option<ConnectionPermit.Holder>>
   /**
    * Runs what only the driver's own connection can do, such as a backup, while nothing else does: no statement comes between, and an interruption
@@ -175,7 +175,7 @@ export const make = Effect.fnUntraced(function* (
     return around === undefined ? undefined : loanOf(around[0])
   }
 
-  /** What is inside a transaction, in the context of which it is known as such. */
+  /** Marks the context inside a transaction, by which a statement is known to belong to it. */
   const entered = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     Effect.withFiber<A, E, R>((fiber) => {
       const loan = loanAround(fiber.context)
@@ -240,7 +240,7 @@ export const make = Effect.fnUntraced(function* (
           ),
         )
 
-  /** Of a part it must not run in the fiber of the batch, which it may wait for: it is handed to the caller. */
+  /** Must not run in the fiber of the batch, for which it may wait: it is handed to the caller. */
   const { afterCommit } = client
   const handingOver: SqlClient.SqlClient["afterCommit"] = (effect) =>
     Effect.withFiber((fiber) => {

@@ -1,4 +1,4 @@
-/** Commands that somebody is told to paste, for a POSIX shell. */
+/** Commands that a message tells an operator to paste, for a POSIX shell. */
 import { escaped, isPrintable } from "../files/Printable.ts"
 
 /** As it is where that is safe. What a terminal would not show is written by its number, as bash, zsh and ksh read it. */

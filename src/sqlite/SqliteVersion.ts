@@ -46,7 +46,7 @@ export const verdict = (version: string): Verdict => {
   return fixed ? "Safe" : "Unsafe"
 }
 
-/** What is to be said of a version, and what to do about it. */
+/** The risk of a version, and what to do about it. */
 export interface Risk {
   readonly severity: "warning" | "notice"
   readonly message: string
@@ -55,7 +55,7 @@ export interface Risk {
 
 /**
  * The verdict in words; none of a safe version. `writers` are all processes that may write or checkpoint and are seen, with
- * whoever asks if it does so itself.
+ * the asking process, if it does so itself.
  */
 export const riskOf = (version: string, writers: number): Option.Option<Risk> => {
   switch (verdict(version)) {

@@ -1,7 +1,7 @@
 /**
  * Writes of many fibers in one transaction, acknowledged when they are as durable as the `Database` promises.
  *
- * What is waiting when the event loop turns becomes one batch; while one batch is synced the next is committed. Nobody
+ * The writes that wait when the event loop turns become one batch; while one batch is synced the next is committed. No caller
  * waits for a timer, and nothing runs while there is nothing to write. Writes commit in the order of asking, and a read
  * after an acknowledged write sees it. One caller's failure is that caller's alone.
  * Interrupting a caller removes its write as long as its batch has not started; after that it may still commit.
@@ -23,10 +23,10 @@ import * as WriteTrace from "./WriteTrace.ts"
 import { type Row, Writer } from "../sql/Writer.ts"
 import { type WriteFailure, WriterError } from "../sql/WriterError.ts"
 
-/** So many writes are one batch at most: about 5 ms of work. The callers of all others wait, in the order of asking. */
+/** Maximum writes per batch: about 5 ms of work. The other callers wait, in the order in which they asked. */
 const capacity = 1024
 
-/** Of one database: a metric remembers where its series is only as long as no other database updates it in between. */
+/** One for each database: a metric remembers its series only until another database updates it. */
 const metrics = () => ({
   batchSize: Metric.histogram("seawall_write_batch_size", {
     description: "Writes in one transaction",
@@ -53,7 +53,7 @@ export interface WriterOptions {
   readonly spanAttributes?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** The writer, and how it is brought to rest: takes nothing more, and ends when everybody was told how it ended. @internal */
+/** The writer, and its end: takes nothing more, and ends when every caller has its answer. @internal */
 export const make = Effect.fnUntraced(function* ({ client, file, walSync, spanAttributes, unsynced }: WriterOptions) {
   const { awaited, sql } = client
   const { batchSize, commitSeconds, queueDepth } = metrics()

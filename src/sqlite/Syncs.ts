@@ -3,7 +3,7 @@ import type { Durability } from "../sql/Durability.ts"
 
 /** What a choice means for those who commit. */
 export interface Syncs {
-  /** Of the connection, as its name and as SQLite reads it back. https://www.sqlite.org/pragma.html#pragma_synchronous */
+  /** The level of the connection, as its name and as SQLite reads it back. https://www.sqlite.org/pragma.html#pragma_synchronous */
   readonly synchronous: { readonly name: string; readonly value: number }
   /** A statement that commits returns when the WAL is synced. */
   readonly byConnection: boolean

@@ -1,10 +1,10 @@
 /**
- * Who waits for whom among the connections of a process, so that two transactions which write into each other's database end
+ * The waits between the connections of a process, so that two transactions which write into each other's database end
  * with a failure instead of waiting for each other for good.
  *
  * A fiber inside a transaction holds that connection until the transaction ends. While it waits for another connection, the
  * first waits for the second; a wait that would close a circle fails. SQLite itself cannot see this: each connection is only
- * a queue of fibers. What is not seen: a reserved connection, because nothing shows which fiber has it. What is seen too much: a
+ * a queue of fibers. Not seen: a reserved connection, because nothing shows which fiber has it. Seen although harmless: a
  * fiber that was forked in a transaction counts as that until it ends, though the transaction may not wait for it.
  */
 import { Context, Effect, type Fiber } from "effect"

@@ -3,7 +3,7 @@
  * the database and its WAL are still the files that were opened.
  *
  * Holds one descriptor on `-wal`, which carries no locks: opened on the main thread once SQLite has the file, never
- * reopened, closed just before the connection. Whoever waits shares one sync with everybody who waited when it started.
+ * reopened, closed just before the connection. All callers that wait when a sync starts share it.
  * A sync that fails ends it: what follows is `Refused`, until `resume`. A file that was replaced ends it for good: SQLite goes on
  * writing into a file that has no name any more, and every commit succeeds and is lost.
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
@@ -45,7 +45,7 @@ export interface WalSync {
   readonly refusal: () => DurabilityError | undefined
   /** Succeeds when something could not be synced. */
   readonly failed: Effect.Effect<DurabilityError>
-  /** Acknowledges again. Only for who knows that all of the log is in the synced database. */
+  /** Resumes acknowledgements. Call only after a complete checkpoint and a sync of the database file. */
   readonly resume: () => void
   /** Looks whether the database, its WAL and the index of that are still the files that were opened: `stat`, no descriptor, no lock. */
   readonly lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>
@@ -63,7 +63,7 @@ const lookInterval = Duration.seconds(1)
 /** Intervals between two looks while nothing is committed here: nothing is acknowledged then, and hundreds of databases may be idle. */
 const intervalsAtRest = 5
 
-/** So many waiters share one sync at most; the others wait for the next. */
+/** Maximum number of waiters that share one sync; the others wait for the next. */
 const mostWaiters = 16_384
 
 const durationSeconds = Metric.histogram("seawall_log_sync_duration_seconds", {
@@ -203,7 +203,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** Of a connection that writes nothing. */
+/** For a read-only connection. */
 export const none: WalSync = {
   durable: Effect.void,
   refusal: () => undefined,

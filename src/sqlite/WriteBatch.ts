@@ -25,7 +25,7 @@ export interface Write {
   cancelled: boolean
   /** Interrupts the part, while it runs. */
   stop: (() => void) | undefined
-  /** None while nobody receives spans. */
+  /** None while no tracer receives spans. */
   readonly trace: WriteTrace | undefined
   /** What its part leaves to be done after the COMMIT, before its caller is told. */
   afterCommit: ReadonlyArray<Effect.Effect<void>>
@@ -38,7 +38,7 @@ export interface Statement {
   readonly bigints: boolean
 }
 
-/** What is to run as a part of the transaction, with the services of its caller. */
+/** Runs as a part of the transaction, with the services of its caller. */
 export interface Part {
   readonly self: Effect.Effect<unknown, unknown>
   readonly services: Context.Context<never>
@@ -70,7 +70,7 @@ export interface BatchOptions {
   readonly acknowledge: (committed: Committed) => void
 }
 
-/** How a batch is committed, and everybody in it told or handed on to be acknowledged. */
+/** Commits a batch, and answers each caller in it or passes it on to be acknowledged. */
 export const commits = ({ acknowledge, client, refusal: refusalOf, unsynced }: BatchOptions) => {
   const { execute, executeAnew, isOpenAfter, part, sql } = client
 
@@ -189,7 +189,7 @@ export const commits = ({ acknowledge, client, refusal: refusalOf, unsynced }: B
   return commit
 }
 
-/** What is wrong with the file or its disk fails all callers at once: no single write is at fault. */
+/** A fault of the file or its disk fails all callers at once: no single write caused it. */
 const isOfTheFile: ReadonlySet<NativeReason> = new Set<NativeReason>([
   "Busy",
   "Locked",

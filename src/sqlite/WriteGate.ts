@@ -16,7 +16,7 @@ export type GateEnd<A, E> =
   | { readonly _tag: "Overdue" }
   | { readonly _tag: "NotClosed" }
 
-/** Of the connection of this permit. A fiber inside a transaction would wait for itself. */
+/** Makes the gate of the connection of this permit. A fiber inside a transaction would wait for itself. */
 export const make = (permit: Semaphore.Semaphore, isInside: Effect.Effect<boolean>) =>
   Effect.fnUntraced(function* <A, E, R>(
     self: Effect.Effect<A, E, R>,

@@ -24,13 +24,13 @@ interface Traced {
   readonly trace: WriteTrace | undefined
 }
 
-/** The tracer that this fiber's spans go to, when anybody is to see them. */
+/** The tracer that receives this fiber's spans, if one is installed. */
 export const tracerOf = ({ cache }: Fiber.Fiber<unknown, unknown>): Tracer.Tracer | undefined =>
   cache.tracerEnabled ? cache.tracer : undefined
 
 const millis = (from: bigint, to: bigint) => Number(to - from) / 1e6
 
-/** Of one batch. It ends with the last that holds it: its own run, and each of its traced writes. */
+/** The span of one batch. It ends with its last holder: its own run, or one of its traced writes. */
 export class BatchTrace {
   private holders = 1
   private readonly start: bigint
@@ -53,7 +53,7 @@ export class BatchTrace {
     span.attribute("db.operation.batch.size", size)
   }
 
-  /** What was committed of it; each of the parts that a batch falls into when a write has broken it. */
+  /** The committed part of it; each of the parts into which a broken write splits a batch. */
   committed() {
     this.committedAt = this.clock.monotonicTimeNanosUnsafe()
     this.span.attribute("seawall.commit_ms", millis(this.start, this.committedAt))
@@ -73,7 +73,7 @@ export class BatchTrace {
   }
 }
 
-/** Of one write: the moments after its asking, in milliseconds. */
+/** The span of one write: the moments after its request, in milliseconds. */
 export class WriteTrace {
   private readonly asked: bigint
   private batch: BatchTrace | undefined

@@ -64,7 +64,7 @@ export interface CapitalChange {
  */
 export type CapitalPlan = (before: Capital) => Result.Result<CapitalChange, CapitalError>
 
-/** What somebody puts in, or takes out, by the rules of `CapitalMovement`. */
+/** A deposit or a withdrawal, by the rules of `CapitalMovement`. */
 export type Deposit = Pick<CapitalMovement, "amount" | "priceRlusd" | "sourceNote"> & {
   /** Default `RLUSD`. */
   readonly asset?: CapitalMovement["asset"] | undefined

@@ -27,7 +27,7 @@ export class CapitalError extends Schema.TaggedError<CapitalError>()("CapitalErr
   }
 }
 
-/** What somebody asks to be recorded. */
+/** What a caller asks to record. */
 export interface CapitalMovement {
   readonly asset: Asset
   readonly eventType: CapitalEventType
@@ -40,7 +40,7 @@ export interface CapitalMovement {
    * less. A `basis_commit`, which is in RLUSD: needed, any.
    */
   readonly basisDeltaRlusd?: number | undefined
-  /** Where it comes from, for whoever reads the books later; not blank. */
+  /** Where it comes from, for a later reader of the books; not blank. */
   readonly sourceNote: string
 }
 
@@ -159,7 +159,7 @@ export interface Withdrawal {
   readonly value: number
   /** In RLUSD. */
   readonly netBasis: number
-  /** What is withdrawn, in RLUSD. */
+  /** The withdrawal, in RLUSD. */
   readonly amount: number
 }
 

@@ -20,10 +20,10 @@ export interface Columns {
 /** A number is one to Seawall, whatever the program around it wants of its own statements. */
 export const ownNumbers = Effect.provideService(SqlClient.SafeIntegers, false)
 
-/** The client in reach, for statements of Seawall's own: it takes names as they stand, whatever the program's own become. */
+/** The client in the context, for statements of Seawall's own: it takes names as they stand, whatever the program's own become. */
 export const ownNames = SqlClient.SqlClient.use((sql) => Effect.succeed(sql.withoutTransforms()))
 
-/** Of these tables, as far as they are there. */
+/** The columns of these tables, as far as they exist. */
 export const read = Effect.fnUntraced(function* (client: SqlClient.SqlClient, ...tables: ReadonlyArray<string>) {
   const sql = client.withoutTransforms()
   const rows = yield* sql.onDialectOrElse({

@@ -101,7 +101,7 @@ const copyTable = Effect.fnUntraced(function* (
   return { table, rows: copied } satisfies Counted
 })
 
-/** What is copied from where to where. */
+/** The file, and the server it is copied to. */
 export interface CopyOptions {
   /** The client of a SQLite file. */
   readonly from: SqlClient.SqlClient

@@ -1,5 +1,5 @@
 /**
- * The sessions of an engine that have no end, read from a database that may be anybody's: none when it holds no engine's
+ * The sessions of an engine that have no end, read from a database of any program: none when it holds no engine's
  * memory. Reads alone; brings no schema up to date, unlike `StateManager`.
  */
 import { Effect, Option, Schema } from "effect"
@@ -31,6 +31,6 @@ export const openSessions = Effect.gen(function* () {
   return Option.some((yield* Schema.decodeUnknownEffect(Schema.Array(OpenSession))(open)).toReversed())
 }).pipe(Effect.withSpan("openSessions"), stateError("openSessions"))
 
-/** Ends them, for whoever owns the database: a statement to paste. */
+/** Ends them: a statement for the owner of the database to paste. */
 export const endStatement = (sessions: ReadonlyArray<OpenSession>): string =>
   `UPDATE sessions SET ended_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), halt_reason = 'unexpected_halt' WHERE session_id IN (${sessions.map(({ sessionId }) => sessionId).join(", ")})`

@@ -15,7 +15,7 @@ export interface OwnTable {
   readonly columns: Readonly<Record<string, string>>
   /** What even the oldest release has; default all of them. */
   readonly oldest?: ReadonlyArray<string>
-  /** Of these the oldest release has one at least. */
+  /** The oldest release has at least one of these. */
   readonly oldestOneOf?: ReadonlyArray<string>
 }
 
@@ -125,7 +125,7 @@ export const check = Effect.fnUntraced(function* ({ migrations, owner, tables, .
   const all = { ...tables, [own.migrationsTable]: migrationsTable }
   const names = Object.keys(all)
   const rows = yield* sql.onDialectOrElse({
-    // What is numbered there is a BIGINT, which the check below knows as the integer that it is on SQLite.
+    // A number is a BIGINT there, which the check below knows as the integer that it is on SQLite.
     pg: () => sql`SELECT t.relname AS "table",
         CASE t.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' WHEN 'i' THEN 'index'
           WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' ELSE 'type' END AS type,

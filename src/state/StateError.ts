@@ -7,7 +7,7 @@ import * as NativeError from "../sqlite/NativeError.ts"
 import { type WriteFailure, WriterError } from "../sql/WriterError.ts"
 import { CapitalError } from "./CapitalEvent.ts"
 
-/** Of whichever store took part. */
+/** The reasons of both stores. */
 export const StateReason = Schema.Literals([
   ...NativeError.NativeReason.literals,
   "Unreachable",
@@ -50,7 +50,7 @@ const advice: Readonly<Partial<Record<StateReason, string>>> = {
 export class StateError extends Schema.TaggedError<StateError>()("StateError", {
   /** The method, or the one that it uses; `schema` when the layer was built. */
   operation: Schema.String,
-  /** Of the store; `Unknown` when it took no part, as in a write that the `Writer` refused. */
+  /** The reason of the store; `Unknown` when it took no part, as in a write that the `Writer` refused. */
   reason: StateReason,
   cause: Schema.Defect(),
 }) {

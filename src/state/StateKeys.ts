@@ -1,4 +1,4 @@
-/** The keys of `engine_state` that more than one part of Seawall knows. Whoever writes an `EngineProgram` adds its own. */
+/** The keys of `engine_state` that more than one part of Seawall knows. An `EngineProgram` adds its own. */
 
 /** `RUNNING` or `HALTED`. After a crash it is the former: it is not proof that an engine is running. */
 export const engineStatusKey = "engine_status"

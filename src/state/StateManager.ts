@@ -77,7 +77,7 @@ export class StateManager extends Context.Service<
       readonly parentSessionId: Option.Option<number>
       readonly epoch?: Option.Option<number>
     }) => Result<number>
-    /** Closes a session now, with its worth where that is known; fails when nobody opened one of this number. */
+    /** Closes a session now, with its worth where that is known; fails when no session of this number was opened. */
     readonly closeSession: (options: {
       readonly sessionId: number
       readonly haltReason: string
@@ -115,7 +115,7 @@ export class StateManager extends Context.Service<
 >()("seawall/state/StateManager") {}
 
 /**
- * On the store in reach: SQLite by `Database.layer`, PostgreSQL by `PostgresDatabase.layer`. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
+ * On the store in the context: SQLite by `Database.layer`, PostgreSQL by `PostgresDatabase.layer`. Fails when the schema cannot be brought up to date: then nothing is changed, as where a table of our names is
  * another program's, or a later release wrote it (`OwnTables`). Other tables stay. A function: each database has its own.
  */
 export const layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClient | Writer> =>

@@ -1,5 +1,5 @@
 /**
- * What an engine has stored, for somebody who is not the engine: read in one short transaction, from whatever client is in
+ * What an engine has stored, for readers outside the engine: read in one short transaction, from the client in
  * reach, without bringing any schema up to date. A database that is no engine's has none of it, which is no error.
  */
 import { Array as Arr, Effect, Option, Schema } from "effect"

@@ -38,7 +38,7 @@ export const OpenedBy = Schema.Struct({
   pid: Schema.Int,
   /** As it was started, at most 200 characters. */
   command: Schema.String,
-  /** Of the WAL; `read0` to `read4` are the slots of readers. */
+  /** Locks on the WAL; `read0` to `read4` are the slots of readers. */
   locks: Schema.Array(WalLock),
   /** What it has open: this database, the same by another name with another WAL, a deleted file (or WAL) or another one of its name, or what cannot be told. */
   has: Schema.Literals(["this", "elsewhere", "deleted", "unknown", "another"]),
@@ -219,7 +219,7 @@ const openedBy = ({ command, has, locks, pid, runningSince }: Process): OpenedBy
   writing_since: Option.none(),
 })
 
-/** Needs the right to read the database and its sidecars, nothing else. What is not known is none in the answer. */
+/** Needs the right to read the database and its sidecars, nothing else. An unknown value is none in the answer. */
 export const read: (file: string) => Effect.Effect<Status, DatabaseStatusError> = Effect.fn("DatabaseStatus.read")(
   function* (file: string) {
     const lookedAt = yield* DateTime.now

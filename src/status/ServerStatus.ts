@@ -15,7 +15,7 @@ export class ServerStatus extends Schema.Class<ServerStatus>("seawall/status/Ser
   /** The server, database and schema, without a secret. */
   where: Schema.String,
   looked_at: Schema.String,
-  /** Null while nobody leads, as between two leaders. */
+  /** Null while there is no leader, as between two. */
   leader: Schema.OptionFromNullOr(
     Schema.Struct({
       session_id: Schema.Int,
@@ -27,7 +27,7 @@ export class ServerStatus extends Schema.Class<ServerStatus>("seawall/status/Ser
       heard_seconds: Schema.Finite,
     }),
   ),
-  /** Who waits to lead: a machine and its pid each, as in `host:1234`. */
+  /** The machines that wait to lead, with their pid, as in `host:1234`. */
   standbys: Schema.Array(Schema.String),
   ...EngineFields.fields,
 }) {}

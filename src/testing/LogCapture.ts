@@ -9,11 +9,11 @@ export interface Entry {
   readonly event: string
   /** The annotations. */
   readonly fields: Readonly<Record<string, unknown>>
-  /** Of a failure, printed; empty without one. */
+  /** The cause of a failure, printed; empty without one. */
   readonly cause: string
 }
 
-/** What was logged, oldest first; the array grows while it is looked at. */
+/** The lines of the log, oldest first; the array grows while it is read. */
 export class LogCapture extends Context.Service<LogCapture, { readonly entries: ReadonlyArray<Entry> }>()(
   "seawall/testing/LogCapture",
 ) {}

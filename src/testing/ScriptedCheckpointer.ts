@@ -1,7 +1,7 @@
 /**
  * A `Checkpointer` that answers from a script, in virtual time, and records when each run started and ended.
  *
- * It moves nothing: the log of the database stays as it is. It never says how long the log is, so that a guard
+ * It moves nothing: the WAL of the database stays as it is. It never says how long the WAL is, so that a guard
  * checkpoints by interval and at its end, and not by size.
  */
 import { Clock, Context, Duration, Effect, identity, Layer, Ref } from "effect"
@@ -9,7 +9,7 @@ import type { CheckpointMode } from "../wal/Checkpoint.ts"
 import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as CheckpointRun from "../wal/CheckpointRun.ts"
 
-/** What one run does. Of more than one end the first of these counts: hangs, dies, fails, answers. */
+/** One run. When it has more than one end, the first of these counts: hangs, dies, fails, answers. */
 export interface Scene {
   /** How long the run takes; default none. */
   readonly takes?: Duration.Input

@@ -9,7 +9,7 @@ import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"
 type SetPages = (self: Effect.Effect<number, SqlError.SqlError>) => Effect.Effect<number, SqlError.SqlError>
 
 export const make = Effect.fnUntraced(function* ({ autocheckpoint }: Pick<DatabaseControlService, "autocheckpoint">) {
-  /** What it was, in pages; none while nobody holds the lease. */
+  /** The setting before, in pages; none while the lease is free. */
   const found = yield* Ref.make(Option.none<number>())
   const isStandingIn = yield* Ref.make(false)
   return {

@@ -13,7 +13,7 @@ import * as SaidOnce from "./SaidOnce.ts"
 /** How long runs must have been blocked before that is worth a line. */
 const patience = Duration.toNanos(Duration.seconds(1)).pipe(Option.getOrThrow)
 
-/** Somebody who was in the way of every run since. */
+/** A process that has blocked every run since. */
 export interface SeenHolder extends LockHolder {
   /** Monotonic nanoseconds. */
   readonly since: bigint
@@ -22,14 +22,14 @@ export interface SeenHolder extends LockHolder {
 /** Runs in a row that could not finish. */
 export interface Incident {
   readonly outcome: Checkpoint["outcome"]
-  /** How far the log was copied: what moves is not blocked, a writer in the middle of a commit keeps its last frames. */
+  /** How far the WAL was copied: what moves is not blocked, a writer in the middle of a commit keeps its last frames. */
   readonly checkpointed: number
   /** Monotonic nanoseconds. */
   readonly since: bigint
   readonly runs: number
   /** Whether it has lasted long enough to be said. */
   readonly told: boolean
-  /** Who is in the way, by process and lock. */
+  /** The blockers, by process and lock. */
   readonly seen: ReadonlyMap<string, SeenHolder>
 }
 

@@ -10,17 +10,17 @@ import { LockHolder } from "../processes/LockTable.ts"
 import { messageOf, NativeReason } from "../sqlite/NativeError.ts"
 
 /**
- * `PASSIVE` copies what it can and waits for nobody. `TRUNCATE` takes the writer lock, and leaves an empty log file.
+ * `PASSIVE` copies what it can and waits for no other connection. `TRUNCATE` takes the writer lock, and leaves an empty log file.
  * FULL and RESTART are not here: they make writers and readers of a live database wait.
  */
 export const CheckpointMode = Schema.Literals(["PASSIVE", "TRUNCATE"])
 export type CheckpointMode = typeof CheckpointMode.Type
 
 /**
- * - `Complete`: every frame of the log is in the database (after TRUNCATE: and the log is empty).
- * - `ReaderBlocked`: a reader's snapshot keeps frames in the log, or keeps TRUNCATE from emptying it.
- * - `WriterBusy`: another connection holds the writer lock, so that TRUNCATE could not empty the log.
- * - `CheckpointerBusy`: another connection checkpoints, or recovers the log, right now.
+ * - `Complete`: every frame of the WAL is in the database (after TRUNCATE: and the WAL is empty).
+ * - `ReaderBlocked`: a reader's snapshot keeps frames in the WAL, or keeps TRUNCATE from emptying it.
+ * - `WriterBusy`: another connection holds the writer lock, so that TRUNCATE could not empty the WAL.
+ * - `CheckpointerBusy`: another connection checkpoints, or recovers the WAL, right now.
  * - `LockedInTransaction`: asked for inside an open transaction of the same connection.
  * - `NotWal`: the database has no write-ahead log.
  */
@@ -40,7 +40,7 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
   outcome: CheckpointOutcome,
   /** SQLite's own flag. 0 is not success: a PASSIVE under a reader answers 0 and moves nothing. */
   busy: Schema.Literals([0, 1]),
-  /** Frames in the log; -1 when unknown. */
+  /** Frames in the WAL; -1 when unknown. */
   walFrames: Schema.Int,
   /** How many of them are in the database; -1 when unknown. */
   checkpointedFrames: Schema.Int,
@@ -50,7 +50,7 @@ export class Checkpoint extends Schema.Class<Checkpoint>("seawall/wal/Checkpoint
   blockers: Schema.Array(LockHolder).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
 }) {}
 
-/** A checkpoint that failed: the disk, the file or SQLite. The log keeps every frame, and the next run tries again. */
+/** A checkpoint that failed: the disk, the file or SQLite. The WAL keeps every frame, and the next run tries again. */
 export class CheckpointError extends Schema.TaggedError<CheckpointError>()("CheckpointError", {
   mode: CheckpointMode,
   /**
@@ -66,7 +66,7 @@ export class CheckpointError extends Schema.TaggedError<CheckpointError>()("Chec
   }
 }
 
-/** What the log holds right now. */
+/** What the WAL holds right now. */
 export interface WalFrames {
   readonly log: number
   readonly checkpointed: number

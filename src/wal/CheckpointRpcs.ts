@@ -17,7 +17,7 @@ const Run = Rpc.make("Run", {
 
 /**
  * Gives the file of the WAL the length of so many frames, and syncs it; a file that is longer stays. Answers how many frames fit
- * in it now. Holds SQLite's writer lock for the few milliseconds that it takes: nothing when somebody else has it.
+ * in it now. Holds SQLite's writer lock for the few milliseconds that it takes: does nothing when another connection has it.
  */
 const Lengthen = Rpc.make("Lengthen", {
   payload: { files: OpenedFiles, frames: Schema.Int },

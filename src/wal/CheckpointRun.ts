@@ -14,11 +14,11 @@ import {
 
 /** Its members, for a double: each can be a plain effect. */
 export interface CheckpointerService {
-  /** Runs one checkpoint. Whoever asks sees to it that two of one database never overlap, and does it `withTurn`. */
+  /** Runs one checkpoint. The caller makes sure that two of one database never overlap, and runs it `withTurn`. */
   readonly run: (mode: CheckpointMode) => Effect.Effect<Checkpoint, CheckpointError>
   /** Waits, where databases share what checkpoints them, until it is this one's turn. */
   readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Frames in the log now; moves nothing. None when that is not known. */
+  /** Frames in the WAL now; moves nothing. None when that is not known. */
   readonly frames: Effect.Effect<Option.Option<WalFrames>>
   /**
    * Gives the file of the WAL room for so many frames before commits need it, because a sync of a file that grows costs more;
@@ -29,7 +29,7 @@ export interface CheckpointerService {
   readonly concurrent: Effect.Effect<boolean>
 }
 
-/** What the PRAGMA answers. `log` and `checkpointed` are -1 when SQLite did not get as far as looking at the log. */
+/** What the PRAGMA answers. `log` and `checkpointed` are -1 when SQLite did not get as far as looking at the WAL. */
 export const CheckpointRow = Schema.Struct({
   busy: Schema.Literals([0, 1]),
   log: Schema.Int,
@@ -83,7 +83,7 @@ const count = (mode: CheckpointMode, outcome: CheckpointOutcome | "Failed") =>
   Metric.update(Metric.withAttributes(total, { mode, outcome }), 1)
 
 /**
- * Looks at the log without moving anything: `row` must come from `PRAGMA wal_checkpoint(NOOP)`, which exists since
+ * Looks at the WAL without moving anything: `row` must come from `PRAGMA wal_checkpoint(NOOP)`, which exists since
  * SQLite 3.51.0; an older one would silently run a PASSIVE instead.
  */
 export const observe = Effect.fnUntraced(function* <E>(row: Effect.Effect<unknown, E>) {
@@ -145,7 +145,7 @@ const unanswered = (mode: CheckpointMode, outcome: CheckpointOutcome, elapsedMil
 
 /**
  * A run as every `Checkpointer` gives it: counted, and with those who were in its way. On the side of the program, because what
- * is counted on a thread nobody reads. @internal
+ * is counted on a thread is never read. @internal
  */
 export const whole = Effect.fnUntraced(function* (
   self: Effect.Effect<Checkpoint, CheckpointError>,

@@ -25,7 +25,7 @@ const answerBound = Duration.seconds(30)
 /** How often a thread is started: one respawn. */
 const mostStarts = 2
 
-/** More than one, so that what hangs keeps nobody from asking; the thread does one thing after another anyway. */
+/** More than one, so that a request that hangs does not keep others from asking; the thread runs one after another anyway. */
 const mostRequests = 1000
 
 const script = new URL(
@@ -35,7 +35,7 @@ const script = new URL(
 
 /** What a database has of the thread. */
 export interface Attached {
-  /** Waits until no other database is checkpointed on the thread. Whoever calls `run` does so within it. */
+  /** Waits until no other database is checkpointed on the thread. Call `run` within it. */
   readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** One checkpoint. None when there is no thread any more. */
   readonly run: (mode: CheckpointMode) => Effect.Effect<Option.Option<Checkpoint>, CheckpointError>
@@ -55,7 +55,7 @@ export interface CheckpointThreadService {
 type Client = RpcClient.FromGroup<typeof CheckpointRpcs, RpcClientError.RpcClientError>
 
 interface Thread {
-  /** The how-manieth it is: what is heard of an earlier one must not be taken for news of this. */
+  /** Sequence number, so that a late event of an earlier thread is not attributed to this one. */
   readonly number: number
   readonly client: Client
   readonly scope: Scope.Closeable
@@ -86,7 +86,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   /** The files of all that are attached. */
   const attached = Ref.makeUnsafe<ReadonlyArray<OpenedFiles>>([])
   const starts = Ref.makeUnsafe(0)
-  /** Of all threads that there ever were. */
+  /** Counts all threads of this process, also those that ended. */
   const numbers = Ref.makeUnsafe(0)
   const thread = Ref.makeUnsafe(Option.none<Thread>())
   /** The path of the database whose checkpoint is not answered yet. */
@@ -180,7 +180,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     const running = yield* Ref.get(thread)
     if (Option.isNone(running) || !running.value.hasStarted()) return // it has no connection
     const closing = running.value.client.Close(files)
-    // The thread does so after the checkpoint that is under way there, if that ever ends: nobody can wait for it.
+    // The thread does so after the checkpoint that is under way there, if that ever ends: no caller can wait for it.
     if (Option.contains(yield* Ref.get(underWay), files.path)) {
       yield* Effect.forkDetach(Effect.ignore(closing), { startImmediately: true })
       return

@@ -61,7 +61,7 @@ export const layerThread = (): Layer.Layer<Checkpointer, UnsafeSqliteError, Data
   )
 
 /**
- * On the connection of the `SqlClient` in reach. It takes the connection's permit, so that it is never inside a transaction, and a
+ * On the connection of the `SqlClient` in the context. It takes the connection's permit, so that it is never inside a transaction, and a
  * checkpoint asked for by a fiber that is inside one is answered at once instead of waiting for itself. A native call cannot be
  * cut: a long WAL blocks the event loop for as long as it takes to copy (10 to 16 ms per 1,000 frames).
  */

@@ -1,6 +1,6 @@
 /**
  * What it would cost to flush the rest of a WAL while writers wait, learned from what passes and syncs cost just now, and how
- * long the flush may take. A disk that somebody else uses makes each sync slow, however little there is to sync: the longer
+ * long the flush may take. A disk that another program uses makes each sync slow, however little there is to sync: the longer
  * the WAL, the longer writers may have to wait, so that on a quiet disk they hardly ever do, and on a busy one rarely.
  */
 
@@ -13,19 +13,19 @@ const firstPageMillis = 0.015
 /** As many of the last passes and syncs are remembered: some rounds of copying, a fraction of a second of a busy guard. */
 const remembered = 8
 
-/** What writers may wait for at the length at which the WAL is to start anew: less than a commit with a sync of its own may take. */
+/** What writers may wait for at the length at which the WAL is to restart: less than a commit with a sync of its own may take. */
 export const shortestMillis = 5
 
 /** What they may wait for at its hard length: as long as SQLite's own checkpoint of a thousand frames may take on a busy disk. */
 const longestMillis = 100
 
-/** The hard length, in lengths at which the WAL is to start anew: 57 MB of the default 4000 frames of 4 KiB. */
+/** The hard length, in lengths at which the WAL is to restart: 57 MB of the default 4000 frames of 4 KiB. */
 export const hardLength = 3.5
 
 /** Beyond the hard length the wait grows on, up to this. */
 const mostMillis = 1000
 
-/** How long writers may wait, in milliseconds, for a WAL of so many frames that is to start anew at `maxFrames`. */
+/** How long writers may wait, in milliseconds, for a WAL of so many frames that is to restart at `maxFrames`. */
 export const budgetMillis = (frames: number, maxFrames: number): number => {
   const excess = Math.max(0, frames - maxFrames) / (maxFrames * (hardLength - 1))
   return Math.min(mostMillis, shortestMillis * (longestMillis / shortestMillis) ** excess)
@@ -55,7 +55,7 @@ interface Sample {
 }
 
 /**
- * The line through samples by least squares, neither part below 0, and the fixed part not above any sample. Of samples that are
+ * The line through samples by least squares, neither part below 0, and the fixed part not above any sample. For samples that are
  * all alike the fixed part is the rest.
  */
 const lineThrough = (samples: ReadonlyArray<Sample>): Line => {

@@ -1,5 +1,5 @@
 /**
- * What a guard knows at this moment, for whoever watches it. It is kept as the guard works, so that looking costs nothing
+ * The state of a guard at this moment. It is kept while the guard works, so that reading it costs nothing
  * to those who write: no statement, no lock, no wait.
  */
 import type { Duration, Option } from "effect"
@@ -42,11 +42,11 @@ export const latencyOfAll = (finished: ReadonlyArray<FinishedCheckpoint>) => ({
 export interface GuardStatus {
   /** Zero while the guard does not run. */
   readonly interval: Duration.Duration
-  /** The length of the log that is held beside the interval, in frames; 0 = off. */
+  /** The length of the WAL that is held beside the interval, in frames; 0 = off. */
   readonly maxFrames: number
   /** Whether other processes write, so that their level of `synchronous` cannot be seen. */
   readonly writers: "here" | "elsewhere"
-  /** The log when it was last looked at; none before that, or when it cannot be known. */
+  /** The WAL when it was last looked at; none before that, or when it cannot be known. */
   readonly frames: Option.Option<WalFrames>
   /** The last `mostFinished` checkpoints, oldest first. */
   readonly finished: ReadonlyArray<FinishedCheckpoint>

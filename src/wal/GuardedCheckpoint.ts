@@ -3,7 +3,7 @@
  * way, the lines of log, the latency window.
  *
  * Runs asked for by interval and at the end have a line each; runs by size only when they are slow, blocked or fail.
- * Whoever runs one does it `withTurn`: two checkpoints of a guard never overlap.
+ * The caller runs one `withTurn`: two checkpoints of a guard never overlap.
  */
 import { Clock, Duration, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
 import { holderNames } from "../processes/Processes.ts"
@@ -23,7 +23,7 @@ import * as LatencyWindow from "./LatencyWindow.ts"
 import { type FinishedCheckpoint, mostFinished, type GuardStatus, slowMillis, type Why } from "./GuardStatus.ts"
 import * as SaidOnce from "./SaidOnce.ts"
 
-/** How long a look at the log may wait for its turn on the connection. */
+/** How long a look at the WAL may wait for its turn on the connection. */
 export const lookBound = Duration.millis(100)
 
 export const exposureSeconds = Metric.gauge("seawall_exposure_seconds", {
@@ -46,7 +46,7 @@ const log = Effect.fnUntraced(
   (self, checkpoint) => Effect.annotateLogs(self, fields(checkpoint)),
 )
 
-/** An open dashboard is normal: a reader or another writer that keeps the log from being emptied is no failure. */
+/** An open dashboard is normal: a reader or another writer that keeps the WAL from being emptied is no failure. */
 export const warnIfIncomplete = (checkpoint: Checkpoint): Effect.Effect<void> =>
   checkpoint.outcome === "Complete"
     ? Effect.void
@@ -95,7 +95,7 @@ export const make = Effect.fnUntraced(function* (
   const looked = yield* Ref.make(Option.none<WalFrames>())
   const finished = yield* Ref.make<ReadonlyArray<FinishedCheckpoint>>([])
 
-  /** What the log holds; none when that is unknown, or the connection is not free within the bound. */
+  /** What the WAL holds; none when that is unknown, or the connection is not free within the bound. */
   const look = Effect.timeoutOption(checkpointer.frames, lookBound).pipe(
     Effect.map(Option.flatten),
     Effect.tap((frames) => Ref.set(looked, frames)),
@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
     ])
   })
 
-  /** Frames that are copied although we have not copied them: somebody else checkpoints this database. */
+  /** Frames that are copied although we have not copied them: another connection checkpoints this database. */
   const lookForOthers = Effect.gen(function* () {
     const frames = yield* look
     const known = yield* Ref.get(last)
@@ -165,7 +165,7 @@ export const make = Effect.fnUntraced(function* (
     }
     if (why !== "end") yield* autocheckpoint.standIn(done.outcome === "CheckpointerBusy")
     yield* Ref.set(last, Option.some(done))
-    // The log is synced when, and only when, there is something to copy. What was copied before this run, by whomever, is
+    // The WAL is synced when, and only when, there is something to copy. Frames that were copied before this run, by any connection, are
     // no sync of what was committed since; where that was not seen right before it, only a whole copy counts.
     if (done.outcome === "Complete" || Option.exists(before, (it) => done.checkpointedFrames > it.checkpointed)) {
       yield* covered
@@ -196,7 +196,7 @@ export const make = Effect.fnUntraced(function* (
     look,
     lookForOthers,
     last: Ref.get(last),
-    /** What is known; all but the interval, which is its caller's. Asked once a second of each database. */
+    /** All but the interval, which belongs to the caller. Asked once a second for each database. */
     status: Effect.map(Effect.all([watch.incident, exposure]), ([incident, exposureSeconds]) => ({
       frames: Ref.getUnsafe(seen),
       finished: Ref.getUnsafe(finished),

@@ -2,7 +2,7 @@
  * A database and its guard in one layer: the chain that most programs want, and nothing else.
  *
  * Each call opens a database of its own; several of them in one program share one checkpoint thread. From the top, and so in
- * the order in which they let go: `WalGuard`, `LatencyWindow`, `Checkpointer`, `Database`. A program that needs a layer of its
+ * the order in which they close: `WalGuard`, `LatencyWindow`, `Checkpointer`, `Database`. A program that needs a layer of its
  * own between two of these composes them itself.
  */
 import type { OptionError } from "../options/OptionError.ts"

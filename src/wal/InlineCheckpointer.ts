@@ -20,7 +20,7 @@ const one = (sql: SqlClient.SqlClient, query: string) =>
     Effect.withTracerEnabled(false),
   )
 
-/** Looks at the log through the main connection: microseconds, no lock. None where this SQLite cannot. */
+/** Looks at the WAL through the main connection: microseconds, no lock. None where this SQLite cannot. */
 export const framesOf = (sql: SqlClient.SqlClient, version: string) =>
   hasNoop(version)
     ? sql
@@ -44,7 +44,7 @@ export const runOn = (sql: SqlClient.SqlClient) =>
         sql.reserve,
         (cause) => new CheckpointError({ mode, reason: reasonOf(cause), cause }),
       )
-      // Compiled anew each time: the driver would remember for minutes that another connection was in the way of compiling it.
+      // Compiled again each time: the driver would remember for minutes that another connection kept it from compiling.
       const execute = (text: string) =>
         Effect.map(
           compiling(() => connection.executeUnprepared(text, [], undefined)),

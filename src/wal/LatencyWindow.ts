@@ -1,7 +1,7 @@
 /**
  * The latencies of the last 512 checkpoints by interval, and their percentiles. Those of all runs are in `GuardStatus.finished`.
  *
- * A `Ref` in a layer, so that the guard which fills it and whoever reads it share one. Nothing is kept on disk.
+ * A `Ref` in a layer, so that the guard, which fills it, and its readers share one. Nothing is kept on disk.
  * Percentiles are the inclusive method, linear interpolation between closest ranks, as in Python's
  * `statistics.quantiles(xs, n=100, method="inclusive")`.
  */

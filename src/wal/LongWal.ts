@@ -1,7 +1,7 @@
 /**
  * Says why a WAL that others write stays long although it is copied, and says each of the two reasons once:
  *
- * - It grows: a writer that never pauses never finds it wholly copied, and starts it anew only then. Nothing from outside can
+ * - It grows: a writer that never pauses never finds it wholly copied, and restarts it only then. Nothing from outside can
  *   hold that writer back.
  * - It rests: all of it is in the database, and the file keeps its size until it is emptied. Nothing is wrong with that.
  *
@@ -19,7 +19,7 @@ const nanosOf = (duration: Duration.Duration) => Option.getOrThrow(Duration.toNa
 /** A WAL of twice its bound that grows for so long, although it is copied: passes take milliseconds and had many chances by then. */
 const patience = nanosOf(Duration.seconds(3))
 
-/** A WAL that has not grown for so long rests: a writer that pauses for a fraction of it lets the WAL start anew. */
+/** A WAL that has not grown for so long rests: a writer that pauses for a fraction of it lets the WAL restart. */
 const rest = nanosOf(Duration.seconds(2))
 
 /** A WAL of twice its bound or more. */
@@ -48,7 +48,7 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
   const tellGrowing = Effect.fnUntraced(function* (frames: WalFrames, since: bigint, now: bigint) {
     const holders = Option.getOrElse(yield* database.lockHolders, () => [])
     const writers = holders.filter(({ lock }) => lock === "write")
-    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint cannot bound the log"), {
+    yield* Effect.annotateLogs(Effect.logWarning("wal_checkpoint cannot bound the WAL"), {
       outcome: "WriterBusy",
       log_frames: frames.log,
       checkpointed_frames: frames.checkpointed,
@@ -65,7 +65,7 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
     yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint left a long log"), {
       log_frames: frames.log,
       checkpointed_frames: frames.checkpointed,
-      advice: `all of it is in the database and nothing writes; the next write starts it anew, and this makes the file short now: ${command("seawall checkpoint --mode truncate", database.filename)}`,
+      advice: `all of it is in the database and nothing writes; the next write restarts it, and this makes the file short now: ${command("seawall checkpoint --mode truncate", database.filename)}`,
     })
   })
 
@@ -74,7 +74,7 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
     const found: Long = { since: now, from: frames.log, frames: frames.log, grewAt: now }
     if (Option.isNone(before)) return yield* Ref.set(long, Option.some(found))
     const last = before.value
-    // Shorter, it started anew since the last look: what was seen before says nothing.
+    // Shorter, it restarted since the last look: what was seen before says nothing.
     if (frames.log < last.frames) return yield* Ref.set(long, Option.some(found))
     const hasRested = now - last.grewAt >= rest
     if (frames.log === last.frames) {
@@ -87,17 +87,17 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
   })
 
   return {
-    /** What was just seen of the WAL. */
+    /** The WAL as it was just read. */
     saw: Effect.fnUntraced(function* (frames: WalFrames) {
       const before = yield* Ref.get(long)
       const isCopied = frames.log - frames.checkpointed < frames.log / 2
       if (maxFrames > 0 && frames.log >= 2 * maxFrames && isCopied) return yield* stillLong(frames, before)
       if (Option.isNone(before)) return
-      // Below twice its bound it has started anew; once it was said, only below its bound is it bounded again.
+      // Below twice its bound it has restarted; once it was said, only below its bound is it bounded again.
       if (frames.log >= (unbounded.isSaid() ? maxFrames : 2 * maxFrames)) return
       yield* Ref.set(long, Option.none())
       yield* unbounded.over(
-        Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the log again"), { log_frames: frames.log }),
+        Effect.annotateLogs(Effect.logInfo("wal_checkpoint bounds the WAL again"), { log_frames: frames.log }),
       )
     }),
   }

@@ -1,12 +1,12 @@
 /**
- * Holds the length of the log, however fast it is written.
+ * Holds the length of the WAL, however fast it is written.
  *
  * Wakes on commits, never by the clock alone: an idle database costs nothing. It observes with NOOP; copies with PASSIVE,
- * on a thread, while writers go on; and when the log is too long and what is left can be flushed within a budget of time
- * (`FlushCost`), it closes the write gate for that flush, because the log starts anew only when a write finds it wholly
- * copied. Fibers wait for these few milliseconds, the event loop does not. The longer the log, the larger the budget; beyond
+ * on a thread, while writers go on; and when the WAL is too long and what is left can be flushed within a budget of time
+ * (`FlushCost`), it closes the write gate for that flush, because the WAL restarts only when a write finds it wholly
+ * copied. Fibers wait for these few milliseconds, the event loop does not. The longer the WAL, the larger the budget; beyond
  * a hard length writers are slowed down. FULL and RESTART, which block writers inside SQLite, are never used.
- * While a reader pins the log nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
+ * While a reader pins the WAL nothing can bound it: it tries again ever more rarely, and says so (`BlockedWatch`).
  */
 import { Cause, Clock, Duration, Effect, Fiber, Option, Ref } from "effect"
 import type { DatabaseService } from "../sqlite/Database.ts"
@@ -20,7 +20,7 @@ import * as WalRoom from "./WalRoom.ts"
 /** 4000 frames: 16 MB at the default page size; recovery after a kill stays far below a second. */
 export const defaultMaxFrames = 4000
 
-/** From a commit to the look at the log: a look costs about 15 microseconds, so this is 0.3 % of one core at most. */
+/** From a commit to the look at the WAL: a look costs about 15 microseconds, so this is 0.3 % of one core at most. */
 const lookPause = Duration.millis(5)
 
 /** In one go; then the next look at the WAL decides. */
@@ -31,7 +31,7 @@ const gateWait = Duration.seconds(1)
 
 /**
  * How much longer than its budget a flush may hold writers back, and at least: it depends on a thread and a disk. Beyond the hard
- * length its budget is enough: a flush that is given up there would let the log grow without a bound.
+ * length its budget is enough: a flush that is given up there would let the WAL grow without a bound.
  */
 const gatePatience = 3
 const shortestHold = Duration.millis(10)
@@ -47,7 +47,7 @@ const brakeMillis = 5
 /** How long the sync of the database may keep others from their checkpoints, as long as a checkpoint may. */
 const syncBound = Duration.seconds(30)
 
-/** Between two attempts while a reader pins the log: doubles from the first to the last. */
+/** Between two attempts while a reader pins the WAL: doubles from the first to the last. */
 const firstBackoff = Duration.millis(50)
 const lastBackoff = Duration.seconds(1)
 
@@ -115,7 +115,7 @@ export const loop = Effect.fnUntraced(function* ({
     return isComplete || pages > 0
   })
 
-  /** Beyond the hard length the disk cannot keep up with the writers: the longer the log, the slower they go on. */
+  /** Beyond the hard length the disk cannot keep up with the writers: the longer the WAL, the slower they go on. */
   const braking = <A, E>(frames: WalFrames, self: Effect.Effect<A, E>) => {
     const wait = Duration.millis(brakeMillis * FlushCost.brake(frames.log, maxFrames))
     if (Duration.isZero(wait)) return self

@@ -1,9 +1,9 @@
 /**
- * Keeps the log of the `Database` in reach short: a PASSIVE checkpoint every interval, a TRUNCATE at the end.
+ * Keeps the WAL of the `Database` in the context short: a PASSIVE checkpoint every interval, a TRUNCATE at the end.
  *
  * While its loop runs, SQLite's own autocheckpoint is off, so that no commit pays for a checkpoint; it is restored when
  * the loop stops. Nothing starts without this layer, and an interval of zero or less means off: no loop, no line.
- * Lets go as `GuardEnd` says; the Database below closes after that.
+ * Closes as `GuardEnd` says; the Database below closes after that.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
 import {
@@ -41,22 +41,22 @@ export type { Incident, SeenHolder } from "./BlockedWatch.ts"
 export type { FinishedCheckpoint } from "./GuardStatus.ts"
 export type { GuardStatus }
 
-/** 60 s: at 10 commits a second that is a log of a few megabytes, and a checkpoint of a few milliseconds. */
+/** 60 s: at 10 commits a second that is a WAL of a few megabytes, and a checkpoint of a few milliseconds. */
 export const defaultInterval = Duration.seconds(60)
 
-/** When the log is checkpointed, and whom that may hold back; everything has a default. */
+/** When the WAL is checkpointed, and whom that may hold back; everything has a default. */
 export interface WalGuardOptions {
   /** Time from the end of one checkpoint to the start of the next; default 60 s, zero or less = off, at least 1 ms. */
   readonly interval?: Duration.Input | undefined
   /**
-   * The length of the log, in frames, that the guard holds beside its interval; default 4000, 0 = off. With a
+   * The length of the WAL, in frames, that the guard holds beside its interval; default 4000, 0 = off. With a
    * checkpointer on a thread writers wait for a few milliseconds at most; an inline one stops the event loop for about
-   * 50 ms per 4000 frames. Nothing can hold it while a reader pins the log.
+   * 50 ms per 4000 frames. Nothing can hold it while a reader pins the WAL.
    */
   readonly maxFrames?: number | undefined
   /**
-   * Who writes. `here` (default): this program, through the `Database`. `elsewhere`: other processes, whom nothing here
-   * can hold back: the log of one that leaves gaps is bounded, that of one that never pauses is not, and the guard says
+   * The writers. `here` (default): this program, through the `Database`. `elsewhere`: other processes, which nothing here
+   * can hold back: the WAL of one that leaves gaps is bounded, that of one that never pauses is not, and the guard says
    * so. At the end, TRUNCATE then runs only when no other process has the database open. Their commits may be synced, which
    * cannot be seen from outside, so no exposure is claimed.
    */
@@ -98,7 +98,7 @@ export const layer = (
 ): Layer.Layer<WalGuard | LatencyWindow.LatencyWindow, SqlError.SqlError | OptionError.OptionError, Required> =>
   Layer.provideMerge(layerWith(options), LatencyWindow.layer())
 
-/** The same with the latency window in reach, for one that is shared, or kept. */
+/** The same with the latency window in the context, for one that is shared, or kept. */
 export const layerWith = (
   options: WalGuardOptions = {},
 ): Layer.Layer<WalGuard, SqlError.SqlError | OptionError.OptionError, Required | LatencyWindow.LatencyWindow> =>
@@ -120,7 +120,7 @@ const asRoot = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =
     (context: Context.Context<R>) => Context.omit(Tracer.ParentSpan)(context) as typeof context,
   )
 
-/** What runs while the guard does: the interval, which can be changed, and what watches the log, which cannot. */
+/** What runs while the guard does: the interval, which can be changed, and what watches the WAL, which cannot. */
 interface Running {
   readonly ticking: Fiber.Fiber<unknown>
   readonly watching: ReadonlyArray<Fiber.Fiber<unknown>>
@@ -161,7 +161,7 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const cut = Effect.gen(function* () {
     return writers === "here" && (yield* overgrown) ? yield* gated("TRUNCATE") : Option.none()
   })
-  /** After a sync of the log failed, nothing is trusted but a copy of all of it, made while nobody writes. */
+  /** After a sync of the WAL failed, only a copy of all of it is trusted, made while no write runs. */
   const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {
     const done = yield* gated("PASSIVE")
     if (Option.isNone(done) || done.value.outcome !== "Complete") return
@@ -190,7 +190,7 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
   ]
   const startWatching = Effect.forEach(watchers, (loop) => Effect.forkDetach(loop, { startImmediately: true }))
 
-  /** The layer closes, or has closed: what asks to start then would go on for ever. */
+  /** The layer closes, or has closed: what asks to start then would go on forever. */
   let isClosed = false
 
   const forget = Effect.suspend(() => {

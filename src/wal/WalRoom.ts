@@ -1,7 +1,7 @@
 /**
  * Gives the file of the WAL its length before commits need it, where each commit is synced: a sync of a file that grows costs
- * half as much again as one of a file that is written anew. A step at a time, each with writers held back for about a millisecond,
- * until the file is as long as the WAL becomes before it starts anew.
+ * half as much again as one of a file that is written from its beginning. A step at a time, each with writers held back for about a millisecond,
+ * until the file is as long as the WAL becomes before it restarts.
  */
 import { Duration, Effect, Exit, Option } from "effect"
 import type { DatabaseService } from "../sqlite/Database.ts"
@@ -15,7 +15,7 @@ const step = 512
 /** How long writers may wait for a step. */
 const hold = Duration.millis(10)
 
-/** So many steps may fail, or last longer than that on a machine that others use, before no more is tried: commits do without. */
+/** Maximum number of steps that may fail, or take too long on a busy machine, before no more is tried: commits do without. */
 const mostFailures = 8
 
 export interface WalRoomOptions {

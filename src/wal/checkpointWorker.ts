@@ -49,7 +49,7 @@ const configure = Effect.fnUntraced(function* (sql: SqliteClient.SqliteClient) {
 const frameHeaderBytes = 24
 
 /**
- * Zeros behind the end of the file. While this connection holds the writer lock nobody appends a frame there, and zeros are no
+ * Zeros behind the end of the file. While this connection holds the writer lock no other connection appends a frame there, and zeros are no
  * frame: their salts are not those of the header. An empty WAL is left alone, it begins with its header.
  */
 const fill = Effect.fnUntraced(function* (wal: string, length: number) {

@@ -13,7 +13,7 @@ interface Figures {
   readonly commit: Spread
   readonly walPeakMb: number
   readonly sound: boolean
-  /** Whether the guard said that it cannot bound the log. */
+  /** Whether the guard said that it cannot bound the WAL. */
   readonly saysSo: boolean
 }
 
@@ -40,7 +40,7 @@ const runOnce = async (file: string, rate: number, seconds: number, guarded: boo
     guard.kill("SIGTERM")
     await once(guard, "close")
   }
-  return { ...(JSON.parse(text) as Omit<Figures, "saysSo">), saysSo: said.join("").includes("cannot bound the log") }
+  return { ...(JSON.parse(text) as Omit<Figures, "saysSo">), saysSo: said.join("").includes("cannot bound the WAL") }
 }
 
 const seconds = 30
@@ -70,7 +70,7 @@ export const beside = async () => {
         commit: medianSpread(figures.map(({ commit }) => commit)),
         walPeakMb: median(figures.map(({ walPeakMb }) => walPeakMb)),
         commitsPerSecond: median(figures.map(({ commits }) => commits)) / seconds,
-        says: figures.every(({ saysSo }) => saysSo) ? "cannot bound the log" : "",
+        says: figures.every(({ saysSo }) => saysSo) ? "cannot bound the WAL" : "",
         sound: figures.every(({ sound }) => sound),
       })
     }

@@ -168,7 +168,7 @@ const open = (it: Case): Effect.Effect<Subjected, unknown> => {
         return plain(it, driver, 0, () => (passive.all(), true))
       })
     case "better-sqlite3 recipe":
-      // Its documentation on checkpoint starvation: look at the size of the log every five seconds, and RESTART.
+      // Its documentation on checkpoint starvation: look at the size of the WAL every five seconds, and RESTART.
       return Effect.sync(() => {
         const require = createRequire(new URL("./peers/package.json", import.meta.url))
         const BetterSqlite3 = require("better-sqlite3") as new (

@@ -261,7 +261,7 @@ describe.concurrent("an engine", () => {
     expect((await at.seawall(...inject, "--confirm")).code).toBe(0)
   })
 
-  it("that was killed leaves a log, which is said, and taken over with --confirm", async ({ at }) => {
+  it("that was killed leaves a WAL, which is said, and taken over with --confirm", async ({ at }) => {
     const env = { ...quick, SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0" }
     const session = start(quickEngine, { cwd: at.folder, env })
     await session.says("paper fill")

@@ -74,7 +74,7 @@ describe("the owner and the mode", () => {
     expect(whose("new.db").mode).toBe("640")
   })
 
-  it.runIf(isRoot)("are given by root to whom the database is, and by nobody else, which is said", async () => {
+  it.runIf(isRoot)("are given by root to whom the database is, and by no other user, which is said", async () => {
     create("app.db", 0o660)
     fs.chownSync(at("app.db"), 12_345, 23_456)
     const backup = made((await seawall("backup", "app.db")).stdout)

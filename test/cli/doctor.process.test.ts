@@ -28,7 +28,7 @@ const create = (folder: string, journalMode = "WAL") => {
   db.close()
 }
 
-/** Five commits in a log that nobody has open. */
+/** Five commits in a WAL that no process has open. */
 const leave = (folder: string) => {
   const left = path.join(folder, "left")
   fs.mkdirSync(left)
@@ -46,12 +46,12 @@ const bytes = (folder: string) =>
 const decode = (stdout: string) => Schema.decodeSync(Schema.fromJsonString(Report))(stdout)
 
 describe.concurrent("seawall doctor", { timeout }, () => {
-  it("says that there is nothing to mend, and what was examined, with exit code 0", async ({ folder }) => {
+  it("says that there are no problems, and what was examined, with exit code 0", async ({ folder }) => {
     create(folder)
     const before = bytes(folder)
     const ended = await run(["doctor", "app.db"], { cwd: folder })
     expect([ended.code, ended.stderr]).toEqual([0, ""])
-    expect(ended.stdout).toMatch(/^app\.db: nothing to mend\n/)
+    expect(ended.stdout).toMatch(/^app\.db: no problems\n/)
     for (const subject of Subject.literals) expect(ended.stdout).toMatch(new RegExp(`^${subject} +\\S`, "m"))
     expect(bytes(folder)).toEqual(before)
   })
@@ -85,18 +85,18 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     create(folder, "DELETE")
     const ended = await run(["doctor", "app.db"], { cwd: folder })
     expect([ended.code, ended.stderr]).toEqual([2, ""])
-    expect(ended.stdout).toMatch(/^app\.db: 1 finding to mend\n\nWARNING wal-off: /)
-    expect(ended.stdout).toContain("mend:     sqlite3 app.db 'PRAGMA journal_mode = WAL'")
+    expect(ended.stdout).toMatch(/^app\.db: 1 problem\n\nWARNING wal-off: /)
+    expect(ended.stdout).toContain("fix:      sqlite3 app.db 'PRAGMA journal_mode = WAL'")
   })
 
-  it("leaves a log without an owner as it is, byte for byte", async ({ folder }) => {
+  it("leaves a WAL without an owner as it is, byte for byte", async ({ folder }) => {
     leave(folder)
     const before = bytes(folder)
     expect(Object.keys(before)).toEqual(["app.db", "app.db-shm", "app.db-wal"])
     const ended = await run(["doctor", "app.db"], { cwd: folder })
     expect([ended.code, ended.stderr]).toEqual([2, ""])
     expect(ended.stdout).toContain("with 5 commits")
-    expect(ended.stdout).toContain("mend:     seawall checkpoint app.db")
+    expect(ended.stdout).toContain("fix:      seawall checkpoint app.db")
     expect(bytes(folder)).toEqual(before)
   })
 

@@ -74,7 +74,7 @@ describe("seawall checkpoint", () => {
     expect([alone.code, alone.stderr]).toEqual([0, ""])
   })
 
-  it("copies what another process has committed, and leaves its log where it is", async () => {
+  it("copies what another process has committed, and leaves its WAL where it is", async () => {
     create("test.db", 1)
     const other = await beside(commit)
     const { code, stdout } = await seawall("checkpoint", "test.db", "--json")
@@ -84,7 +84,7 @@ describe("seawall checkpoint", () => {
     await other.end()
   })
 
-  it("empties the log when that is asked for", async () => {
+  it("empties the WAL when that is asked for", async () => {
     create("test.db", 1)
     const other = await beside(commit)
     const { code, stdout } = await seawall("checkpoint", "test.db", "--mode", "truncate")
@@ -117,14 +117,14 @@ describe("seawall checkpoint", () => {
     create("test.db", 1)
     const writer = await beside('c.execute("BEGIN IMMEDIATE")')
     const { code, stdout } = await seawall("checkpoint", "test.db", "--mode", "truncate")
-    expect(stdout).toMatch(/mode +TRUNCATE, which gave up: the log was not emptied/)
+    expect(stdout).toMatch(/mode +TRUNCATE, which gave up: the WAL was not emptied/)
     expect(stdout).toContain("WriterBusy")
     expect(stdout).toMatch(new RegExp(` python3 -c import sqlite3.*\\(pid ${writer.pid}, write\\)`))
     expect(code).toBe(2)
     await writer.end()
   })
 
-  it("changes nothing of a file that has no log", async () => {
+  it("changes nothing of a file that has no WAL", async () => {
     const database = new DatabaseSync(at("test.db"))
     database.exec("CREATE TABLE t (a)")
     database.close()
@@ -138,7 +138,7 @@ describe("seawall checkpoint", () => {
 })
 
 describe("seawall backup", () => {
-  it("copies what is in the log of somebody who writes, and prints the name", async () => {
+  it("copies what is in the WAL of a program that writes, and prints the name", async () => {
     create("test.db", 1)
     const other = await beside(commit)
     const { code, stdout } = await seawall("backup", "test.db")
@@ -158,7 +158,7 @@ describe("seawall backup", () => {
     expect(fs.readdirSync(at("to"))).toEqual([path.basename(backup)])
   })
 
-  it("copies what is in the log although the database is named by a symbolic link", async () => {
+  it("copies what is in the WAL although the database is named by a symbolic link", async () => {
     create("test.db", 1)
     fs.symlinkSync(at("test.db"), at("link.db"))
     const other = await beside(commit)
@@ -167,7 +167,7 @@ describe("seawall backup", () => {
     expect([stdout, rowsIn("copy.db")]).toEqual(["copy.db\n", 2])
   })
 
-  it("of a database without a log keeps no writer out", async () => {
+  it("of a database without a WAL keeps no writer out", async () => {
     const database = new DatabaseSync(at("test.db"))
     database.exec("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
     database.close()
@@ -189,15 +189,15 @@ describe("seawall backup", () => {
 })
 
 describe("seawall restore", () => {
-  it("keeps what was there, with its log, and overwrites nothing", async () => {
+  it("keeps what was there, with its WAL, and overwrites nothing", async () => {
     create("test.db", 1)
     create("backup.db", 5)
     const [before, backup] = [fs.readFileSync(at("test.db")), fs.readFileSync(at("backup.db"))]
-    fs.writeFileSync(at("test.db-wal"), "a log of the old file")
+    fs.writeFileSync(at("test.db-wal"), "a WAL of the old file")
     const { code, stdout } = await seawall("restore", "backup.db", "test.db", "--json")
     expect(code).toBe(0)
     const { kept } = JSON.parse(stdout) as { kept: ReadonlyArray<string> }
-    expect(kept.map((name) => fs.readFileSync(at(name)))).toEqual([before, Buffer.from("a log of the old file")])
+    expect(kept.map((name) => fs.readFileSync(at(name)))).toEqual([before, Buffer.from("a WAL of the old file")])
     expect(fs.readFileSync(at("test.db"))).toEqual(backup)
     expect(names()).toEqual(["backup.db", "test.db", ...kept].toSorted())
   })
@@ -219,11 +219,11 @@ describe("seawall restore", () => {
     expect(rowsIn("test.db")).toBe(5)
   })
 
-  it("of a symbolic link replaces what it leads to, with the log beside that", async () => {
+  it("of a symbolic link replaces what it leads to, with the WAL beside that", async () => {
     fs.mkdirSync(at("data"))
     create("data/test.db", 1)
     create("backup.db", 5)
-    fs.writeFileSync(at("data/test.db-wal"), "a log of the old file")
+    fs.writeFileSync(at("data/test.db-wal"), "a WAL of the old file")
     fs.symlinkSync(at("data/test.db"), at("link.db"))
     expect(await seawall("restore", "backup.db", "link.db")).toMatchObject({ code: 0 })
     expect(fs.lstatSync(at("link.db")).isSymbolicLink()).toBe(true)
@@ -251,7 +251,7 @@ describe("seawall restore", () => {
     expect(names()).toEqual(["backup.db", "test.db"])
   })
 
-  it("refuses while somebody has the database open, and says who", async () => {
+  it("refuses while another process has the database open, and names it", async () => {
     create("test.db", 1)
     create("backup.db", 5)
     const other = await beside("c.execute('SELECT * FROM t').fetchall()")
@@ -274,7 +274,7 @@ describe("seawall restore", () => {
     ["a folder that is not there", ["backup.db", "no/test.db"], "the folder of"],
   ])("refuses %s", async (_, args, message) => {
     for (const name of ["test.db", "backup.db", "live.db"]) create(name, 1)
-    fs.writeFileSync(at("live.db-wal"), "a log")
+    fs.writeFileSync(at("live.db-wal"), "a WAL")
     const before = names()
     const { code, stderr, stdout } = await seawall("restore", ...args)
     expect([code, stdout]).toEqual([1, ""])

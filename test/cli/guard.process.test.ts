@@ -82,12 +82,12 @@ const logSize = (name: string) => fs.statSync(at(`${name}-wal`)).size
 const frame = 4096 + 24
 
 describe("seawall guard", () => {
-  it("bounds the log of a program that leaves gaps, and leaves no file behind", { timeout: 60_000 }, async () => {
+  it("bounds the WAL of a program that leaves gaps, and leaves no file behind", { timeout: 60_000 }, async () => {
     create("test.db")
     const guarding = guard("test.db", "--max-frames", "100")
     await guarding.says("wal_checkpoint started")
     const writing = await writer("test.db", 150)
-    // A log that starts anew is written from its start: the file stops growing, however much is written.
+    // A log that restarts is written from its start: the file stops growing, however much is written.
     const main = () => fs.statSync(at("test.db")).size
     await until(() => main() > 800 * 4096)
     expect(logSize("test.db")).toBeLessThan(400 * frame)
@@ -95,23 +95,23 @@ describe("seawall guard", () => {
     guarding.kill("SIGTERM")
     const ended = await guarding.ended
     expect(ended.code).toBe(0)
-    expect(lines(ended, "wal_checkpoint cannot bound the log")).toEqual([])
+    expect(lines(ended, "wal_checkpoint cannot bound the WAL")).toEqual([])
     const truncates = lines(ended, "wal_checkpoint").filter(({ annotations }) => annotations["mode"] === "TRUNCATE")
     expect(truncates).toHaveLength(1)
     expect(fs.readdirSync(folder)).toEqual(["test.db"])
     expect(rowsIn("test.db")).toBe(rows)
   })
 
-  it("says so when a program never pauses, and empties no log under somebody", { timeout: 60_000 }, async () => {
+  it("says so when a program never pauses, and empties no WAL under it", { timeout: 60_000 }, async () => {
     create("test.db")
     const guarding = guard("test.db", "--max-frames", "100")
     await guarding.says("wal_checkpoint started")
     const writing = await writer("test.db", 0)
-    await guarding.says("wal_checkpoint cannot bound the log")
+    await guarding.says("wal_checkpoint cannot bound the WAL")
     guarding.kill("SIGINT")
     const ended = await guarding.ended
     expect(ended.code).toBe(0)
-    const [line] = lines(ended, "wal_checkpoint cannot bound the log")
+    const [line] = lines(ended, "wal_checkpoint cannot bound the WAL")
     expect(line?.annotations).toMatchObject({ outcome: "WriterBusy", database: "test.db" })
     const [skipped] = lines(ended, "wal_checkpoint truncate skipped")
     expect(skipped?.annotations["reason"]).toMatch(

@@ -225,7 +225,7 @@ describe.concurrent("a session", () => {
     expect(fs.readdirSync(at.folder)).toEqual(["test.db"])
   })
 
-  it("ends with exit code 0 and one warning when an open dashboard keeps the log", async ({ at }) => {
+  it("ends with exit code 0 and one warning when an open dashboard keeps the WAL", async ({ at }) => {
     const session = start(json, { cwd: at.folder, env: quick })
     await session.says(`"wal_checkpoint"`)
     const dashboard = new DatabaseSync(path.join(at.folder, "test.db"), { readOnly: true })

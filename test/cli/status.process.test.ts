@@ -1,4 +1,4 @@
-/** `seawall status` as a real process: what it prints and says, how it ends, and that nobody feels it. */
+/** `seawall status` as a real process: what it prints and says, how it ends, and that it disturbs no process. */
 import { Option, Schema } from "effect"
 import { describe, expect, test } from "vitest"
 import { spawn, spawnSync } from "node:child_process"
@@ -14,7 +14,7 @@ const decode = Schema.decodeSync(StatusJson)
 
 const has = (command: string) => spawnSync(command, ["--version"]).status === 0
 
-/** A folder for one test, with a database in it that nobody has open. */
+/** A folder for one test, with a database in it that no process has open. */
 class Place {
   readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-status-"))
   readonly file = path.join(this.folder, "test.db")
@@ -42,7 +42,7 @@ const it = test.extend<{ at: Place }>({
 
 /**
  * A program that commits about 200 times a second, and waits for no lock. Its counts come when it was told to end: how
- * often it committed, and how often somebody was in its way.
+ * often it committed, and how often it was blocked.
  */
 const writer = async (file: string) => {
   const program = `
@@ -83,7 +83,7 @@ describe.concurrent("seawall status", () => {
     const before = at.content()
     const table = await at.status("test.db")
     expect([table.code, table.stderr]).toEqual([0, ""])
-    expect(table.stdout).toMatch(/^file +test\.db\ndatabase +8 KiB; WAL mode; 2 pages of 4096 bytes\nlog +0 frames;/)
+    expect(table.stdout).toMatch(/^file +test\.db\ndatabase +8 KiB; WAL mode; 2 pages of 4096 bytes\nWAL +0 frames;/)
     expect(table.stdout).toMatch(/^engine +none/m)
     const json = await at.status("test.db", "--json")
     expect([json.code, json.stderr]).toEqual([0, ""])
@@ -151,7 +151,7 @@ describe.concurrent("seawall status --watch", () => {
     expect(lines.length).toBeGreaterThanOrEqual(3)
   })
 
-  it("prints a block a look into a pipe, and ends when nobody reads them any more", async ({ at }) => {
+  it("prints a block a look into a pipe, and ends when its reader is gone", async ({ at }) => {
     const line = `"$0" "$1" status test.db --watch --interval-seconds 0.05 | head -n 12`
     const child = spawn("sh", ["-c", line, process.execPath, main], {
       cwd: at.folder,
@@ -182,7 +182,7 @@ describe.concurrent("seawall status --watch", () => {
   })
 
   it.runIf(process.platform === "linux")("says since when a reader is in its slot", async ({ at }) => {
-    const other = new DatabaseSync(at.file) // keeps the log there, in this process
+    const other = new DatabaseSync(at.file) // keeps the WAL there, in this process
     other.exec("INSERT INTO t VALUES (1); BEGIN; SELECT count(*) FROM t")
     const reader = other.prepare("SELECT count(*) FROM t")
     reader.get()
@@ -207,7 +207,7 @@ describe.concurrent("seawall status --watch", () => {
   })
 })
 
-describe.runIf(process.platform === "linux" && has("python3"))("nobody feels seawall status:", () => {
+describe.runIf(process.platform === "linux" && has("python3"))("seawall status disturbs no process:", () => {
   const looks = 20
 
   /** So many looks and some more, of one process. */
@@ -224,7 +224,7 @@ describe.runIf(process.platform === "linux" && has("python3"))("nobody feels sea
       .map((line) => decode(line))
   }
 
-  it("a writer that waits for no lock finds nobody in its way", async ({ at }) => {
+  it("a writer that waits for no lock is not blocked", async ({ at }) => {
     const beside = await writer(at.file)
     const all = await watched(at)
     const { busy, commits } = await beside.end()
@@ -240,7 +240,7 @@ describe.runIf(process.platform === "linux" && has("python3"))("nobody feels sea
   })
 
   it.skipIf(!has("strace"))(
-    "of the log it locks one read slot at a time, and nothing for itself alone",
+    "of the WAL it locks one read slot at a time, and nothing for itself alone",
     { timeout: 60_000 }, // each system call of it stops for the tracer
     async ({ at }) => {
       const beside = await writer(at.file)

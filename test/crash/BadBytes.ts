@@ -1,5 +1,5 @@
 /**
- * Bytes that should not be there: flipped or missing in the database, its log or its `-shm`, a configuration or a feed of
+ * Bytes that should not be there: flipped or missing in the database, its WAL or its `-shm`, a configuration or a feed of
  * anything at all. A session that meets them ends by itself, with a documented exit code and a message instead of a
  * stack; and a database that it refuses is the same afterwards, byte for byte.
  */
@@ -13,7 +13,7 @@ import { hasDefect, session, tailOf, twoAtATime } from "./session.ts"
 
 type Random = (below: number) => number
 
-/** A database with some pages, a log that a killed process left, and the `-shm` beside it. */
+/** A database with some pages, a WAL that a killed process left, and the `-shm` beside it. */
 const create = (file: string) => {
   const database = new DatabaseSync(file)
   database.exec(`PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
@@ -21,7 +21,7 @@ const create = (file: string) => {
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
       INSERT INTO t SELECT i, hex(randomblob(20)) FROM n;
     PRAGMA wal_checkpoint(TRUNCATE);
-    UPDATE t SET b = 'in the log' WHERE a % 20 = 0`)
+    UPDATE t SET b = 'in the WAL' WHERE a % 20 = 0`)
   const left = ["", "-wal", "-shm"].map((suffix) => [suffix, fs.readFileSync(file + suffix)] as const)
   database.close()
   for (const [suffix, bytes] of left) fs.writeFileSync(file + suffix, bytes)

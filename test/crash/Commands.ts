@@ -68,10 +68,10 @@ const commands: ReadonlyArray<Tried> = [
 const settings = ["root", "another user", "read-only", "full disk"] as const
 type Setting = (typeof settings)[number]
 
-/** What a trial needs of the machine: only root may mount, and be somebody else. */
+/** What a trial needs of the machine: only root may mount, and become another user. */
 export const canAll = SmallDisk.isPossible
 
-/** Everything in a folder: names, whose they are, and what is in them. `-shm` is an index that anyone may build anew. */
+/** Everything in a folder: names, whose they are, and what is in them. `-shm` is an index that any process may rebuild. */
 const everything = (folder: string): ReadonlyArray<string> =>
   fs
     .readdirSync(folder, { recursive: true, encoding: "utf8" })

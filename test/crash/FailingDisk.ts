@@ -11,12 +11,12 @@ import { nothing, type Verdict } from "./database.ts"
 import * as SmallDisk from "./SmallDisk.ts"
 import { hasDefect, type Session, session, tailOf, twoAtATime } from "./session.ts"
 
-/** A call that fails on the database or its log, from the n-th time on `times` times. */
+/** A call that fails on the database or its WAL, from the n-th time on `times` times. */
 export interface Fault {
   readonly call: "openat" | "fsync" | "fdatasync" | "pwrite64" | "ftruncate"
   readonly error: "EIO" | "ENOSPC"
   readonly nth: number
-  /** Once, or for ever. */
+  /** Once, or forever. */
   readonly times: "once" | "always"
 }
 

@@ -114,8 +114,8 @@ export const kinds: ReadonlyArray<FileKind> = [
   kind("a link to endless zeros", link("/dev/zero")),
   kind("a database", (file) => create(file)),
   kind("a database with a rollback journal mode", (file) => create(file, "PRAGMA journal_mode = DELETE")),
-  kind("a WAL that nobody has open", (file) => hot(file, "-wal")),
-  kind("a WAL and an index that nobody has open", (file) => hot(file, "-wal", "-shm")),
+  kind("a WAL that no process has open", (file) => hot(file, "-wal")),
+  kind("a WAL and an index that no process has open", (file) => hot(file, "-wal", "-shm")),
   kind("a WAL with a foreign index", (file) => {
     hot(file, "-wal")
     fs.writeFileSync(`${file}-shm`, random(32_768))
@@ -184,7 +184,7 @@ export const kinds: ReadonlyArray<FileKind> = [
     create(file)
     fs.chmodSync(file, 0o444)
   }),
-  kind("a database of somebody else", (file) => {
+  kind("a database of another user", (file) => {
     hot(file, "-wal")
     if (process.getuid?.() === 0) for (const it of [file, `${file}-wal`]) fs.chownSync(it, 23_456, 23_456)
     fs.chmodSync(file, 0o600)

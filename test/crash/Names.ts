@@ -87,7 +87,7 @@ const differences = (before: ReadonlyArray<string>, after: ReadonlyArray<string>
 interface Watched {
   readonly result: Result
   readonly acked: ReadonlyMap<number, number>
-  /** When a write was acknowledged that the log tells of. */
+  /** When a write was acknowledged that the WAL tells of. */
   readonly lateIn: (limit: number) => number
 }
 

@@ -1,9 +1,9 @@
 /**
  * Every order of events: all sequences of a few events that a guard can meet, each tried from a fresh start in virtual
- * time, and each ended by a shutdown. The database and its permit are real; the log and the checkpointer are simulated.
+ * time, and each ended by a shutdown. The database and its permit are real; the WAL and the checkpointer are simulated.
  *
  * A state is what the guard was in after an event: what runs and since when, what the next checkpoint will do, how far
- * the log is copied, who holds it, and the interval. Different orders come to the same states; each is counted once.
+ * the WAL is copied, who holds it, and the interval. Different orders come to the same states; each is counted once.
  */
 import { Clock, type Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"

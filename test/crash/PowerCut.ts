@@ -133,7 +133,7 @@ class Disk {
   }
 }
 
-/** How many writes must be there: those that were said to be, or at `normal` those before the last sync of the log began. */
+/** How many writes must be there: those that were said to be, or at `normal` those before the last sync of the WAL began. */
 const promisedAt = ({ acks, calls }: Trace, durability: Durability, at: number) => {
   const until =
     durability === "normal"

@@ -1,6 +1,6 @@
 /**
- * A fault that passes: a system call that fails once, or a small file system that is full for a while. Whoever was told
- * that a write failed has none, whoever was told that it is there has it, and all are served again when it is over.
+ * A fault that passes: a system call that fails once, or a small file system that is full for a while. A caller that was told
+ * that a write failed has none, a caller that was told that it is there has it, and all are served again when it is over.
  */
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"

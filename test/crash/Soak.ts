@@ -37,7 +37,7 @@ const readerSeconds = 1
 
 const walLimit = 32 * 1024 * 1024
 const frameBytes = 24 + 4096
-/** SQLite cuts the file to its `journal_size_limit`, and the guard lets the log on top of it grow to `maxFrames`. */
+/** SQLite cuts the file to its `journal_size_limit`, and the guard lets the WAL on top of it grow to `maxFrames`. */
 export const mostWal = walLimit + frames * frameBytes
 
 /**
@@ -63,7 +63,7 @@ const mb = (bytes: number) => (bytes / 1e6).toFixed(1)
 export const problemsOf = (samples: ReadonlyArray<Sample>): ReadonlyArray<string> => {
   const problems: Array<string> = []
   const most = highest(samples, "wal")
-  if (most > mostWal) problems.push(`the log was ${mb(most)} MB long, at most ${mb(mostWal)} are allowed`)
+  if (most > mostWal) problems.push(`the WAL was ${mb(most)} MB long, at most ${mb(mostWal)} are allowed`)
   if (samples.length < enough) return problems
   const [, second, last] = thirds(samples)
   const grew = (what: string, before: number | string, after: number | string) =>
@@ -100,7 +100,7 @@ export const figuresOf = (samples: ReadonlyArray<Sample>): string => {
  */
 const looks = 5
 
-/** Only `stat` touches the log: whoever opens and closes a file of SQLite outside of it does nothing good. */
+/** Only `stat` touches the WAL: opening and closing a file of SQLite outside of it drops its locks. */
 const sample = async (pid: number, file: string): Promise<Sample | undefined> => {
   let [descriptors, threads] = [Infinity, Infinity]
   let rss = 0
@@ -169,7 +169,7 @@ const restless = async (until: number, longest: number, seed: number, name: stri
     next: async (file, n, before) => {
       const engine = startEngine(file, options(seed + n))
       await engine.until("ready")
-      // It was the engine that recovered the log, not this look at what it found.
+      // It was the engine that recovered the WAL, not this look at what it found.
       const found = file === latest ? judge(file, before, name) : nothing
       restarts += file === latest ? 1 : 0
       latest = file

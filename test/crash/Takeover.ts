@@ -115,7 +115,7 @@ class Machines {
   sinceTakeover = 0
   #next: Array<{ readonly isMet: () => boolean; readonly resolve: (hung: boolean) => void }> = []
   #isOver = false
-  /** The last that was said by all of them, for when nobody leads. */
+  /** The last that was said by all of them, for when there is no leader. */
   #log: ReadonlyArray<string> = []
   readonly #children: Array<ChildProcess | undefined> = []
   readonly #places: ReadonlyArray<Place>
@@ -298,7 +298,7 @@ export const takeover = async (
     if (await machines.until(() => machines.sinceTakeover >= 20)) hung += 1
     // Every machine is there again before the next one fails; a runner that joins a cluster may take its shards back.
     await sleep(by === "cluster" ? 5000 : 1000)
-    if (hung > 0) process.stderr.write(`nobody leads after ${fault} of ${leading}:\n${machines.said().join("\n")}\n`)
+    if (hung > 0) process.stderr.write(`no leader after ${fault} of ${leading}:\n${machines.said().join("\n")}\n`)
     if (hung > 0) break
   }
   await Promise.race([machines.stop(), sleep(hangs, undefined, { ref: false })])
@@ -327,7 +327,7 @@ export const takeover = async (
     lost: lost.length,
     corrupt: stale.length + twice,
     hung,
-    failures: [...failures, ...late, ...(hung > 0 ? ["nobody led within 30 s"] : [])].map(
+    failures: [...failures, ...late, ...(hung > 0 ? ["no leader within 30 s"] : [])].map(
       (it) => `${it} (--seed ${seed})`,
     ),
     figures: `${table(["fault", "times", "p50 ms", "max ms", "bound ms"], lines)}`,

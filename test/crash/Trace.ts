@@ -52,7 +52,7 @@ export const parse = (text: string): Trace => {
     if (name === "write") {
       const word = /^"((?:\\x[\da-f]{2})*)"/.exec(args)
       const said = word === null ? "" : bytesOf(word[1] ?? "").toString()
-      // Said when the call began: nobody can have heard it before.
+      // Said when the call began: no caller can have heard it before.
       if (said.startsWith("ack ")) acks.push({ at: start, n: Number(said.slice(4)) })
       return
     }
@@ -85,7 +85,7 @@ export const parse = (text: string): Trace => {
     }
     const gone = unlinked.exec(line)
     const file = gone === null ? undefined : fileOf(gone[2] ?? "")
-    // A log that is gone and one that is empty are the same to SQLite.
+    // A WAL that is gone and one that is empty are the same to SQLite.
     if (file !== undefined) calls.push({ kind: "truncate", file, start: at, end: at, length: 0 })
     const end = resumed.exec(line)
     if (end === null) return

@@ -26,7 +26,7 @@ const isWhole = (n: number, text: string) => {
 /** So long another process may recover, or close, a database that is looked at. Milliseconds. */
 const timeout = 5000
 
-/** Opens it as the next start would, which recovers the log, and looks at everything in one snapshot. */
+/** Opens it as the next start would, which recovers the WAL, and looks at everything in one snapshot. */
 export const inspect = (file: string): Found => {
   try {
     const database = new DatabaseSync(file, { timeout })

@@ -1,6 +1,6 @@
 /**
  * The engine that is killed: fibers write numbered rows through the writer, a thread checkpoints every 20 ms and whenever
- * the log is a little longer, and each acknowledgement is said on standard output as soon as it is there. SIGTERM ends it
+ * the WAL is a little longer, and each acknowledgement is said on standard output as soon as it is there. SIGTERM ends it
  * as it should end: what was asked for is finished, and everything is closed.
  *
  * Row n stands in `t` with its own checksum, and `total` says how many there are: both move in one transaction, so that

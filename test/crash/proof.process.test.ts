@@ -54,7 +54,7 @@ describe.skipIf(!hasStrace)("a disk that fails", () => {
 })
 
 describe.skipIf(!hasStrace)("a disk that fails once", () => {
-  it("costs the writes that were told so, and nobody after them", { timeout: 60_000 }, async () => {
+  it("costs the writes that were told so, and none after them", { timeout: 60_000 }, async () => {
     const verdict = await servedAgain(passingFaults.slice(0, 6))
     expect(verdict).toMatchObject({ ...clean, runs: 6, states: 6 })
     expect(verdict.checked).toBeGreaterThan(0)
@@ -66,7 +66,7 @@ describe.skipIf(!SmallDisk.isPossible)("a full disk", () => {
     expect(await fullDisk([96, 160])).toMatchObject({ ...clean, runs: 2, states: 2 })
   })
 
-  it("costs the writes that were told so, and nobody after there is room again", { timeout: 60_000 }, async () => {
+  it("costs the writes that were told so, and none after there is room again", { timeout: 60_000 }, async () => {
     expect(await servedAgain(fullDisks.slice(0, 1))).toMatchObject({ ...clean, runs: 1, states: 1 })
   })
 })
@@ -90,7 +90,7 @@ describe("every order of events", () => {
     expect(verdict.states).toBeGreaterThan(30)
   })
 
-  it("starts no checkpoint after the stop, whoever waited for its turn behind a slow one", async () => {
+  it("starts no checkpoint after the stop, also of a caller that waited for its turn behind a slow one", async () => {
     const verdict = await tryOrders([
       ["next is slow", "burst of writes", "tick"],
       ["next is slow", "burst of writes", "reader comes or goes", "burst of writes"],
@@ -248,7 +248,7 @@ describe("npm run proof", () => {
       expect(await ended).toEqual([130, null])
       const isAlive = (pid: string) => {
         const status = spawnSync("ps", ["-o", "stat=", "-p", pid], { encoding: "utf8" }).stdout.trim()
-        return status !== "" && !status.startsWith("Z") // nobody may have waited for it
+        return status !== "" && !status.startsWith("Z") // its parent may not have waited for it
       }
       await expect.poll(() => started.filter(isAlive), { timeout: 5000 }).toEqual([])
       expect(fs.readdirSync(folder)).toEqual([])

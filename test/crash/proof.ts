@@ -46,9 +46,9 @@ Cases, all of them when none is named:
   programs  statements, transactions, parts of batches and reserved connections of many fibers against a model, at every
           durability, on a thread, inline, and over the driver's own client; all of them fail, die and are interrupted
           (--runs: steps, default 100000)
-  bytes   flipped and missing bytes in the database, its log and -shm; random configurations and feeds
+  bytes   flipped and missing bytes in the database, its WAL and -shm; random configurations and feeds
           (--runs: default 150)
-  disk    the n-th open, sync, write or cut of a file fails, once or for ever; file systems that are too small, or full for
+  disk    the n-th open, sync, write or cut of a file fails, once or forever; file systems that are too small, or full for
           a while: a session ends in order, and callers are served again when it is over
   names   the file, its WAL or its index is removed, replaced, linked or mounted over, under each command and layer that
           has the database open, and before each that opens it; known gaps go to standard error

@@ -4,7 +4,7 @@ import * as fs from "node:fs"
 
 const patience = new Int32Array(new SharedArrayBuffer(4))
 
-/** Synchronous, so that nothing is said late; waits while nobody reads. */
+/** Synchronous, so that nothing is said late; waits while no process reads. */
 const speak = (line: string): void => {
   try {
     fs.writeSync(1, line)

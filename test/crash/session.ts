@@ -27,11 +27,11 @@ export const session = async (args: ReadonlyArray<string>, { env, ...options }: 
   return { ...ended, hung }
 }
 
-/** A defect that nobody caught, as far as it can be seen from outside. */
+/** A defect that was not caught, as far as it can be seen from outside. */
 export const hasDefect = ({ log, stderr, stdout }: Ended) =>
   log.some(({ message }) => [message].flat()[0] === "run failed") || /\n\s+at /.test(`\n${stdout}\n${stderr}`)
 
-/** The end of what it said, for whoever looks for the cause. */
+/** The end of what it said, for a reader who looks for the cause. */
 export const tailOf = ({ stderr, stdout }: Ended) => `${stdout.slice(-1000)}${stderr.slice(-500)}`
 
 /** As many processes as there are cores on a small machine. */

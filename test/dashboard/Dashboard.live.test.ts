@@ -370,7 +370,7 @@ describe("who may ask", () => {
 })
 
 describe("a page of another site", () => {
-  it.live("may be a literal address, or no host at all, where it listens to everybody on purpose", () =>
+  it.live("may be a literal address, or no host at all, where it listens to all on purpose", () =>
     Effect.gen(function* () {
       const open = yield* dashboard({ host: "0.0.0.0", names: ["app.example"] })
       const port = new URL(open.url).port
@@ -518,7 +518,7 @@ describe("the stream", () => {
     }),
   )
 
-  it.live("does not start where it would be for everybody, or nowhere, and says which option is wrong", () =>
+  it.live("does not start where it would be foreverybody, or nowhere, and says which option is wrong", () =>
     Effect.gen(function* () {
       for (const [options, message] of [
         [{ host: "" }, 'expected host to be a name or an address, not empty, got ""'],

@@ -67,7 +67,7 @@ describe("health", () => {
     [
       { ...led, leader: null, leaderless_seconds: 8.1 },
       "leaderless",
-      "nobody leads for 8 s: no machine can, or the engine ended on purpose; the log says why",
+      "no leader for 8 s: no machine can, or the engine ended on purpose; the log says why",
     ],
     [
       { ...led, leader: null, leaderless_seconds: 100, problem: "no answer within 2 s" },

@@ -19,7 +19,7 @@ const damage = (file: string) => {
 }
 
 describe("a healthy database", () => {
-  it.live("at rest has nothing to mend, everything was examined, and nothing is touched", () =>
+  it.live("at rest has no problems, everything was examined, and nothing is touched", () =>
     Effect.gen(function* () {
       const report = yield* examineUntouched(yield* database())
       expect(found(report)).toEqual([])
@@ -27,7 +27,7 @@ describe("a healthy database", () => {
     }),
   )
 
-  it.live("has nothing to mend while its owner works with it, and stays the owner's", () =>
+  it.live("has no problems while its owner works with it, and stays the owner's", () =>
     Effect.gen(function* () {
       const file = yield* database()
       const pid = yield* owner(file, { before: "commit(10); commit(10)" })
@@ -92,7 +92,7 @@ describe("a database that this process has open", () => {
 })
 
 describe("integrity", () => {
-  it.live("that is lost is critical, and mended by the newest backup that is sound", () =>
+  it.live("that is lost is critical, and fixed by the newest backup that is sound", () =>
     Effect.gen(function* () {
       const file = yield* database()
       const sound = `${file}.bak.20261101T000000000Z`
@@ -109,7 +109,7 @@ describe("integrity", () => {
     }),
   )
 
-  it.live("without a backup is mended by what can be read", () =>
+  it.live("without a backup is fixed by what can be read", () =>
     Effect.gen(function* () {
       const file = yield* database()
       damage(file)
@@ -132,7 +132,7 @@ describe("integrity", () => {
       const finding = about(report, "integrity")
       expect(finding?.message).toContain(`the file ends at page 534 of ${pages.toLocaleString("en-US")}`)
       expect(finding?.message.length).toBeLessThan(300)
-      // A damaged database cannot be backed up, and whoever examined it as root need not become it.
+      // A damaged database cannot be backed up, and an operator who is root need not become it.
       for (const { remedy } of report.findings) expect(remedy).not.toMatch(/^(?:seawall backup|sudo )/)
       expect(about(report, "backup")?.remedy).toBe(`${finding?.remedy}, and then: seawall backup ${file}`)
     }),

@@ -37,7 +37,7 @@ const readOnly = (file: string) =>
   foreignConnection(file, ["PRAGMA query_only = 1", "SELECT count(*) FROM sqlite_schema"])
 
 describe("a reader", () => {
-  it.live("that pins the log is named by its pid, with the frames that it keeps", () =>
+  it.live("that pins the WAL is named by its pid, with the frames that it keeps", () =>
     Effect.gen(function* () {
       const file = yield* database()
       yield* owner(file, { before: "commit(10); commit(10)" })
@@ -136,7 +136,7 @@ describe("autocheckpoint", () => {
 })
 
 describe("the system", () => {
-  it.live("says by which SQLite the database was last written, and whether its log reset is safe", () =>
+  it.live("says by which SQLite the database was last written, and whether its WAL reset is safe", () =>
     Effect.gen(function* () {
       const file = yield* database()
       const bytes = fs.readFileSync(file)
@@ -222,7 +222,7 @@ describe("sessions", () => {
     }),
   )
 
-  it.live("are read from a log that was left, with and without its index", () =>
+  it.live("are read from a WAL that was left, with and without its index", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind(`db.exec(\`${table}${open(1)}\`)`)
       expect(about(yield* examineUntouched(file), "open-session")?.evidence["session_ids"]).toEqual([1])

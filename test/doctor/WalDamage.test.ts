@@ -12,7 +12,7 @@ const frame = 24 + 4096
 /** A transaction that was too large for the cache. */
 const spilled = `db.exec("PRAGMA cache_size = 5; BEGIN"); for (let n = 0; n < 50; n++) commit(3000)`
 
-describe("a log that was left", () => {
+describe("a WAL that was left", () => {
   it.live("is told with its commits, and nothing is touched, with or without its index", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10); commit(10); commit(10)")
@@ -48,7 +48,7 @@ describe("a log that was left", () => {
     }),
   )
 
-  it.live("is larger than its data from 4 MiB on, and is mended by a guard while somebody writes", () =>
+  it.live("is larger than its data from 4 MiB on, and is fixed by a guard while a program writes", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(5000000)")
       expect(about(yield* examineUntouched(file), "wal-size")).toMatchObject({
@@ -63,7 +63,7 @@ describe("a log that was left", () => {
   )
 })
 
-describe("a damaged log", () => {
+describe("a damaged WAL", () => {
   it.live("is critical, and says what a recovery keeps and where it is torn", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("for (let n = 0; n < 5; n++) commit(10)")
@@ -156,7 +156,7 @@ describe("a damaged log", () => {
   )
 })
 
-describe("a log in use", () => {
+describe("a WAL in use", () => {
   it.live("that is damaged is critical, and backed up while its index lives", () =>
     Effect.gen(function* () {
       const file = yield* database()
@@ -178,7 +178,7 @@ describe("a log in use", () => {
       fs.rmSync(`${file}-wal`)
       expect(about(yield* examine(file), "wal")).toMatchObject({
         severity: "critical",
-        remedy: expect.stringMatching(new RegExp(`^let whoever .* close it, .*: kill ${pid}$`)),
+        remedy: expect.stringMatching(new RegExp(`^close it in the processes .*: kill ${pid}$`)),
       })
     }),
   )

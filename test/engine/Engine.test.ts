@@ -149,7 +149,7 @@ describe("an engine", () => {
     }),
   )
 
-  it.effect("makes the reasons of its program known below it, whoever asks why it ended", () =>
+  it.effect("makes the reasons of its program known below it, to any reader of why it ended", () =>
     Effect.gen(function* () {
       const engine = yield* started(quiet)
       const known = engine.inside(Halt.Halt.use((halt) => halt.reasons))

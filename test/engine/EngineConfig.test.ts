@@ -230,7 +230,7 @@ describe("a configuration that is meant to hurt", () => {
     ["a name of a hundred thousand characters", `engine:\n  database: ${"x".repeat(100_000)}`],
     ["a key of as many", `${"x".repeat(100_000)}: 1`],
     ["a list of a hundred thousand levels", "[".repeat(100_000)],
-    ["more text than anybody writes", "#".repeat(1_000_000)],
+    ["more text than a configuration has", "#".repeat(1_000_000)],
   ])("is refused in few words: %s", ([, yaml = ""]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(EngineConfig.load({ source: "config.yaml", yaml }))

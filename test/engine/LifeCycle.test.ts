@@ -43,7 +43,7 @@ const table = `CREATE TABLE IF NOT EXISTS engine_state (key TEXT PRIMARY KEY, va
 
 const failed = (detail: string) => ({ reason: "startup_failure", detail })
 
-/** Interrupts a start that waits in its program for ever. */
+/** Interrupts a start that waits in its program forever. */
 const hanging = (then: (starting: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, never, Halt.Halt>) => {
   const reached = Deferred.makeUnsafe<void>()
   return {

@@ -258,7 +258,7 @@ describe("a start that ends before the engine ran", () => {
     )
   }
 
-  it.effect("with an interruption that nobody asked for is interrupted_other", () =>
+  it.effect("with an interruption without a request is interrupted_other", () =>
     Effect.gen(function* () {
       yield* interrupted(Effect.void)
       expect((yield* stored)["halt.reason"]).toBe("interrupted_other")

@@ -1,5 +1,5 @@
 /**
- * A registry in which this build is published: it knows `seawall`, and sends whoever asks for anything else to the registry that
+ * A registry in which this build is published: it knows `seawall`, and sends requests for anything else to the registry that
  * npm is configured with. With it the README's line for installing can be run as it stands.
  */
 import { execFileSync } from "node:child_process"

@@ -43,7 +43,7 @@ const blocks = ["README.md", "docs/guide.md", "docs/engine.md", "docs/dashboard.
   ),
 )
 
-/** How Effect's own logger begins a line that nobody wants to see here. */
+/** How Effect's own logger begins a line that must not appear here. */
 const trouble = /^\[[\d:.]+\] (?:WARN|ERROR|FATAL) /m
 
 /** Modules by their suffix: the folder of a new user has a package.json that says nothing of them. */

@@ -253,7 +253,7 @@ describe("however the bytes are cut", () => {
   )
 })
 
-describe("somebody who asks and is interrupted", () => {
+describe("a caller that asks and is interrupted", () => {
   it.effect("loses no quote that has not come yet", () =>
     Effect.gen(function* () {
       const goOn = yield* Deferred.make<void>()

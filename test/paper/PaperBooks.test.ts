@@ -40,7 +40,7 @@ describe("what SQLite stores", () => {
     ),
   )
 
-  it.effect("of a tick: all of it, whoever asks for whole numbers as bigint", () =>
+  it.effect("of a tick: all of it, also for a program that asks for whole numbers as bigint", () =>
     Effect.gen(function* () {
       const books = yield* PaperBooks.PaperBooks
       yield* Effect.provideService(books.recordTick(tick), SqlClient.SafeIntegers, true)

@@ -41,7 +41,7 @@ const lines = (...quotes: ReadonlyArray<Feed.Quote | string>) =>
     ),
   )
 
-/** A program on the database in reach. Each one that is built begins its feed anew. */
+/** A program on the database in the context. Each one that is built begins its feed again. */
 const program = (feed: Layer.Layer<Feed.Feed>, options: Partial<PaperProgram.PaperOptions> = {}) =>
   PaperProgram.layer({ config, parentSessionId: fresh, ...options }).pipe(Layer.provide(Layer.fresh(feed)))
 

@@ -1,4 +1,4 @@
-/** What every `Feed` gives whoever asks: one suite, run against each implementation. */
+/** What every `Feed` gives its callers: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, type Layer, Option, Schema } from "effect"
 import * as Feed from "../../src/paper/Feed.ts"
@@ -18,7 +18,7 @@ export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed.Feed,
       }).pipe(Effect.provide(feed())),
     )
 
-    it.effect("gives each quote once, to whoever asked first", () =>
+    it.effect("gives each quote once, to the first that asked", () =>
       Effect.gen(function* () {
         const whole = yield* Effect.provide(first, feed())
         const shared = yield* Effect.gen(function* () {
@@ -29,7 +29,7 @@ export const feedContract = <E>(name: string, feed: () => Layer.Layer<Feed.Feed,
       }),
     )
 
-    it.effect("begins anew wherever it is built", () =>
+    it.effect("begins again wherever it is built", () =>
       Effect.gen(function* () {
         expect(yield* Effect.provide(first, feed())).toEqual(yield* Effect.provide(first, feed()))
       }),

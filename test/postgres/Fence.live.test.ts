@@ -17,7 +17,7 @@ import * as sharedPostgres from "../support/sharedPostgres.ts"
 /** The memory of a command: none of the lease. */
 const memory = (options: PostgresOptions) => Layer.provideMerge(StateManager.layer(), PostgresDatabase.layer(options))
 
-/** The memory of an engine that leads, whoever led before. */
+/** The memory of an engine that leads, whichever machine led before. */
 const leading = (options: PostgresOptions) =>
   Layer.provideMerge(memory(options), Leadership.layer({ ...options, elected: true, standby: false }))
 
@@ -218,7 +218,7 @@ describe.skipIf(PostgresServer.missingOwn !== undefined)("a server that fails", 
     }).pipe(Effect.scoped),
   )
 
-  it.live("that freezes holds nobody for longer than the bound, and takes the lease with it", () =>
+  it.live("that freezes holds no other for longer than the bound, and takes the lease with it", () =>
     Effect.gen(function* () {
       const server = yield* PostgresServer.makeOwn()
       const context = yield* build(leading({ ...sharedPostgres.optionsOf(server.url()), lease }))

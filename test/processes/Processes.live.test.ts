@@ -120,7 +120,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
       const file = yield* TemporaryDatabase.file
       const [alias, moved] = [`${file}.alias`, `${file}.moved`]
       yield* Effect.scoped(foreignConnection(`${file}.second`, wal))
-      const open = `ATTACH '${file}.second' AS second` // its WAL is nobody's other one
+      const open = `ATTACH '${file}.second' AS second` // its WAL is not another one of the first
       const pid = yield* foreignConnection(file, [...wal, open, "SELECT * FROM second.t"])
       fs.linkSync(file, alias)
       expect(yield* only(file)).toMatchObject({ pid, has: "this" })

@@ -44,7 +44,7 @@ const adopted = Layer.unwrap(
   ),
 ).pipe(Layer.provideMerge(scriptedDisk))
 
-databaseContract("over somebody else's connection", adopted)
+databaseContract("over the connection of a driver", adopted)
 
 describe("a guard over a client that a program has already", () => {
   it.effect("checkpoints by interval, and leaves one clean file", () =>
@@ -63,7 +63,7 @@ describe("a guard over a client that a program has already", () => {
     }),
   )
 
-  it.effect("holds the length of the log, although it is told of no commit", () =>
+  it.effect("holds the length of the WAL, although it is told of no commit", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
       yield* Effect.gen(function* () {
@@ -138,7 +138,7 @@ describe("a guard over a client that a program has already", () => {
     }),
   )
 
-  it.effect("refuses a database without a log, and changes nothing of it", () =>
+  it.effect("refuses a database without a WAL, and changes nothing of it", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
       const error = yield* Layer.build(Database.layerClient()).pipe(

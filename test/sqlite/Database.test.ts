@@ -42,7 +42,7 @@ const sqlite = (file: string) =>
 databaseContract("of its own", scriptedDatabase({ durability: "normal" }))
 
 describe("an open database", () => {
-  it.effect("is in WAL mode, syncs each commit, bounds its log file, and leaves autocheckpoint alone", () =>
+  it.effect("is in WAL mode, syncs each commit, bounds its WAL file, and leaves autocheckpoint alone", () =>
     Effect.gen(function* () {
       expect(yield* pragma("journal_mode")).toBe("wal")
       expect(yield* pragma("synchronous")).toBe(2)
@@ -63,7 +63,7 @@ describe("an open database", () => {
     ),
   )
 
-  it.effect("named by a symbolic link is the file that it leads to, with its log beside that", () =>
+  it.effect("named by a symbolic link is the file that it leads to, with its WAL beside that", () =>
     Effect.gen(function* () {
       const folder = yield* TemporaryDatabase.folder
       const fs = yield* FileSystem.FileSystem
@@ -114,7 +114,7 @@ describe("an open database", () => {
     }),
   )
 
-  it.effect("does not go on with a log that was replaced, whatever was asked for", () =>
+  it.effect("does not go on with a WAL that was replaced, whatever was asked for", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
       yield* Effect.gen(function* () {
@@ -142,7 +142,7 @@ describe("an open database", () => {
     }),
   )
 
-  it.effect("warns when somebody else keeps the sidecars", () =>
+  it.effect("warns when another process keeps the sidecars", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
       const log = yield* Layer.build(LogCapture.layer)
@@ -231,7 +231,7 @@ describe("what cannot be opened", () => {
     }),
   )
 
-  it.effect("what has no log: memory, and URIs", () =>
+  it.effect("what has no WAL: memory, and URIs", () =>
     Effect.gen(function* () {
       expect((yield* refusal({ filename: ":memory:" }))?.reason).toBe("WalRefused")
       expect((yield* refusal({ filename: "" }))?.reason).toBe("WalRefused")

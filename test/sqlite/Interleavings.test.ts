@@ -29,7 +29,7 @@ type Opened = Effect.Success<ReturnType<typeof open>>
 
 const values = ({ sql }: Opened) => Effect.map(sql`SELECT v FROM t ORDER BY rowid`.values, (all) => all.flat())
 
-/** Whoever comes next is served, and what it is told is stored is. */
+/** The next caller is served, and what it is told is stored is. */
 const isUsable = (opened: Opened) =>
   Effect.gen(function* () {
     const { sql, writer } = opened
@@ -160,7 +160,7 @@ describe("an interruption, at whatever moment it is heard", () => {
 })
 
 describe("a batch", () => {
-  it.live("is not stored twice when a statement that had to be compiled anew rolls it back", () =>
+  it.live("is not stored twice when a statement that had to be compiled again rolls it back", () =>
     Effect.gen(function* () {
       const opened = yield* open()
       const { sql, writer } = opened

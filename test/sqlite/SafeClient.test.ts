@@ -553,7 +553,7 @@ describe("a connection whose level cannot be changed", () => {
 })
 
 describe("a ROLLBACK that fails", () => {
-  it.effect("is an ERROR, and is tried again before anybody has the connection", () =>
+  it.effect("is an ERROR, and is tried again before the next caller has the connection", () =>
     Effect.gen(function* () {
       const said: Array<string> = []
       let isBroken = true
@@ -664,7 +664,7 @@ describe("the write gate", () => {
     ),
   )
 
-  it.effect("opens when whoever closed it is interrupted", () =>
+  it.effect("opens when the fiber that closed it is interrupted", () =>
     onGate(
       Effect.gen(function* () {
         const { gate } = yield* DatabaseControl

@@ -19,7 +19,7 @@ const fork = <A, E, R>(self: Effect.Effect<A, E, R>) =>
 const reasonOf = <A>(fiber: Fiber.Fiber<A, DurabilityError>) =>
   Effect.map(Effect.flip(Fiber.join(fiber)), ({ reason }) => reason)
 
-/** At `normal` plain statements leave the sync to somebody else. */
+/** At `normal` plain statements leave the sync to another caller. */
 const onDisk = <A, E>(
   self: Effect.Effect<A, E, SqlClient.SqlClient | Database.Database | DatabaseControl | ScriptedDisk>,
 ) => Effect.andThen(table, self).pipe(Effect.provide(scriptedDatabase({ durability: "normal" })))
@@ -105,7 +105,7 @@ describe("a sync that fails", () => {
         expect(disk.started()).toBe(1) // a retry that succeeds would prove nothing
 
         const statement = yield* Effect.flip(insert)
-        expect(messageOf(statement.cause)).toContain("takes no writes since a sync of its log failed")
+        expect(messageOf(statement.cause)).toContain("takes no writes since a sync of its WAL failed")
         expect(Exit.isFailure(yield* Effect.exit(sql.withTransaction(insert)))).toBe(true)
         expect(yield* sql`SELECT count(*) AS n FROM t`).toEqual([{ n: 2 }])
       }),
@@ -127,7 +127,7 @@ describe("a sync that fails", () => {
   )
 })
 
-describe("the log", () => {
+describe("the WAL", () => {
   it.live("that was replaced while it was open acknowledges nothing", () =>
     Effect.gen(function* () {
       const { filename: file } = yield* Database.Database
@@ -139,7 +139,7 @@ describe("the log", () => {
     }).pipe(Effect.provide(Layer.provideMerge(TemporaryDatabase.layer({ durability: "normal" }), LogCapture.layer))),
   )
 
-  it.effect("is let go of only when the last sync has ended", () =>
+  it.effect("is released only when the last sync has ended", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(

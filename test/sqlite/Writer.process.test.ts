@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url"
 
 const hasStrace = spawnSync("strace", ["--version"]).status === 0
 
-/** `thread word call` for each word of the program and each sync of the log that began after it. */
+/** `thread word call` for each word of the program and each sync of the WAL that began after it. */
 const trace = () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-strace-"))
   try {

@@ -56,7 +56,7 @@ describe("a write", () => {
 })
 
 describe("a batch", () => {
-  it.effect("takes so many at most, and the others wait their turn", () =>
+  it.effect("takes at most its capacity, and the others wait their turn", () =>
     countingBatches(
       onDatabase(
         Effect.gen(function* () {
@@ -115,7 +115,7 @@ describe("a caller", () => {
     ),
   )
 
-  it.effect("whose sync fails is told so, and so is everybody after that", () =>
+  it.effect("whose sync fails is told so, and so are all after that", () =>
     onDisk(
       Effect.gen(function* () {
         const disk = yield* ScriptedDisk
@@ -264,7 +264,7 @@ describe("the end", () => {
       yield* Fiber.join(closing)
       const overdue = yield* inside(LogCapture.logged("shutdown step overdue"))
       expect(overdue.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last log sync"])
-      expect(writing.pollUnsafe()).toBeUndefined() // its sync may still succeed; nobody may say that it did not
+      expect(writing.pollUnsafe()).toBeUndefined() // its sync may still succeed; it may not be called failed yet
       yield* Fiber.interrupt(writing)
     }),
   )

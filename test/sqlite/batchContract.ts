@@ -154,7 +154,7 @@ export const batchContract = <E>(
         } satisfies Readonly<Record<string, Effect.Effect<unknown, unknown, SqlClient.SqlClient>>>
       })
 
-      it.effect("costs nobody else a write, whatever it is and wherever it stands, and leaves nothing of it", () =>
+      it.effect("costs no other caller a write, whatever it is and wherever it stands, and leaves nothing of it", () =>
         onDatabase(
           Effect.gen(function* () {
             const sql = yield* SqlClient.SqlClient

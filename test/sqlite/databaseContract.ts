@@ -1,4 +1,4 @@
-/** What every `Database` keeps, whoever opened its connection: one suite, run against each implementation. */
+/** What every `Database` keeps, whatever opened its connection: one suite, run against each implementation. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, type Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
@@ -49,7 +49,7 @@ export const databaseContract = <E>(
       }).pipe(Effect.provide(layer)),
     )
 
-    it.effect("is durable when, and not before, a sync of the log that began after the commit has ended", () =>
+    it.effect("is durable when, and not before, a sync of the WAL that began after the commit has ended", () =>
       Effect.gen(function* () {
         const { durable } = yield* Database.Database
         const disk = yield* ScriptedDisk
@@ -92,7 +92,7 @@ export const databaseContract = <E>(
       }).pipe(Effect.provide(layer)),
     )
 
-    it.live("comes to rest more than once, syncs its file, and sees that nobody else is there", () =>
+    it.live("comes to rest more than once, syncs its file, and sees that no other process is there", () =>
       Effect.gen(function* () {
         const { lockHolders, others } = yield* Database.Database
         const { quiesce, syncFile } = yield* DatabaseControl

@@ -197,11 +197,11 @@ export const capitalContract = <E>(store: Store<E>) =>
       }).pipe(Effect.provide(store.layer)),
     )
 
-    it.effect("is read at one moment: what somebody writes meanwhile is in all figures or in none", () =>
+    it.effect("is read at one moment: what another writes meanwhile is in all figures or in none", () =>
       Effect.gen(function* () {
         const state = yield* StateManager.StateManager
         const inject = Effect.orDie(state.injectCapital({ amount: 1, sourceNote: "bank" }))
-        /** Before each statement somebody else injects, and all of that is done when the statement begins. */
+        /** Before each statement another client injects, and all of that is done when the statement begins. */
         const busy: Statement.Transformer = (statement) =>
           Effect.as(Effect.provideService(inject, Statement.CurrentTransformer, undefined), statement)
         const seen = yield* Effect.provideService(state.capital, Statement.CurrentTransformer, busy)

@@ -249,7 +249,7 @@ export const stateManagerContract = <E>(store: string, layer: Layer.Layer<StateM
       }).pipe(Effect.provide(layer)),
     )
 
-    it.effect("closing a session that nobody opened fails, and closes no other", () =>
+    it.effect("closing a session that was never opened fails, and closes no other", () =>
       Effect.gen(function* () {
         const state = yield* StateManager.StateManager
         const sessionId = yield* state.openSession({ parentSessionId: Option.none() })

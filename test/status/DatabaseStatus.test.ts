@@ -51,7 +51,7 @@ const execute = (file: string, statements: string) => {
   database.close()
 }
 
-describe("a look at a database that nobody has open", () => {
+describe("a look at a database that no process has open", () => {
   it.live("reads what its engine stored, and leaves every file as it is", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
@@ -148,7 +148,7 @@ describe("a look at a database that nobody has open", () => {
     }),
   )
 
-  it.effect("reads a log that was left, which SQLite would recover, as a file alone", () =>
+  it.effect("reads a WAL that was left, which SQLite would recover, as a file alone", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind(
         "commit(10); commit(10); db.exec('PRAGMA wal_checkpoint(PASSIVE)'); commit(10)",
@@ -247,7 +247,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
     }).pipe(Effect.scoped),
   )
 
-  it.live("does not read what a writer would have to wait for, or what somebody has for itself", () =>
+  it.live("does not read what a writer would have to wait for, or what another process has locked", () =>
     Effect.gen(function* () {
       const rollback = yield* TemporaryDatabase.file
       yield* foreignConnection(rollback, ["CREATE TABLE t (a)", "BEGIN", "SELECT * FROM t"])
@@ -256,7 +256,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
       const exclusively = ["PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "CREATE TABLE t (a)"]
       yield* foreignConnection(own, exclusively)
       const names = fs.readdirSync(own.slice(0, own.lastIndexOf("/")))
-      expect(found(yield* DatabaseStatus.read(own))["engine_state_reason"]).toContain("for itself")
+      expect(found(yield* DatabaseStatus.read(own))["engine_state_reason"]).toContain("locked the database")
       expect(fs.readdirSync(own.slice(0, own.lastIndexOf("/")))).toEqual(names)
     }).pipe(Effect.scoped),
   )
@@ -275,7 +275,7 @@ describe.runIf(process.platform === "linux")("a look at a database that others h
     ),
   )
 
-  it.live("is refused there without a log too, under every name, and made again when that was closed", () =>
+  it.live("is refused there without a WAL too, under every name, and made again when that was closed", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
       execute(file, "CREATE TABLE t (a)") // not in WAL mode: no index tells who is connected

@@ -23,7 +23,7 @@ export const launch = () =>
 
 export interface Recorded {
   readonly page: Page
-  /** Errors of scripts, of the policy and of the network, but not that nobody listens any more. */
+  /** Errors of scripts, of the policy and of the network, but not that the server is gone. */
   readonly problems: ReadonlyArray<string>
   /** Every host that anything was asked of. */
   readonly hosts: ReadonlySet<string>

@@ -38,5 +38,5 @@ const running = (text: string) =>
       }),
   ).pipe(Effect.map((child) => child.pid ?? 0))
 
-/** Holds a snapshot: what it sees now stays in the log. */
+/** Holds a snapshot: what it sees now stays in the WAL. */
 export const foreignReader = (file: string) => foreignConnection(file, ["BEGIN", "SELECT count(*) FROM sqlite_schema"])

@@ -32,7 +32,7 @@ export const leftBehind = Effect.fnUntraced(function* (body: string, pageSize = 
   return { file, said }
 })
 
-/** A copy of a database with another log, or with none, in a folder of its own. Nothing is beside them. */
+/** A copy of a database with another WAL, or with none, in a folder of its own. Nothing is beside them. */
 export const copyOf = Effect.fnUntraced(function* (file: string, log: Uint8Array | undefined) {
   const copy = `${yield* TemporaryDatabase.folder}/copy.db`
   fs.copyFileSync(file, copy)
@@ -40,7 +40,7 @@ export const copyOf = Effect.fnUntraced(function* (file: string, log: Uint8Array
   return copy
 })
 
-/** What SQLite itself makes of a database and its log, of which it changes both. */
+/** What SQLite itself makes of a database and its WAL, of which it changes both. */
 export const recovered = (file: string) => {
   const database = new DatabaseSync(file)
   try {

@@ -13,7 +13,7 @@ import { freePort, isTaken } from "./ports.ts"
 export interface Pooler {
   /** As `PostgresServer.url` takes it. */
   readonly at: { readonly host: string; readonly port: number }
-  /** With its log. */
+  /** With its WAL. */
   readonly folder: string
 }
 

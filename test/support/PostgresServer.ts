@@ -69,7 +69,7 @@ export interface OwnServer extends PostgresServer {
 export interface PostgresServerOptions {
   /** Whether commits reach the disk, as they must when their time or loss is the subject. Default false. */
   readonly fsync?: boolean
-  /** Addresses beside 127.0.0.1, from whose networks anybody may connect. Default none. */
+  /** Addresses beside 127.0.0.1, from whose networks any client may connect. Default none. */
   readonly listen?: ReadonlyArray<string>
   /** Lines of `postgresql.conf`. https://www.postgresql.org/docs/current/runtime-config.html */
   readonly settings?: Readonly<Record<string, string>>

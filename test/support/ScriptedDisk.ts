@@ -1,4 +1,4 @@
-/** A disk whose syncs of the log are decided by the test: they wait, fail or succeed on demand. */
+/** A disk whose syncs of the WAL are decided by the test: they wait, fail or succeed on demand. */
 import { Context, Deferred, Effect, Layer } from "effect"
 import * as Database from "../../src/sqlite/Database.ts"
 import { Fdatasync } from "../../src/sqlite/WalSync.ts"
@@ -15,7 +15,7 @@ export class ScriptedDisk extends Context.Service<
   }
 >()("test/ScriptedDisk") {}
 
-/** Enough turns of the event loop for everything that can go on to have gone on. */
+/** Enough turns of the event loop foreverything that can go on to have gone on. */
 export const settle = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
 
 /** The disk alone. */

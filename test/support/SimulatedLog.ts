@@ -1,6 +1,6 @@
 /**
  * A write-ahead log in virtual time, with a checkpointer on a pretended thread: commits make it longer, checkpoints copy
- * it, a pinned reader keeps it, and the first commit after a complete checkpoint starts it anew. The database is real, so
+ * it, a pinned reader keeps it, and the first commit after a complete checkpoint restarts it. The database is real, so
  * that its permit, its gate and its commits are; what would wait for the real disk is not.
  */
 import { Clock, Context, Effect, identity, Layer, Option, Ref } from "effect"
@@ -65,9 +65,9 @@ export const layer = (behaviour: Behaviour) =>
 
       const grow = (frames: number) =>
         Ref.update(log, (now): Log => {
-          const anew = now.copied === now.length && Option.isNone(now.pinnedAt)
-          const length = (anew ? 0 : now.length) + frames
-          return { ...now, copied: anew ? 0 : now.copied, length, longest: Math.max(now.longest, length) }
+          const restarts = now.copied === now.length && Option.isNone(now.pinnedAt)
+          const length = (restarts ? 0 : now.length) + frames
+          return { ...now, copied: restarts ? 0 : now.copied, length, longest: Math.max(now.longest, length) }
         })
       const commit = (frames: number) =>
         Effect.orDie(Effect.andThen(sql`INSERT INTO t (a) VALUES (1)`, grow(frames)).pipe(sql.withTransaction))
@@ -75,7 +75,7 @@ export const layer = (behaviour: Behaviour) =>
       const copy = Effect.fnUntraced(function* (mode: Checkpoint.CheckpointMode) {
         const before = yield* Ref.get(log)
         const upTo = Option.getOrElse(before.pinnedAt, () => before.length)
-        // A TRUNCATE takes no time: at the end of a test nobody moves the clock for it.
+        // A TRUNCATE takes no time: at the end of a test the clock is not moved for it.
         const millis = (Math.max(0, upTo - before.copied) / 1000) * behaviour.millisPerThousandFrames
         if (mode === "PASSIVE") yield* Effect.sleep(`${millis} millis`)
         const after = yield* Ref.updateAndGet(log, (now): Log => ({ ...now, copied: Math.max(now.copied, upTo) }))

@@ -1,4 +1,4 @@
-/** What must be true of a guard that was closed, whatever happened before: one place for every test that tries orders of events. */
+/** What must be true of a guard that was closed, whatever happened before: one place forevery test that tries orders of events. */
 import { Effect, Option } from "effect"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { SimulatedLog } from "./SimulatedLog.ts"

@@ -6,7 +6,7 @@ import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 import * as ScriptedCheckpointer from "../../src/testing/ScriptedCheckpointer.ts"
 
-/** A guard on a scripted checkpointer; its log and its recording are seen by the test. */
+/** A guard on a scripted checkpointer; its WAL and its recording are seen by the test. */
 export const guarded = (options: WalGuard.WalGuardOptions, script?: ScriptedCheckpointer.Script) =>
   WalGuard.layer(options).pipe(
     Layer.provideMerge(ScriptedCheckpointer.layer(script)),

@@ -13,7 +13,7 @@ if (!isMainThread && fifo !== undefined) {
   DatabaseSync.prototype.prepare = function (sql, ...rest) {
     if (sql.includes("wal_checkpoint(PASSIVE)")) {
       fs.writeSync(2, "stuck\n")
-      fs.openSync(fifo, "r") // waits for ever: nobody writes to it
+      fs.openSync(fifo, "r") // waits forever: no process writes to it
     }
     return prepare.call(this, sql, ...rest)
   }

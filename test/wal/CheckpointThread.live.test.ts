@@ -121,7 +121,7 @@ describe("databases of one process", () => {
     }),
   )
 
-  it.effect("start a thread anew when all of them have been closed", () =>
+  it.effect("start a thread again when all of them have been closed", () =>
     Effect.gen(function* () {
       const { open, workers } = yield* sharing(real)
       for (const name of ["a.db", "b.db", "c.db"]) {
@@ -188,7 +188,7 @@ describe("databases of one process", () => {
     }),
   )
 
-  it.effect("do not suffer from one whose file the thread cannot open, and it is not made anew", () =>
+  it.effect("do not suffer from one whose file the thread cannot open, and it is not made again", () =>
     Effect.gen(function* () {
       const { folder, log, open, thread, workers } = yield* sharing(real)
       const a = yield* open("a.db")

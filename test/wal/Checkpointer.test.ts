@@ -18,7 +18,7 @@ const adopted = Checkpointer.layerInline().pipe(
 checkpointerContract("inline", inline)
 checkpointerContract("inline, on a client that a program has already", adopted)
 
-describe("a busy answer before SQLite has looked at the log", () => {
+describe("a busy answer before SQLite has looked at the WAL", () => {
   const busy = { busy: 1, log: -1, checkpointed: -1 }
   const whole = { busy: 0, log: 3, checkpointed: 3 }
   const answering = (mode: CheckpointMode, ...rows: ReadonlyArray<unknown>) => {
@@ -49,7 +49,7 @@ describe("an inline checkpoint", () => {
     }).pipe(Effect.provide(inline)),
   )
 
-  it.effect("is LockedInTransaction when somebody began one by hand and left it", () =>
+  it.effect("is LockedInTransaction when a caller began one by hand and left it", () =>
     Effect.gen(function* () {
       const { sql } = yield* Database.Database
       yield* write
@@ -60,7 +60,7 @@ describe("an inline checkpoint", () => {
     }).pipe(Effect.provide(adopted)),
   )
 
-  it.effect("is NotWal for a database without a log", () =>
+  it.effect("is NotWal for a database without a WAL", () =>
     Effect.gen(function* () {
       const { sql } = yield* Database.Database
       yield* sql`PRAGMA journal_mode = DELETE`
@@ -80,7 +80,7 @@ describe("an inline checkpoint", () => {
     }).pipe(Effect.provide(inline)),
   )
 
-  it.effect("counts by mode and outcome, and shows the frames of the log", () =>
+  it.effect("counts by mode and outcome, and shows the frames of the WAL", () =>
     Effect.gen(function* () {
       yield* write
       yield* run("PASSIVE")
@@ -94,7 +94,7 @@ describe("an inline checkpoint", () => {
       expect(values["seawall_wal_checkpoints_total PASSIVE Complete"]).toBe(1)
       expect(values["seawall_wal_checkpoints_total TRUNCATE ReaderBlocked"]).toBe(1)
       expect(values["seawall_wal_checkpoint_duration_seconds"]).toBe(2)
-      expect(values["seawall_wal_frames"]).toBe(1) // the write after the complete checkpoint began a new log
+      expect(values["seawall_wal_frames"]).toBe(1) // the write after the complete checkpoint began a new WAL
       expect(values["seawall_wal_backlog_frames"]).toBe(1)
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()), Effect.provide(inline)),
   )

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as FlushCost from "../../src/wal/FlushCost.ts"
 
 describe("what a flush may cost", () => {
-  it("is little at the length at which the WAL is to start anew, and grows with it", () => {
+  it("is little at the length at which the WAL is to restart, and grows with it", () => {
     expect(FlushCost.budgetMillis(100, 4000)).toBe(5)
     expect(FlushCost.budgetMillis(4000, 4000)).toBe(5)
     expect(FlushCost.budgetMillis(14_000, 4000)).toBeCloseTo(100)

@@ -13,7 +13,7 @@ import * as WalGuard from "../../src/wal/WalGuard.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 
-/** A log that somebody else writes: the test says what is in it, and a pass copies all but what `leaves` says. */
+/** A WAL that another program writes: the test says what is in it, and a pass copies all but what `leaves` says. */
 const foreign = (log: Ref.Ref<WalFrames>, leaves: number) =>
   Layer.succeed(Checkpointer.Checkpointer, {
     frames: Effect.asSome(Ref.get(log)),
@@ -79,7 +79,7 @@ const writer: Process = {
   has: "this",
 }
 
-describe("a log that other processes write", () => {
+describe("a WAL that other processes write", () => {
   it.effect("is copied when it is long, although nothing is committed here", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
@@ -126,17 +126,17 @@ describe("a log that other processes write", () => {
           yield* Ref.update(log, (now) => ({ ...now, log: now.log + 1000 }))
           yield* TestClock.adjust("1 second")
         }
-        const said = yield* LogCapture.logged("wal_checkpoint cannot bound the log")
+        const said = yield* LogCapture.logged("wal_checkpoint cannot bound the WAL")
         expect(said.map(({ level }) => level)).toEqual(["Warn"])
         expect(said[0]?.fields).toMatchObject({ outcome: "WriterBusy", writers: "writer --fast (pid 4711)" })
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("1 second")
-        expect(yield* LogCapture.logged("wal_checkpoint bounds the log again")).toHaveLength(1)
+        expect(yield* LogCapture.logged("wal_checkpoint bounds the WAL again")).toHaveLength(1)
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
     }),
   )
 
-  it.effect("that starts anew again and again is within reach, however often it was twice its bound for a second", () =>
+  it.effect("that restarts again and again is within reach, however often it was twice its bound for a second", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
       yield* Effect.gen(function* () {
@@ -144,7 +144,7 @@ describe("a log that other processes write", () => {
           yield* Ref.set(log, { log: second % 2 === 0 ? 2500 : 1500, checkpointed: 0 })
           yield* TestClock.adjust("1 second")
         }
-        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the WAL")).toEqual([])
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
     }),
   )
@@ -156,18 +156,18 @@ describe("a log that other processes write", () => {
         const { filename: file } = yield* Database.Database
         yield* Ref.set(log, { log: 125_933, checkpointed: 0 })
         yield* TestClock.adjust("2 minutes")
-        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the WAL")).toEqual([])
         const said = yield* LogCapture.logged("wal_checkpoint left a long log")
         expect(said.map(({ level }) => level)).toEqual(["Info"])
         expect(said[0]?.fields).toMatchObject({ log_frames: 125_933, checkpointed_frames: 125_933 })
         expect(said[0]?.fields["advice"]).toContain(`seawall checkpoint --mode truncate ${file}`)
-        // The next writes start it anew, and leave it long again.
+        // The next writes restart it, and leave it long again.
         yield* Ref.set(log, { log: 10, checkpointed: 0 })
         yield* TestClock.adjust("10 seconds")
         yield* Ref.set(log, { log: 130_000, checkpointed: 0 })
         yield* TestClock.adjust("1 minute")
         expect(yield* LogCapture.logged("wal_checkpoint left a long log")).toHaveLength(1)
-        expect(yield* LogCapture.logged("wal_checkpoint bounds the log again")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint bounds the WAL again")).toEqual([])
       }).pipe(Effect.provide(guarded(log, { processes: [writer] })))
     }),
   )
@@ -181,12 +181,12 @@ describe("a log that other processes write", () => {
           yield* TestClock.adjust("20 seconds")
           yield* Ref.update(log, (now) => ({ ...now, log: now.log + 100 }))
         }
-        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toEqual([])
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the WAL")).toEqual([])
         for (let second = 0; second < 4; second++) {
           yield* Ref.update(log, (now) => ({ ...now, log: now.log + 100 }))
           yield* TestClock.adjust("1 second")
         }
-        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the log")).toHaveLength(1)
+        expect(yield* LogCapture.logged("wal_checkpoint cannot bound the WAL")).toHaveLength(1)
       }).pipe(Effect.provide(guarded(log, { leaves: 3, processes: [writer] })))
     }),
   )
@@ -222,7 +222,7 @@ describe("a log that other processes write", () => {
     }),
   )
 
-  it.effect("is emptied at the end when nobody else has the database open", () =>
+  it.effect("is emptied at the end when no other process has the database open", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
       const entries = yield* Effect.provide(LogCapture.LogCapture, guarded(log))
@@ -230,7 +230,7 @@ describe("a log that other processes write", () => {
     }),
   )
 
-  it.effect("is left as it is at the end when somebody has, and it is said who", () =>
+  it.effect("is left as it is at the end when a process has, which is named", () =>
     Effect.gen(function* () {
       const log = yield* Ref.make<WalFrames>({ log: 0, checkpointed: 0 })
       const { entries } = yield* Effect.provide(LogCapture.LogCapture, guarded(log, { processes: [writer] }))

@@ -90,7 +90,7 @@ const thread = (spawn = real) =>
 checkpointerContract("on a thread", thread())
 
 describe("a checkpoint on a thread", () => {
-  it.effect("copies every frame, and empties the log with TRUNCATE", () =>
+  it.effect("copies every frame, and empties the WAL with TRUNCATE", () =>
     Effect.gen(function* () {
       yield* write
       const passive = yield* run("PASSIVE")
@@ -303,7 +303,7 @@ describe("a thread that fails", () => {
     }).pipe(Effect.provide(thread(spawn)))
   })
 
-  it.effect("by hanging keeps everybody else out: nothing runs inline while it may hold the lock", () =>
+  it.effect("by hanging keeps all others out: nothing runs inline while it may hold the lock", () =>
     Effect.gen(function* () {
       yield* write
       const first = yield* Effect.forkChild(run("PASSIVE"), { startImmediately: true })

@@ -43,7 +43,7 @@ const status = WalGuard.WalGuard.use((guard) => guard.status)
 
 const hourly: WalGuard.WalGuardOptions = { interval: "1 hour", maxFrames: 1000 }
 
-describe("the bound of the log", () => {
+describe("the bound of the WAL", () => {
   it.effect("holds while writes keep coming, without a line", () =>
     Effect.gen(function* () {
       yield* writing(10, 5000)
@@ -95,7 +95,7 @@ describe("the bound of the log", () => {
     }).pipe(Effect.provide(guarded(hourly, behaviour)))
   })
 
-  it.effect("tries ever more rarely while a reader pins the log, says so once, and once that it is over", () =>
+  it.effect("tries ever more rarely while a reader pins the WAL, says so once, and once that it is over", () =>
     Effect.gen(function* () {
       const { pin, unpin } = yield* SimulatedLog
       yield* writing(1, 100)
@@ -163,7 +163,7 @@ describe("the bound of the log", () => {
     }),
   )
 
-  /** A log that must be flushed under the gate: something was committed while it was copied. */
+  /** A WAL that must be flushed under the gate: something was committed while it was copied. */
   const tooLong = Effect.gen(function* () {
     const { commit } = yield* SimulatedLog
     yield* commit(600)

@@ -82,7 +82,7 @@ describe("a guard with a thread", () => {
     }).pipe(Effect.scoped),
   )
 
-  it.live("names a foreign writer that keeps the log from being emptied at the end", () =>
+  it.live("names a foreign writer that keeps the WAL from being emptied at the end", () =>
     Effect.gen(function* () {
       const { close, file, inside, untilLogged } = yield* opened({ interval: "200 millis" })
       yield* untilLogged("wal_checkpoint")
@@ -105,7 +105,7 @@ describe("a guard with a thread", () => {
     }).pipe(Effect.scoped),
   )
 
-  it.live("starts the log anew again and again under a writer that does not pause, and loses nothing", () =>
+  it.live("restarts the WAL again and again under a writer that does not pause, and loses nothing", () =>
     Effect.gen(function* () {
       const { close, folder, inside, sql, untilLogged, write } = yield* opened({ interval: "1 second", maxFrames: 500 })
       yield* untilLogged("wal_checkpoint") // the thread is up
@@ -129,7 +129,7 @@ describe("a guard with a thread", () => {
     }).pipe(Effect.scoped),
   )
 
-  it.live("closes over a log of 100 MB with the event loop alive", () =>
+  it.live("closes over a WAL of 100 MB with the event loop alive", () =>
     Effect.gen(function* () {
       const { close, file, folder, inside, write } = yield* opened({ interval: "1 hour", maxFrames: 0 })
       for (let n = 0; n < 100; n++) yield* write(1_000_000)

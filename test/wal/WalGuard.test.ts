@@ -294,7 +294,7 @@ describe("what a power cut could still take", () => {
   const partly: ScriptedCheckpointer.Script = (_, mode) =>
     mode === "PASSIVE" ? { row: { busy: 0, log: 60, checkpointed: 50 } } : {}
 
-  it.effect("is not covered by a checkpoint of which nobody knows whether it copied anything", () =>
+  it.effect("is not covered by a checkpoint of which it is unknown whether it copied anything", () =>
     Effect.gen(function* () {
       const { sql } = yield* Database.Database
       const { exposure } = yield* DatabaseControl
@@ -316,7 +316,7 @@ describe("what a power cut could still take", () => {
 describe("what a guard knows", () => {
   const status = WalGuard.WalGuard.use((guard) => guard.status)
 
-  it.effect("are its last checkpoints, with what asked for them, and the log as it was seen then", () =>
+  it.effect("are its last checkpoints, with what asked for them, and the WAL as it was seen then", () =>
     Effect.gen(function* () {
       expect(yield* status).toMatchObject({ frames: Option.none(), finished: [], failures: 0 })
       yield* TestClock.adjust("120 seconds")

@@ -153,7 +153,7 @@ describe("the order of the end", () => {
   )
 })
 
-describe("after a sync of the log that failed", () => {
+describe("after a sync of the WAL that failed", () => {
   /** A database whose first sync fails; what would wait for the real disk does not. */
   const failing = (
     afterFailedSync: "refuse" | "resume",
@@ -200,7 +200,7 @@ describe("after a sync of the log that failed", () => {
     }).pipe(Effect.provide(failing("resume", Checkpointer.layerInline()))),
   )
 
-  it.effect("a second failure is told again after the first was mended", () =>
+  it.effect("a second failure is told again after the first has ended", () =>
     Effect.gen(function* () {
       const { durabilityLost } = yield* Database.Database
       yield* fails

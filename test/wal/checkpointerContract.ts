@@ -44,7 +44,7 @@ export const checkpointerContract = <E>(
       }).pipe(Effect.provide(layer)),
     )
 
-    it.effect("empties the log with TRUNCATE", () =>
+    it.effect("empties the WAL with TRUNCATE", () =>
       Effect.gen(function* () {
         yield* write
         const done = yield* run("TRUNCATE")
@@ -52,7 +52,7 @@ export const checkpointerContract = <E>(
       }).pipe(Effect.provide(layer)),
     )
 
-    it.effect("is ReaderBlocked when a reader keeps frames in the log, although SQLite is not busy", () =>
+    it.effect("is ReaderBlocked when a reader keeps frames in the WAL, although SQLite is not busy", () =>
       Effect.gen(function* () {
         yield* write
         yield* run("TRUNCATE")
@@ -85,7 +85,7 @@ export const checkpointerContract = <E>(
       }).pipe(Effect.provide(layer)),
     )
 
-    it.effect("sees the frames of the log without moving any", () =>
+    it.effect("sees the frames of the WAL without moving any", () =>
       Effect.gen(function* () {
         yield* write
         const checkpointer = yield* Checkpointer.Checkpointer

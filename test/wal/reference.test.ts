@@ -83,7 +83,7 @@ describe("a guarded database on a real file", () => {
     }),
   )
 
-  it.effect("makes a real log, and leaves the main file alone", () =>
+  it.effect("makes a real WAL, and leaves the main file alone", () =>
     Effect.gen(function* () {
       const folder = yield* TemporaryDatabase.folder
       const { inside, close } = yield* opened(`${folder}/test.db`)
@@ -96,7 +96,7 @@ describe("a guarded database on a real file", () => {
   )
 })
 
-describe("the log of a database without a guard", () => {
+describe("the WAL of a database without a guard", () => {
   it.effect(
     "stays under 10 MB over 200,000 writes, because SQLite's own autocheckpoint is left on",
     () =>

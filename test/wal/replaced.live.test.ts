@@ -19,7 +19,7 @@ import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import * as GuardedDatabase from "../../src/wal/GuardedDatabase.ts"
 import * as WalGuard from "../../src/wal/WalGuard.ts"
 
-/** A healthy database of another program, with one commit in its WAL, which nobody closed. */
+/** A healthy database of another program, with one commit in its WAL, which was never closed. */
 const other = (file: string) => {
   const database = new DatabaseSync(`${file}.made`)
   database.exec("PRAGMA journal_mode = WAL; CREATE TABLE other (a); INSERT INTO other VALUES ('another program')")
@@ -120,7 +120,7 @@ describe.each(Object.entries(changes))("a database of which %s", (_, change) => 
       }).pipe(Effect.scoped),
   )
 
-  it.effect("is checkpointed by nobody over a client of the driver's own, which acknowledges nothing as durable", () =>
+  it.effect("is not checkpointed over a client of the driver's own, which acknowledges nothing as durable", () =>
     Effect.gen(function* () {
       const { close, file, inside } = yield* opened("adopted")
       yield* inside(plain)

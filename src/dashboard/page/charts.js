@@ -1,4 +1,4 @@
-/** The three charts of a database: what its log holds, how long its checkpoints took, what a power cut could take. */
+/** The three charts of a database: what its WAL holds, how long its checkpoints took, what a power cut could take. */
 import { byId, clock } from "./dom.js"
 import Plot from "./uPlot.js"
 
@@ -12,7 +12,7 @@ export const setLimits = (said) => {
   limits = said
 }
 
-/** The length of the log that is held, in frames; 0 = none. */
+/** The length of the WAL that is held, in frames; 0 = none. */
 let bound = 0
 
 /** @param {number} frames */
@@ -48,7 +48,7 @@ const shown = (value) => (value === null || value === undefined ? "–" : value.
 /** @param {ArrayLike<number | null | undefined> | undefined} column */
 const lastOf = (column) => Array.from(column ?? []).findLast((it) => it !== null && it !== undefined)
 
-/** What is on the charts now; columns, oldest first. */
+/** The data of the charts; columns, oldest first. */
 const data = {
   /** @type {Array<number>} */ at: [],
   /** @type {Array<number | null>} */ log: [],

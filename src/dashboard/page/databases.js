@@ -27,7 +27,7 @@ const columns = [
   ],
 ]
 
-/** Of words, to the left. */
+/** Columns of words, which are aligned to the left. */
 const textColumns = new Set([0, 1, 6])
 
 /** @param {DatabaseStatus} database */

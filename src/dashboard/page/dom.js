@@ -70,7 +70,7 @@ export const bytes = (n) => {
   return `${(n / 1024 ** power).toLocaleString("en", { maximumFractionDigits: power === 0 ? 0 : 1 })} ${units[power]}`
 }
 
-/** So many frames in bytes, where the size of a page is known. @param {DatabaseStatus} database @param {number | null} frames */
+/** A number of frames in bytes, where the size of a page is known. @param {DatabaseStatus} database @param {number | null} frames */
 export const bytesOf = ({ page_bytes }, frames) =>
   page_bytes === null || frames === null ? "" : ` (${bytes(frames * (page_bytes + 24))})`
 

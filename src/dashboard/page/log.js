@@ -22,7 +22,7 @@ const marks = /** @type {Readonly<Record<string, string>>} */ ({
   "wal_checkpoint slow": "slow",
   "wal_checkpoint held up": "slow",
   "wal_checkpoint blocked": "blocked",
-  "wal_checkpoint cannot bound the log": "blocked",
+  "wal_checkpoint cannot bound the WAL": "blocked",
 })
 
 /** @type {Array<Entry>} */
@@ -33,7 +33,7 @@ let isPaused = false
 let last = 0
 let run = ""
 let database = ""
-/** Of the only database it is not said which it is. */
+/** The name of the only database is not shown. */
 let isAlone = false
 
 /** @param {LogLine} line */

@@ -133,7 +133,7 @@ startLog()
 startSpans()
 watchSurroundings()
 addEventListener("hashchange", show)
-// What is behind the # says which database is open.
+// The part behind the # names the database that is open.
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault()
   byId("log-list").focus()

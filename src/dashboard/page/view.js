@@ -1,4 +1,4 @@
-/** What is known of one database now, in words and numbers: the strip, what is blocking, the figures of the engine. */
+/** One database now, in words and numbers: the strip, what is blocking, the figures of the engine. */
 import {
   byId,
   bytes,
@@ -103,7 +103,7 @@ export const showStrip = ({ databases, elapsed_seconds, engine, health, leadersh
 }
 
 /**
- * What is known of a database beside what moves.
+ * The details of a database, which move slowly.
  *
  * @param {DatabaseStatus} database
  */
@@ -211,7 +211,7 @@ export const showLeadership = ({ databases, leadership }) => {
   byId("machines").hidden = leadership === null
   if (leadership === null) return
   const { leader, leads_here, standbys, where } = leadership
-  const place = leader === null ? "nobody" : `${leader.host}:${leader.pid}${leads_here ? " (this process)" : ""}`
+  const place = leader === null ? "none" : `${leader.host}:${leader.pid}${leads_here ? " (this process)" : ""}`
   setTerms(byId("leadership"), [
     ["Leads", place, leader === null ? "warn" : "good"],
     ...(leader === null
@@ -220,7 +220,7 @@ export const showLeadership = ({ databases, leadership }) => {
           ["Since", leader.since_ms === null ? "?" : day(leader.since_ms)],
           ["Heard", `${seconds(leader.heard_seconds)} ago`],
         ])),
-    ["Standing by", standbys.length === 0 ? "nobody" : standbys.join(", "), standbys.length === 0 ? "warn" : ""],
+    ["Standing by", standbys.length === 0 ? "none" : standbys.join(", "), standbys.length === 0 ? "warn" : ""],
     ["Server", where],
   ])
   // Without a database there is no view to stand in.

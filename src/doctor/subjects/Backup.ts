@@ -13,7 +13,7 @@ const oldest = 7 * day
 
 /**
  * The newest of each kind is checked. None at all is a notice, because other programs make backups that are not seen here; one
- * that got old or went bad is a warning, because people rely on it. What was never finished only takes room.
+ * that got old or went bad is a warning, because people rely on it. An unfinished copy only takes room.
  */
 export const backup = make({
   subject: "backup",

@@ -1,4 +1,4 @@
-/** Whether this name, this file and what stands beside it belong together, for every process that uses one of them. */
+/** Whether this name, this file and what stands beside it belong together, forevery process that uses one of them. */
 import { Effect, Option } from "effect"
 import type { Facts } from "../../facts/Facts.ts"
 import { count } from "../../facts/Format.ts"
@@ -51,6 +51,6 @@ export const judge = ({ file, isMountPoint, links, strangers, target }: Facts): 
 
 export const identity = make({
   subject: "identity",
-  description: "whether name, file and WAL belong together, for every process that uses one of them",
+  description: "whether name, file and WAL belong together, forevery process that uses one of them",
   examine: (facts) => Effect.succeed(judge(facts)),
 })

@@ -35,7 +35,7 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   }
 }
 
-/** Of what backups are made, and how many stay. */
+/** The database that is backed up, and how many backups stay. */
 export interface BackupOptions {
   /** The database. Whether it is open here, or in another process, makes no difference. */
   readonly file: string
@@ -43,7 +43,7 @@ export interface BackupOptions {
   readonly keep?: number
 }
 
-/** Neither has a bound in time; interrupted, they end at once. While the copy is made the log cannot start anew. */
+/** Neither has a bound in time; interrupted, they end at once. While the copy is made the WAL cannot restart. */
 export class Backup extends Context.Service<
   Backup,
   {
@@ -116,13 +116,13 @@ const make = Effect.fnUntraced(function* ({ file, keep: given = defaultKeep }: B
 
   const isAheadSaid = yield* Ref.make(false)
 
-  /** Under another name until it has passed its check; nobody's file of that name is written over. */
+  /** Under another name until it has passed its check; a file that has the name already is not written over. */
   const copyTo = Effect.fn("Backup.copyTo")(function* (name: string) {
     const start = yield* Clock.currentTimeMillis
     const aside = `${name}.partial`
     const { size } = yield* Effect.scoped(
       Effect.gen(function* () {
-        // Open to the end, so that everybody can see that somebody is at it.
+        // Open to the end, so that other processes can see that the copy is being made.
         yield* fs.open(aside, { flag: "wx", mode: OwnerAndMode.whileWritten }).pipe(
           Effect.mapError((cause) =>
             cause.reason._tag === "AlreadyExists"
@@ -140,7 +140,7 @@ const make = Effect.fnUntraced(function* ({ file, keep: given = defaultKeep }: B
         yield* Integrity.check(aside)
         const made = yield* fs.stat(aside)
         const { found } = DatabaseFile.resolve(file)
-        // Whoever may read the database may read its copy, and nobody else.
+        // The users who may read the database may read its copy, and no others.
         if (found !== undefined) yield* OwnerAndMode.give(aside, found)
         yield* giveName(aside, name)
         return made

@@ -1,8 +1,8 @@
 /**
  * The backups beside a database: `<db>.bak.<UTC stamp>` from before a session, `<db>.post.<UTC stamp>` from its clean end,
- * `<db>.manual.<UTC stamp>` asked for by somebody, which is never removed by itself.
+ * `<db>.manual.<UTC stamp>` made on request, and never removed by Seawall.
  *
- * Each is one whole database file, and has passed `quick_check` before it got its name. What is being written has a name
+ * Each is one whole database file, and has passed `quick_check` before it got its name. A file that is being written has a name
  * that ends in `.partial`, and is no backup.
  */
 import { Array as Arr, Clock, DateTime, Effect, FileSystem, Option, Order, Path } from "effect"
@@ -90,7 +90,7 @@ export const warnAhead = (file: string) =>
 const clockTolerance = 60_000
 
 /**
- * The paths of what interrupted backups left: no process that can be seen has it open, which whoever makes one does all the
+ * The paths of what interrupted backups left: no visible process has it open, which the process that makes one does all the
  * time (Linux; elsewhere it may be on its way). None when the folder cannot be read.
  */
 export const unfinished = Effect.fnUntraced(function* (file: string, kind?: BackupKind) {

@@ -1,6 +1,6 @@
 /**
  * A process of its own for one long piece of work on a file: signals and the event loop here stay alive, and what cannot be
- * called off inside SQLite can be killed. It prints JSON, and only reads what is somebody else's.
+ * called off inside SQLite can be killed. It prints JSON, and only reads files that are not its own.
  */
 import { Effect, Path, Schedule, Schema } from "effect"
 import { ChildProcess } from "effect/process"

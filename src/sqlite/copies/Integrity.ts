@@ -1,6 +1,6 @@
 /**
  * Looks whether a database is sound, before any connection of this process exists. Fails closed: what could not be
- * checked is not opened. Leaves the main file and its log byte-identical; all that it may create is an index, beside a
+ * checked is not opened. Leaves the main file and its WAL byte-identical; all that it may create is an index, beside a
  * log that has none.
  *
  * The check runs in a process of its own, so that signals stay alive and it can be stopped; it says how far it is.
@@ -43,7 +43,7 @@ const Verdict = Schema.Union([
 ])
 
 /**
- * Runs `quick_check` on the file, the log included. Succeeds when it is sound or does not exist, else `IntegrityError`.
+ * Runs `quick_check` on the file, the WAL included. Succeeds when it is sound or does not exist, else `IntegrityError`.
  * It takes as long as reading the whole file, without a bound; interrupted, it ends at once.
  */
 export const check = Effect.fn("Integrity.check")(function* (file: string) {
@@ -106,7 +106,7 @@ const progress = Effect.fnUntraced(function* (file: string, pid: number, size: b
 export const newestSound = (backups: ReadonlyArray<string>) =>
   Effect.findFirst(backups, (backup) => Effect.map(Effect.result(check(backup)), Result.isSuccess))
 
-/** What is checked before it is opened. */
+/** Which file is checked before it is opened, and how. */
 export interface IntegrityOptions {
   readonly file: string
   /** `quick`: `check`. `off`: no check. */
@@ -126,7 +126,7 @@ const advised = Effect.fnUntraced(function* (error: IntegrityError) {
 })
 
 /**
- * Checks once, when the layer is built: put it below `Database`. Of a damaged file it checks the backups, too, the
+ * Checks once, when the layer is built: put it below `Database`. For a damaged file it checks the backups, too, the
  * newest first, until one is sound, and its error has the command that restores that one.
  */
 export const layer = (options: IntegrityOptions): Layer.Layer<never, IntegrityError | DatabaseOpenError> =>

@@ -1,14 +1,14 @@
 /**
- * Who may read and write a copy: nobody but its maker until it is whole (0600), then whoever may the database that it is of, or takes the
+ * The readers and writers of a copy: only its maker until it is whole (0600), then the users of the database that it is a copy of, or takes the
  * place of.
  */
 import { Effect, FileSystem, Option, Path } from "effect"
 import { type Found, look } from "../../files/DatabaseFile.ts"
 
-/** Of a file while it is written. */
+/** The mode of a file while it is written. */
 export const whileWritten = 0o600
 
-/** Whom a file belongs to, and what they may. */
+/** The owner, the group and the mode of a file. */
 export type OwnerAndMode = Pick<Found, "owner" | "group" | "mode">
 
 /** A file that has no predecessor is of the owner of its folder, and as open as that. */
@@ -18,7 +18,7 @@ export const ofFolder = Effect.fnUntraced(function* (file: string) {
   return { owner: folder?.owner ?? 0, group: folder?.group ?? 0, mode: (folder?.mode ?? whileWritten) & 0o666 }
 })
 
-/** Where the group cannot be given, its members are nobody in particular. */
+/** Where the group cannot be given, its members are as good as strangers. */
 const withoutGroup = (mode: number) => (mode & 0o707) | ((mode & 0o007) << 3)
 
 /** Gives them to a file, as far as this process may; what it may not give is returned in words. */

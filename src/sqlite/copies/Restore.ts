@@ -89,13 +89,13 @@ export interface Restored {
 /** What a restore would do. */
 export interface RestorePlan {
   readonly file: string
-  /** What is there, and would be kept under another name. */
+  /** The files that are there, and would be kept under another name. */
   readonly keeps: ReadonlyArray<string>
   /** What the restored database would take, in bytes. */
   readonly bytes: number
 }
 
-/** What is restored, and where. */
+/** The backup, and the database that it replaces. */
 export interface RestoreOptions {
   /** It is read, and stays where it is. */
   readonly backup: string

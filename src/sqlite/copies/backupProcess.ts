@@ -4,7 +4,7 @@
  *
  * A process of its own, because a backup under way cannot be called off, and a process can: it holds a snapshot for
  * reading and nothing else. The snapshot stays the same from the first page to the last, so that writers never make it
- * start again; the log grows meanwhile, and a guard names this process. https://www.sqlite.org/backup.html
+ * start again; the WAL grows meanwhile, and a guard names this process. https://www.sqlite.org/backup.html
  */
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
@@ -32,7 +32,7 @@ const copy = Effect.gen(function* () {
       const unchanged = modified()
       const { isWal, situation, url } = address(file)
       const opened = new DatabaseSync(url, { readOnly: true, timeout: 5000 })
-      // Without a log a snapshot would keep writers out: there the backup starts again when somebody writes.
+      // Without a WAL a snapshot would keep writers out: there the backup starts again after each write.
       if (isWal) opened.exec("BEGIN")
       opened.prepare("SELECT 1 FROM sqlite_schema").all()
       return { situation, source: opened, unchanged }
@@ -49,7 +49,10 @@ const copy = Effect.gen(function* () {
   })
   source.close()
   if (situation === "AtRest" && (fs.existsSync(log) || modified() !== unchanged)) {
-    return yield* Effect.fail({ reason: "Busy" as const, detail: "somebody opened the database meanwhile; try again" })
+    return yield* Effect.fail({
+      reason: "Busy" as const,
+      detail: "another process opened the database meanwhile; try again",
+    })
   }
 })
 

@@ -12,10 +12,10 @@ import { DatabaseSync } from "node:sqlite"
 import { messageOf, reasonOf } from "../NativeError.ts"
 import { address } from "../outside/Address.ts"
 
-/** More findings than this say nothing more to whoever must restore a backup. */
+/** More findings than this would not change the advice: restore a backup. */
 const mostFindings = 20
 
-/** How long it waits for a writer where there is no log to read beside it, in milliseconds. */
+/** How long it waits for a writer where there is no WAL to read beside it, in milliseconds. */
 const busyTimeout = 5000
 
 const check = (file: string) => {

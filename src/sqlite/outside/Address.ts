@@ -10,16 +10,16 @@ import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { connected, linesOf } from "../../processes/LockTable.ts"
 
 /**
- * - `Open`: read as everybody else reads. Its locks and a journal are heeded, and it is also right for what has no log at
- *   all. Only beside a log without an index it creates a file, the index.
- * - `OpenBriefly`: somebody has it open in WAL mode and must not feel that it is read. The reader holds one slot and nothing
- *   else of the log: it sets no mark, recovers no log that its owner left meanwhile and creates no `-shm`. A header that it
+ * - `Open`: read like any other connection. Its locks and a journal are heeded, and it is also right for what has no WAL at
+ *   all. Only beside a WAL without an index it creates a file, the index.
+ * - `OpenBriefly`: a process has it open in WAL mode and must not be disturbed. The reader holds one slot and nothing
+ *   else of the WAL: it sets no mark, recovers no WAL that its last process left meanwhile and creates no `-shm`. A header that it
  *   meets while it is written is the exception: SQLite then probes the writer's lock, for microseconds, and may say
- *   SQLITE_READONLY; ask again. Close it at once: a reader keeps the log, and whoever closes the database beside it leaves
+ *   SQLITE_READONLY; ask again. Close it at once: a reader keeps the WAL, and a program that closes the database beside it leaves
  *   the sidecars.
- * - `AtRest`: nobody has it open and no log is left. A plain open would create `-wal` and `-shm`, and leave them; this takes
- *   no lock, reads no log and creates nothing. Who opens the database meanwhile is not noticed by SQLite.
- * - `WalLeft`: nobody has it open, and a log was left with its index. The index is built anew in memory, and the one in the
+ * - `AtRest`: no process has it open and no WAL is left. A plain open would create `-wal` and `-shm`, and leave them; this takes
+ *   no lock, reads no WAL and creates nothing. SQLite does not notice a process that opens the database meanwhile.
+ * - `WalLeft`: no process has it open, and a WAL was left with its index. The index is rebuilt in memory, and the one in the
  *   file stays as it is.
  */
 export type Situation = "Open" | "OpenBriefly" | "AtRest" | "WalLeft"
@@ -32,7 +32,7 @@ const parameter: Readonly<Record<Situation, "immutable" | "readonly_shm" | undef
   WalLeft: "readonly_shm",
 }
 
-/** `file` is the file itself: its log stands beside what a symbolic link leads to. */
+/** `file` is the file itself: its WAL stands beside what a symbolic link leads to. */
 export const urlOf = (file: string, situation: Situation): URL => {
   const url = pathToFileURL(file)
   const name = parameter[situation]

@@ -1,6 +1,6 @@
 /**
  * What the first 100 bytes of a database file say. In WAL mode that is as of the last checkpoint of page 1: a newer page 1
- * may be in the log.
+ * may be in the WAL.
  *
  * Takes no lock. Only for a process that holds no SQLite connection to the file: POSIX drops all of a process's locks on a
  * file when any descriptor for it is closed. https://www.sqlite.org/fileformat.html#the_database_header
@@ -36,7 +36,7 @@ export interface DatabaseHeader {
   readonly pages: number
   /** How a reader has to read the file. */
   readonly journalMode: "wal" | "rollback"
-  /** Of those pages: what deletions left, and is used again. https://www.sqlite.org/fileformat2.html#the_freelist */
+  /** Free pages among them: left by deletions, and used again. https://www.sqlite.org/fileformat2.html#the_freelist */
   readonly freePages: number
   /** https://www.sqlite.org/pragma.html#pragma_user_version */
   readonly userVersion: number

@@ -17,7 +17,7 @@ import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import { type Situation, urlOf } from "./Address.ts"
 import { ensureNotOpen, NotAtRestError } from "./AtRest.ts"
 
-/** How long a statement waits for somebody else, in milliseconds. */
+/** How long a statement waits for another connection, in milliseconds. */
 const busyTimeout: Readonly<Record<Situation, number>> = {
   // A writer in a database that is not in WAL mode has it for itself while it commits.
   Open: 1000,
@@ -25,11 +25,11 @@ const busyTimeout: Readonly<Record<Situation, number>> = {
   OpenBriefly: 0,
   // There is no lock to wait for.
   AtRest: 0,
-  // Whoever takes the log over meanwhile has it for itself until that is done.
+  // A process that recovers the WAL meanwhile locks it until that is done.
   WalLeft: 1000,
 }
 
-/** Without a lock SQLite would not see a writer, and without the log not what was committed last. */
+/** Without a lock SQLite would not see a writer, and without the WAL not what was committed last. */
 const ensureAtRest = Effect.fnUntraced(function* ({ given: file, journal, wal }: DatabaseFile.DatabaseFile) {
   yield* ensureNotOpen(file)
   const logs = [wal, journal].filter((log) => (DatabaseFile.look(log)?.bytes ?? 0) > 0)
@@ -42,14 +42,14 @@ const ensureSidecars = Effect.fnUntraced(function* ({ given: file, shm, wal }: D
   return yield* new DatabaseOpenError({
     file,
     reason: "Unknown",
-    detail: "its log has no index to share: nobody uses it yet, or one program has the database for itself",
+    detail: "its WAL has no index to share: no process uses it yet, or one program has locked the database",
   })
 })
 
 const ensure = (target: DatabaseFile.DatabaseFile, situation: Situation) => {
   switch (situation) {
     case "Open":
-      return Effect.void // whatever is beside it, it is read as everybody else reads
+      return Effect.void // whatever is beside it, read it like any other connection
     case "AtRest":
       return ensureAtRest(target)
     case "OpenBriefly":

@@ -1,6 +1,6 @@
 /**
  * The checksum of the write-ahead log and of its index: two sums over pairs of 32-bit words, each frame's from where the
- * last one ended. The log's magic number says in which byte order the words are read; the sums are stored big-endian.
+ * last one ended. The WAL's magic number says in which byte order the words are read; the sums are stored big-endian.
  * https://www.sqlite.org/fileformat2.html#checksum_algorithm
  */
 import * as os from "node:os"

@@ -1,6 +1,6 @@
 /**
  * What a `-wal` file holds, frame by frame, by the rules of SQLite's recovery: which commits it would keep, and where and
- * why it would stop. Reads in chunks, so the length of the log costs time and no memory. Beside a live writer the last
+ * why it would stop. Reads in chunks, so the length of the WAL costs time and no memory. Beside a live writer the last
  * transaction may look torn, and a reset may happen in between: `WalIndex` says more there.
  *
  * Takes no lock. Only for a process that holds no SQLite connection to the database: POSIX drops all of a process's locks
@@ -11,13 +11,13 @@ import * as FileBytes from "./FileBytes.ts"
 import * as WalChecksum from "./WalChecksum.ts"
 
 /**
- * Why the log ends:
+ * Why the WAL ends:
  * - `Empty`: it has no bytes.
- * - `BadHeader`: shorter than a header, or the header is damaged. SQLite ignores the whole log.
+ * - `BadHeader`: shorter than a header, or the header is damaged. SQLite ignores the whole WAL.
  * - `OtherVersion`: a sound header of a format that SQLite does not open ("unable to open database file").
  * - `EndOfFile`: with its last frame. Clean.
  * - `EarlierLog`: what follows has other salts: left by an earlier generation, or never written. Normal after a reset.
- * - `Torn`: the next frame is of this log but its checksum is not, it is cut short, or frames of this log follow.
+ * - `Torn`: the next frame is of this WAL but its checksum is not, it is cut short, or frames of this WAL follow.
  */
 export const WalEndReason = Schema.Literals(["Empty", "BadHeader", "OtherVersion", "EndOfFile", "EarlierLog", "Torn"])
 export type WalEndReason = typeof WalEndReason.Type
@@ -28,14 +28,14 @@ export interface WalEnd {
   readonly frame: number
   /** The byte at which that frame starts, or would start. */
   readonly offset: number
-  /** Whether it bears a commit mark and this log's salts: a commit that is torn, which a recovery drops. */
+  /** Whether it bears a commit mark and this WAL's salts: a commit that is torn, which a recovery drops. */
   readonly isCommit: boolean
 }
 
 export interface WalHeader {
   /** In bytes: a power of two from 512 to 65536. */
   readonly pageSize: number
-  /** How often the log was reset. */
+  /** How often the WAL was reset. */
   readonly checkpointSequence: number
   readonly salts: readonly [number, number]
 }
@@ -46,11 +46,11 @@ export interface WalFile {
   readonly header: Option.Option<WalHeader>
   /** Whole frames, whatever they hold. */
   readonly framesInFile: number
-  /** Valid ones, from the start of the log. */
+  /** Valid ones, from the start of the WAL. */
   readonly frames: number
   /** Commit marks in them: the transactions that a recovery keeps (each counts twice or more if opened with `psow=0`). */
   readonly commits: number
-  /** Up to the last commit mark: the log's length after a recovery. */
+  /** Up to the last commit mark: the WAL's length after a recovery. */
   readonly recoverableFrames: number
   /** Valid, but of a transaction that was not committed. */
   readonly uncommittedFrames: number
@@ -58,9 +58,9 @@ export interface WalFile {
   readonly pages: Option.Option<number>
   readonly end: WalEnd
   /**
-   * Frames with this log's salts behind the first that does not count, and commit marks in them, which a recovery drops
+   * Frames with this WAL's salts behind the first that does not count, and commit marks in them, which a recovery drops
    * without a word. Without a commit mark they are what a rollback or a kill leaves of a spilled transaction. With one,
-   * the log was damaged in the middle, or a crash without a sync lost a part of it, now or before an earlier recovery.
+   * the WAL was damaged in the middle, or a crash without a sync lost a part of it, now or before an earlier recovery.
    */
   readonly following: { readonly frames: number; readonly commits: number }
 }
@@ -71,7 +71,7 @@ const version = 3_007_000
 /** Its last bit is set when the words of the checksum are big-endian. */
 const magic = 0x377f0682
 
-/** So many bytes are read at once: more is not faster. */
+/** Bytes of one read: more is not faster. */
 const chunkSize = 1_048_576
 
 interface Sound {
@@ -143,7 +143,7 @@ const counter = ({ checksum, header }: Sound) => {
         }
       }
     },
-    /** What is left of the file behind the whole frames. */
+    /** The bytes of the file behind the whole frames. */
     addRest: (buffer: ArrayBuffer, at: number, length: number) => {
       if (stopped !== "no" || length === 0) return
       // A size limit cuts leftovers of an earlier log anywhere.
@@ -180,10 +180,10 @@ const ignored = (bytes: number, reason: WalEndReason): WalFile => ({
   following: { frames: 0, commits: 0 },
 })
 
-/** A log that is not there, or has no bytes. */
+/** A WAL that is not there, or has no bytes. */
 export const empty: WalFile = ignored(0, "Empty")
 
-/** Reads a log, as long as it is when it is opened. None when the file does not exist. */
+/** Reads a WAL, as long as it is when it is opened. None when the file does not exist. */
 export const read = Effect.fn("WalFile.read")(function* (file: string) {
   const opened = yield* FileBytes.open(file)
   if (Option.isNone(opened)) return Option.none()
@@ -219,7 +219,7 @@ export const read = Effect.fn("WalFile.read")(function* (file: string) {
   })
 }, Effect.scoped)
 
-/** Reads the header of a log alone, which is quick however long the log is. None when there is none that is sound. */
+/** Reads the header of a WAL alone, which is quick however long the WAL is. None when there is none that is sound. */
 export const readHeader = Effect.fn("WalFile.readHeader")(function* (file: string) {
   const opened = yield* FileBytes.open(file)
   if (Option.isNone(opened)) return Option.none()

@@ -1,7 +1,7 @@
 /**
- * What the first bytes of a `-shm` file, the index of the log, say: how long the log is for the connections that are open
+ * What the first bytes of a `-shm` file, the index of the WAL, say: how long the WAL is for the connections that are open
  * now, and how far it is checkpointed. Not atomic: beside a live writer the copies may differ; then read again. After the
- * last connection has gone it says what was; the next one builds it anew from the log.
+ * last connection has gone it says what was; the next one rebuilds it from the WAL.
  *
  * Takes no lock. Only for a process that holds no SQLite connection to the database: POSIX drops all of a process's locks
  * on a file when any descriptor for it is closed. https://www.sqlite.org/walformat.html#the_wal_index_file_format
@@ -11,7 +11,7 @@ import * as FileBytes from "./FileBytes.ts"
 import * as WalChecksum from "./WalChecksum.ts"
 
 /**
- * What SQLite makes of the two copies of the header. All but `Valid` and `OtherVersion` make it recover the log:
+ * What SQLite makes of the two copies of the header. All but `Valid` and `OtherVersion` make it recover the WAL:
  * `Uninitialised` after it was created or cleared, `CopiesDiffer` in the middle of a write or after a kill there.
  */
 export const WalIndexState = Schema.Literals(["Valid", "Uninitialised", "CopiesDiffer", "BadChecksum", "OtherVersion"])
@@ -24,15 +24,15 @@ export interface WalIndex {
   readonly changeCounter: number
   /** In bytes. 0 when the index is not initialised. */
   readonly pageSize: number
-  /** The last committed frame of the log. */
+  /** The last committed frame of the WAL. */
   readonly mxFrame: number
   /** The size of the database in pages after that frame. */
   readonly nPage: number
-  /** Equal to those in the log's header, when the index is of that log. */
+  /** Equal to those in the WAL's header, when the index is of that WAL. */
   readonly salts: readonly [number, number]
-  /** So many frames are in the database file. */
+  /** Frames that are copied into the database. */
   readonly nBackfill: number
-  /** So many may be, after a checkpoint that did not end. */
+  /** Frames that may be copied, after a checkpoint that did not end. */
   readonly nBackfillAttempted: number
   /** The last frame that a reader in this slot may use. None when the slot is unused. A mark is no proof of a reader. */
   readonly readMarks: ReadonlyArray<Option.Option<number>>
@@ -63,7 +63,7 @@ const parse = (bytes: Uint8Array): WalIndex => {
     pageSize: (pageSize & 0xfffe) + ((pageSize & 1) << 16), // 65536 has no place in 16 bits, and is 1
     mxFrame: word(16),
     nPage: word(20),
-    // Copied from the log as bytes, so these are big-endian everywhere.
+    // Copied from the WAL as bytes, so these are big-endian everywhere.
     salts: [view.getUint32(32), view.getUint32(36)],
     nBackfill: word(96),
     nBackfillAttempted: word(128),
@@ -73,7 +73,7 @@ const parse = (bytes: Uint8Array): WalIndex => {
   }
 }
 
-/** Reads the index of a log. None when the file does not exist or is empty. */
+/** Reads the index of a WAL. None when the file does not exist or is empty. */
 export const read = Effect.fn("WalIndex.read")(function* (file: string) {
   const opened = yield* FileBytes.open(file)
   if (Option.isNone(opened) || opened.value.size === 0) return Option.none()

@@ -51,15 +51,15 @@ describe("a backup", () => {
     }),
   )
 
-  it.live("writes over nobody's file, also not under the name that it has while it is written", () =>
+  it.live("writes over no file, also not under the name that it has while it is written", () =>
     Effect.gen(function* () {
       const folder = yield* TemporaryDatabase.folder
-      fs.writeFileSync(`${folder}/copy.partial`, "somebody's")
+      fs.writeFileSync(`${folder}/copy.partial`, "of another process")
       yield* Effect.gen(function* () {
         yield* table
         const error = yield* Effect.flip(Backup.Backup.use(({ runTo }) => runTo(`${folder}/copy`)))
         expect(error.message).toContain(`remove ${folder}/copy.partial first`)
-        expect(fs.readFileSync(`${folder}/copy.partial`, "utf8")).toBe("somebody's")
+        expect(fs.readFileSync(`${folder}/copy.partial`, "utf8")).toBe("of another process")
         fs.rmSync(`${folder}/copy.partial`)
         yield* Backup.Backup.use(({ runTo }) => runTo(`${folder}/copy`))
       }).pipe(Effect.provide(withBackups(`${folder}/test.db`)))
@@ -72,8 +72,8 @@ describe("a backup", () => {
       const folder = yield* TemporaryDatabase.folder
       fs.writeFileSync(`${folder}/test.db.bak.20200101T000000000Z.partial`, "left")
       const underWay = `${folder}/test.db.manual.20200101T000000000Z.partial`
-      fs.writeFileSync(underWay, "what somebody's seawall backup writes just now")
-      fs.writeFileSync(`${folder}/other.db.bak.20200101T000000000Z`, "somebody else's")
+      fs.writeFileSync(underWay, "what another seawall backup writes just now")
+      fs.writeFileSync(`${folder}/other.db.bak.20200101T000000000Z`, "of another process")
       yield* Effect.gen(function* () {
         yield* table
         const names: Array<string> = []

@@ -27,12 +27,12 @@ const sound = Effect.gen(function* () {
   return { folder, file }
 })
 
-/** The bytes of the database and its log as a killed process leaves them. */
+/** The bytes of the database and its WAL as a killed process leaves them. */
 const leftBehind = Effect.gen(function* () {
   const { folder, file } = yield* sound
   const { copyFile, remove } = yield* fs
   const writer = new DatabaseSync(file)
-  writer.exec("PRAGMA wal_autocheckpoint = 0; INSERT INTO t VALUES (5000, 'only in the log')")
+  writer.exec("PRAGMA wal_autocheckpoint = 0; INSERT INTO t VALUES (5000, 'only in the WAL')")
   yield* copyFile(file, `${folder}/left.db`)
   yield* copyFile(`${file}-wal`, `${folder}/left.db-wal`)
   writer.close()
@@ -60,7 +60,7 @@ describe("the integrity check", () => {
     }),
   )
 
-  it.effect("leaves the main file and a left-over log byte-identical", () =>
+  it.effect("leaves the main file and a left-over WAL byte-identical", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind
       const { readFile } = yield* fs

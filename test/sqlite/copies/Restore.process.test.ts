@@ -35,28 +35,28 @@ const broken = (method: string) =>
   Effect.fail(PlatformError.systemError({ _tag: "Unknown", module: "FileSystem", method, description: "EIO" }))
 
 describe("a restore", () => {
-  it.live("leaves alone what somebody made meanwhile, and says where the database is", () =>
+  it.live("leaves alone what another process made meanwhile, and says where the database is", () =>
     Effect.gen(function* () {
       const { before, file, folder } = yield* prepared
-      fs.writeFileSync(`${file}-wal`, "the log of the database that was there")
+      fs.writeFileSync(`${file}-wal`, "the WAL of the database that was there")
       const restore = withDisk((disk) => ({
-        link: (from, to) => Effect.andThen(disk.writeFileString(to, "somebody's"), disk.link(from, to)),
+        link: (from, to) => Effect.andThen(disk.writeFileString(to, "of another process"), disk.link(from, to)),
       }))
       const error = yield* Effect.flip(restore(`${folder}/backup`, file))
       expect(error).toMatchObject({ _tag: "RestoreError", reason: "NameTaken" })
-      expect(fs.readFileSync(file, "utf8")).toBe("somebody's")
+      expect(fs.readFileSync(file, "utf8")).toBe("of another process")
       const kept = (yield* list(folder)).find((name) => name.startsWith("test.db.replaced.")) ?? ""
       expect(error.message).toContain(kept)
       expect(fs.readFileSync(`${folder}/${kept}`)).toEqual(before)
-      expect(fs.readFileSync(`${folder}/${kept}-wal`, "utf8")).toBe("the log of the database that was there")
-      expect(yield* list(folder)).toHaveLength(4) // and no log beside what is somebody else's
+      expect(fs.readFileSync(`${folder}/${kept}-wal`, "utf8")).toBe("the WAL of the database that was there")
+      expect(yield* list(folder)).toHaveLength(4) // and no WAL beside what belongs to another process
     }),
   )
 
   it.live("puts everything back when the last step fails", () =>
     Effect.gen(function* () {
       const { before, file, folder } = yield* prepared
-      fs.writeFileSync(`${file}-wal`, "its log")
+      fs.writeFileSync(`${file}-wal`, "its WAL")
       const restore = withDisk((disk) => ({
         link: () => broken("link"),
         rename: (from, to) => (from.includes(".restoring.") ? broken("rename") : disk.rename(from, to)),
@@ -64,7 +64,7 @@ describe("a restore", () => {
       const error = yield* Effect.flip(restore(`${folder}/backup`, file))
       expect(error).toMatchObject({ _tag: "RestoreError", reason: "Failed" })
       expect(fs.readFileSync(file)).toEqual(before)
-      expect(fs.readFileSync(`${file}-wal`, "utf8")).toBe("its log")
+      expect(fs.readFileSync(`${file}-wal`, "utf8")).toBe("its WAL")
       expect(yield* list(folder)).toEqual(["backup", "test.db", "test.db-wal"])
     }),
   )
@@ -72,7 +72,7 @@ describe("a restore", () => {
   it.live("puts everything back when what stands beside the database cannot be moved", () =>
     Effect.gen(function* () {
       const { before, file, folder } = yield* prepared
-      fs.writeFileSync(`${file}-wal`, "its log")
+      fs.writeFileSync(`${file}-wal`, "its WAL")
       fs.writeFileSync(`${file}-shm`, "its index")
       const restore = withDisk((disk) => ({
         rename: (from, to) => (from.endsWith("-shm") ? broken("rename") : disk.rename(from, to)),
@@ -80,7 +80,7 @@ describe("a restore", () => {
       const error = yield* Effect.flip(restore(`${folder}/backup`, file))
       expect(error).toMatchObject({ _tag: "RestoreError", reason: "Failed" })
       expect(fs.readFileSync(file)).toEqual(before)
-      expect(fs.readFileSync(`${file}-wal`, "utf8")).toBe("its log")
+      expect(fs.readFileSync(`${file}-wal`, "utf8")).toBe("its WAL")
       expect(yield* list(folder)).toEqual(["backup", "test.db", "test.db-shm", "test.db-wal"])
     }),
   )

@@ -86,7 +86,7 @@ describe("around a session", () => {
   it.live("the one after that takes too long is called off with a WARNING, and the close has its time", () =>
     Effect.gen(function* () {
       const folder = yield* TemporaryDatabase.folder
-      execFileSync("mkfifo", [`${folder}/fifo`]) // a file that cannot be opened, for nobody writes to it
+      execFileSync("mkfifo", [`${folder}/fifo`]) // a file that cannot be opened, because no process writes to it
       const { close, inside } = yield* opened(`${folder}/test.db`, { budget: "2 seconds", source: `${folder}/fifo` })
       yield* Effect.andThen(inside(table), close())
       const [line] = yield* inside(LogCapture.logged("backup failed"))

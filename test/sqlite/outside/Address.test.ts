@@ -35,7 +35,7 @@ describe("the address of a database", () => {
     }),
   )
 
-  it.effect("is that of a log that was left while nobody has its index open; without one it is plain", () =>
+  it.effect("is that of a WAL that was left while no process has its index open; without one it is plain", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10)")
       expect(address(file)).toMatchObject({ situation: "WalLeft", isWal: true })
@@ -44,7 +44,7 @@ describe("the address of a database", () => {
     }),
   )
 
-  it.live("is plain while somebody has it open", () =>
+  it.live("is plain while another process has it open", () =>
     Effect.gen(function* () {
       const file = yield* TemporaryDatabase.file
       create(file, "WAL")

@@ -35,7 +35,7 @@ describe("the header of a database", () => {
     }),
   )
 
-  it.effect("tells a database with a rollback journal from one with a log, and counts its changes", () =>
+  it.effect("tells a database with a rollback journal from one with a WAL, and counts its changes", () =>
     Effect.gen(function* () {
       const none = yield* leftBehind(`db.exec("PRAGMA journal_mode = DELETE"); commit(10)`)
       const two = yield* leftBehind(`db.exec("PRAGMA journal_mode = DELETE"); commit(10); commit(10); commit(10)`)
@@ -45,7 +45,7 @@ describe("the header of a database", () => {
     }),
   )
 
-  it.effect("counts pages by the size of the file, and names no version, when somebody else wrote last", () =>
+  it.effect("counts pages by the size of the file, and names no version, when another program wrote last", () =>
     Effect.gen(function* () {
       const header = yield* readHeader(
         yield* changed((bytes) => bytes.writeUInt32BE(999, 28) + bytes.writeUInt8(9, 95)),

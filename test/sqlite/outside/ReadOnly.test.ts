@@ -85,7 +85,7 @@ describe("a database at rest", () => {
     }),
   )
 
-  it.live("is not one that somebody has open, who is named as he was started", () =>
+  it.live("is not one that another process has open, which is named by its command line", () =>
     Effect.gen(function* () {
       const file = `${yield* TemporaryDatabase.folder}/test.db`
       make(file)
@@ -108,7 +108,7 @@ describe("a database at rest", () => {
   )
 })
 
-describe("a log that was left", () => {
+describe("a WAL that was left", () => {
   it.effect("is read with its index, and both stay as they are", () =>
     Effect.gen(function* () {
       const { file } = yield* leftBehind("commit(10); commit(10)")
@@ -125,13 +125,13 @@ describe("a log that was left", () => {
       const before = bytesOf(folderOf(copy))
       const error = yield* failureOf(read(copy, "WalLeft"))
       expect(error).toMatchObject({ _tag: "DatabaseOpenError", reason: "Unknown" })
-      expect(error.message).toContain("its log has no index to share")
+      expect(error.message).toContain("its WAL has no index to share")
       expect(bytesOf(folderOf(copy))).toEqual(before)
     }),
   )
 })
 
-describe("a database that somebody has open", () => {
+describe("a database that another process has open", () => {
   for (const situation of ["Open", "OpenBriefly"] as const) {
     it.live(`is read beside its writer, by a link to it too, and its files stay as they are: ${situation}`, () =>
       Effect.gen(function* () {
@@ -149,16 +149,16 @@ describe("a database that somebody has open", () => {
     )
   }
 
-  it.effect("is not opened for a moment when nobody has it open after all, and nothing is created", () =>
+  it.effect("is not opened for a moment when no process has it open after all, and nothing is created", () =>
     Effect.gen(function* () {
       const folder = yield* TemporaryDatabase.folder
       make(`${folder}/test.db`)
-      expect((yield* failureOf(read(`${folder}/test.db`, "OpenBriefly"))).message).toContain("nobody uses it yet")
+      expect((yield* failureOf(read(`${folder}/test.db`, "OpenBriefly"))).message).toContain("no process uses it yet")
       expect(yield* list(folder)).toEqual(["test.db"])
     }),
   )
 
-  it.live("lets who reads for a moment wait for nobody, and others for a second", () =>
+  it.live("waits for no lock when it reads for a moment, and else for a second", () =>
     Effect.gen(function* () {
       const file = `${yield* TemporaryDatabase.folder}/test.db`
       make(file)

@@ -10,7 +10,7 @@ import { randomOf } from "../../support/random.ts"
 
 const read = (file: string) => WalFile.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 
-/** Of a log that exists. */
+/** Of a WAL that exists. */
 const readLog = (file: string) => Effect.flatMap(read(`${file}-wal`), (log) => Effect.fromOption(log))
 
 const readBytes = Effect.fnUntraced(function* (bytes: Uint8Array) {
@@ -48,7 +48,7 @@ const agrees = Effect.fnUntraced(function* (file: string, bytes: Uint8Array, bas
   return log
 })
 
-describe("a log that a killed process left", () => {
+describe("a WAL that a killed process left", () => {
   it.effect.each([512, 4096, 65_536])("has a commit for each transaction, with pages of %i bytes", (pageSize) =>
     Effect.gen(function* () {
       const { file, said } = yield* leftBehind("for (let n = 0; n < 7; n++) commit(3000 * n); say(noop(db))", pageSize)
@@ -125,7 +125,7 @@ describe("a log that a killed process left", () => {
   )
 })
 
-describe("a damaged log", () => {
+describe("a damaged WAL", () => {
   const left = leftBehind("for (let n = 0; n < 6; n++) commit(10)")
 
   it.effect("ends before a torn page, and the commits that follow it are counted", () =>
@@ -190,7 +190,7 @@ describe("a damaged log", () => {
   )
 })
 
-describe("a log that this machine does not write", () => {
+describe("a WAL that this machine does not write", () => {
   /** SQLite's sums, byte by byte. */
   const sums = (view: DataView, isLittle: boolean, from: number, to: number, [first, second]: readonly number[]) => {
     let [a, b] = [first ?? 0, second ?? 0]
@@ -201,7 +201,7 @@ describe("a log that this machine does not write", () => {
     return [a, b] as const
   }
 
-  /** A log that was changed, with checksums that are right, over words of the other byte order. */
+  /** A WAL that was changed, with checksums that are right, over words of the other byte order. */
   const rewritten = (bytes: Uint8Array, change: (view: DataView) => void) => {
     const view = new DataView(new Uint8Array(bytes).buffer)
     const put = (at: number, [a, b]: readonly [number, number]) => {
@@ -252,7 +252,7 @@ describe("a log that this machine does not write", () => {
   )
 })
 
-describe("a log that cannot be read", () => {
+describe("a WAL that cannot be read", () => {
   it.effect("is none when it does not exist, and an error when it is a folder", () =>
     Effect.gen(function* () {
       const folder = yield* TemporaryDatabase.folder
@@ -301,7 +301,7 @@ const damaged = (original: Uint8Array, random: (below: number) => number, pageSi
   }
 }
 
-describe("for any session and any damage of its log", () => {
+describe("for any session and any damage of its WAL", () => {
   it.effect.prop(
     "commits, frames and pages are what SQLite recovers",
     [Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 31 }))],

@@ -19,7 +19,7 @@ const readBytes = Effect.fnUntraced(function* (bytes: Uint8Array) {
   return yield* readIndex(file)
 })
 
-describe("the index of a log", () => {
+describe("the index of a WAL", () => {
   it.effect.each([512, 4096, 65_536])("says what its connections knew, with pages of %i bytes", (pageSize) =>
     Effect.gen(function* () {
       const { file, said } = yield* leftBehind(
@@ -55,7 +55,7 @@ describe("the index of a log", () => {
     }),
   )
 
-  it.effect("counts the transactions, and begins anew with a reset", () =>
+  it.effect("counts the transactions, and begins again with a reset", () =>
     Effect.gen(function* () {
       const before = yield* Effect.flatMap(leftBehind("commit(10); commit(10)"), ({ file }) => readIndex(file))
       const after = yield* Effect.flatMap(
