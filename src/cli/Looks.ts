@@ -7,6 +7,7 @@ import * as Halt from "../engine/Halt.ts"
 import * as Signals from "../engine/Signals.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
+import * as Terminal from "./Terminal.ts"
 
 /** What a look found, beside what it has printed. */
 export interface Look<Seen> {
@@ -44,7 +45,10 @@ const Failure = Schema.fromJsonString(Schema.Record(Schema.String, Schema.String
 
 /** Draws over what was there, line by line, so that nothing flickers; then takes away what was longer. */
 const redraw = (text: string) =>
-  Effect.sync(() => process.stdout.write(`\x1b[H${text.replaceAll("\n", "\x1b[K\n")}\x1b[K\n\x1b[J`))
+  Effect.sync(() => {
+    const lines = Terminal.cutText(text, process.stdout).replaceAll("\n", "\x1b[K\n")
+    process.stdout.write(`\x1b[H${lines}\x1b[K\n\x1b[J`)
+  })
 
 const clearScreen = Effect.sync(() => process.stdout.write("\x1b[2J"))
 

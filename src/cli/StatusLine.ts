@@ -5,6 +5,7 @@
  * neither tears the other. Without a terminal there is no status line, and the log is written as it is.
  */
 import { Console, Context, Effect, Layer, Schedule, type Scope } from "effect"
+import * as Terminal from "./Terminal.ts"
 
 export class StatusLine extends Context.Service<
   StatusLine,
@@ -15,29 +16,29 @@ export class StatusLine extends Context.Service<
 >()("seawall/cli/StatusLine") {}
 
 /** What the status line needs of a terminal. */
-interface Terminal {
+interface Output extends Terminal.Size {
   readonly isTTY?: boolean
-  readonly columns?: number
   readonly write: (text: string) => unknown
 }
-
-const clear = "\r\x1b[2K"
 
 const refresh = "1 second"
 
 /** Provides the `Console` that log lines go through, and the line itself. */
-export const layer = (terminal: Terminal): Layer.Layer<StatusLine> =>
+export const layer = (terminal: Output): Layer.Layer<StatusLine> =>
   terminal.isTTY === true ? Layer.effectContext(make(terminal)) : Layer.succeed(StatusLine, { show: () => Effect.void })
 
-const make = Effect.fnUntraced(function* (terminal: Terminal) {
+const make = Effect.fnUntraced(function* (terminal: Output) {
   const outer = yield* Console.Console
   let shown = ""
-  /** A line that wraps could not be taken away again. Some terminals do not know how wide they are. */
-  const fit = (line: string) => line.slice(0, (terminal.columns || 80) - 1)
+  /** Takes it away, also when the window became narrower since and wrapped it. */
+  const clear = () => {
+    const above = Terminal.rowsOf(shown, terminal) - 1
+    return above === 0 ? "\r\x1b[2K" : `\r\x1b[${above}A\x1b[J`
+  }
   const around =
     (print: (...args: ReadonlyArray<unknown>) => void) =>
     (...args: ReadonlyArray<unknown>) => {
-      if (shown !== "") terminal.write(clear)
+      if (shown !== "") terminal.write(clear())
       print(...args)
       terminal.write(shown)
     }
@@ -48,12 +49,14 @@ const make = Effect.fnUntraced(function* (terminal: Terminal) {
   }
   const draw = (line: string) =>
     Effect.sync(() => {
-      shown = fit(line)
-      terminal.write(`${clear}${shown}`)
+      const before = clear()
+      shown = Terminal.cut(line, terminal)
+      terminal.write(`${before}${shown}`)
     })
   const hide = Effect.sync(() => {
+    const before = clear()
     shown = ""
-    terminal.write(clear)
+    terminal.write(before)
   })
   const show = Effect.fnUntraced(function* <R>(line: Effect.Effect<string, never, R>) {
     yield* Effect.addFinalizer(() => hide)

@@ -64,7 +64,19 @@ describe("the status line", () => {
       const { show } = yield* StatusLine.StatusLine
       yield* show(Effect.succeed("a line that is far too long"))
       yield* TestClock.adjust(0)
-      expect(screen.written).toEqual([`${clear}a line th`])
+      expect(screen.written).toEqual([`${clear}a line t…`])
+    }).pipe(Effect.scoped, Effect.provide(onTerminal(screen)))
+  })
+
+  it.effect("is taken away whole when the window became narrower and wrapped it", () => {
+    const screen = terminal(72)
+    return Effect.gen(function* () {
+      const { show } = yield* StatusLine.StatusLine
+      yield* show(Effect.succeed("x".repeat(60)))
+      yield* TestClock.adjust(0)
+      screen.columns = 25
+      yield* TestClock.adjust("1 second")
+      expect(screen.written.at(-1)).toBe(`\r\x1b[2A\x1b[J${"x".repeat(23)}…`)
     }).pipe(Effect.scoped, Effect.provide(onTerminal(screen)))
   })
 
