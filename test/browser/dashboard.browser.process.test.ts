@@ -168,8 +168,9 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     expect(ended.code).toBe(0)
     expect(performance.now() - before).toBeLessThan(10_000) // an open page does not hold it up
     expect(ended.log.map(({ message }) => message)).not.toContain("shutdown incomplete")
-    await page.getByRole("alert").filter({ hasText: "The session halted (interrupted_sigterm)" }).waitFor()
-    await connection(page, "stale")
+    await page.getByRole("alert").filter({ hasText: "The session ended (interrupted_sigterm)" }).waitFor()
+    await connection(page, "ended")
+    await says(page, "#strip", "Engine", "ended")
 
     seawall(port, ["run"], quick)
     await connection(page, "live")
@@ -189,7 +190,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
     await connection(page, "live")
     session.kill("SIGSTOP")
     await connection(page, "stale")
-    await page.getByRole("alert").filter({ hasText: "No word from the program" }).waitFor()
+    await page.getByRole("alert").filter({ hasText: "The program does not answer" }).waitFor()
     session.kill("SIGCONT")
     await connection(page, "live")
     expect(await page.getByRole("alert").isHidden()).toBe(true)

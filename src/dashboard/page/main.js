@@ -3,7 +3,7 @@ import { addNow, clearCharts, drawCharts, setBound, setLimits, setPast, setSpan,
 import { showDatabases } from "./databases.js"
 import { byId, clock, element, setText } from "./dom.js"
 import { addLines, onlyOf, startLog } from "./log.js"
-import { showDatabase, showDetails, showFigures, showIncidents, showLeadership, showStrip } from "./view.js"
+import { showDatabase, showDetails, showEnd, showFigures, showIncidents, showLeadership, showStrip } from "./view.js"
 
 /** @typedef {import("./dom.js").Snapshot} Snapshot */
 
@@ -86,15 +86,18 @@ const watch = () => {
   const isStale = Date.now() - heardAt > staleTicks * current.limits.tick_ms
   document.body.classList.toggle("is-stale", isStale)
   document.body.classList.toggle("is-live", !isStale)
-  setText(byId("connection"), isStale ? "stale" : "live")
+  const reason = current.engine?.halt_reason ?? null
+  setText(byId("connection"), isStale ? (reason === null ? "stale" : "ended") : "live")
   const banner = byId("stale")
   banner.hidden = !isStale
   if (!isStale) return
-  const halted = current.engine?.halt_reason
-  const why = halted === undefined || halted === null ? "No word from the program" : `The session halted (${halted})`
+  if (reason !== null) showEnd()
+  const at = `${clock(current.at_ms)} UTC`
   setText(
     banner,
-    `${why}: what you see is from ${clock(current.at_ms)} UTC. It goes on by itself when the program is back.`,
+    reason === null
+      ? `The program does not answer: this is from ${at}. The page goes on by itself when the program is back.`
+      : `The session ended (${reason}) at ${at}. The page goes on by itself when the next one starts.`,
   )
 }
 

@@ -69,12 +69,18 @@ const nextOf = ({ database, reason }) => {
 /** @param {string} word */
 const shellWord = (word) => (/^[\w./@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)
 
+/** The program has closed the page before it stored its end. */
+export const showEnd = () => {
+  const status = [...byId("strip").querySelectorAll("dd")].find(({ textContent }) => textContent === "HALTING")
+  if (status !== undefined) setText(status, "ended")
+}
+
 /**
  * @param {Snapshot} snapshot
  * @param {DatabaseStatus | undefined} database
  */
 export const showStrip = ({ databases, elapsed_seconds, engine, health, leadership }, database) => {
-  const troubles = health.reasons.length === 1 ? "1 reason" : `${health.reasons.length} reasons`
+  const troubles = health.reasons.length === 1 ? "1 problem" : `${health.reasons.length} problems`
   const running =
     engine !== null
       ? ofEngine(engine)
