@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/alone.ts"],
     // Real processes take their time on a busy machine; nothing here is about speed.
     testTimeout: 60_000,
     hookTimeout: 120_000,

@@ -1,10 +1,8 @@
 /** The one list of subjects: what the README, the help and the report make of it. */
-import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { describe, expect, it } from "vitest"
 import * as fs from "node:fs"
 import { Subject } from "../../src/doctor/Finding.ts"
 import { sentence, subjects } from "../../src/doctor/Subjects.ts"
-import { database, examineUntouched } from "../support/examined.ts"
 
 const files = fs.readdirSync(new URL("../../src/doctor/subjects/", import.meta.url))
 
@@ -35,15 +33,6 @@ describe("the subjects of the doctor", () => {
   it("are one sentence of the help", () => {
     expect(sentence).toBe(`Examined: ${subjects.map(({ description }) => description).join("; ")}.`)
   })
-
-  it.live("stand in the report with their description, in their order", () =>
-    Effect.gen(function* () {
-      const { examined } = yield* examineUntouched(yield* database())
-      expect(examined.map(({ description, subject }) => ({ description, subject }))).toEqual(
-        subjects.map(({ description, subject }) => ({ description, subject })),
-      )
-    }),
-  )
 
   it("are read with SQLite last, because closing a file that was read as bytes drops the locks of a connection", () => {
     const opening = subjects.flatMap(({ opens, subject }) => (opens === true ? [subject] : []))

@@ -14,7 +14,6 @@ import * as LogCapture from "../../src/testing/LogCapture.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import * as Checkpointer from "../../src/wal/Checkpointer.ts"
 import * as WalGuard from "../../src/wal/WalGuard.ts"
-import { foreignConnection } from "../support/ForeignReader.ts"
 import { killed, type LifeCycle, lived, storedIn } from "../support/LifeCycle.ts"
 import { writtenBefore } from "../support/StoredRows.ts"
 import { settle } from "../support/ScriptedDisk.ts"
@@ -209,26 +208,6 @@ describe("an end on a busy database", () => {
       holder.close()
       expect(storedIn(file)).toMatchObject({ reason: "", status: "RUNNING" })
     }).pipe(Effect.scoped),
-  )
-
-  it.live("names the process that holds the lock", () =>
-    Effect.gen(function* () {
-      const file = yield* TemporaryDatabase.file
-      const shell = yield* Scope.make()
-      const act = Effect.gen(function* () {
-        const pid = yield* Scope.provide(foreignConnection(file, ["BEGIN IMMEDIATE"]), shell)
-        yield* Effect.forkDetach(Effect.delay(Scope.close(shell, Exit.void), "500 millis"))
-        yield* Halt.Halt.use((halt) =>
-          halt.request({ reason: Option.some("interrupted_sigterm"), detail: String(pid) }),
-        )
-      })
-      const ended = yield* lived({ file, engine: { busy_timeout_seconds: 0.01 }, act })
-      const { detail: pid, reason, sessions, status } = storedIn(file)
-      expect([reason, status, sessions[0]?.["ended"]]).toEqual(["interrupted_sigterm", "HALTED", 1])
-      const [line, ...more] = ended.entries.filter(({ event }) => event === "database busy")
-      expect([line?.fields["held_by"], more]).toEqual([expect.stringContaining(`(pid ${pid}, write)`), []])
-      expect(ended.failedSteps).toEqual([])
-    }),
   )
 
   it.effect("of a start that failed waits, too", () =>

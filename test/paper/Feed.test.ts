@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Feed from "../../src/paper/Feed.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { feedContract, take } from "./feedContract.ts"
+import { slice } from "../support/slice.ts"
 
 const encoder = new TextEncoder()
 
@@ -232,7 +233,7 @@ describe("however the bytes are cut", () => {
         expect((yield* LogCapture.logged("feed line refused")).map(({ fields }) => fields["line"])).toEqual(bad)
       }).pipe(Effect.provide(heard(feedOf(...chunks))))
     },
-    { arbitrary: { runs: 300 } },
+    { arbitrary: { runs: slice(300) } },
   )
 
   it.effect("byte by byte is the same, too", () =>

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Option, Schema } from "effect"
 import type * as Feed from "../../src/paper/Feed.ts"
 import { type Holdings, make, middleOf, round, type Settings, step, valueAt } from "../../src/paper/MarketMaker.ts"
+import { slice } from "../support/slice.ts"
 
 /** Around a middle of 1: we buy 12.5 XRP at 0.8 and sell 8 XRP at 1.25, exactly. */
 const settings: Settings = {
@@ -229,6 +230,6 @@ describe("for any books", () => {
         maker = after
       }
     },
-    { arbitrary: { runs: 500 } },
+    { arbitrary: { runs: slice(500) } },
   )
 })

@@ -5,6 +5,7 @@ import { Effect, FileSystem, Result, Runtime, Schema } from "effect"
 import { Yaml } from "effect/encoding"
 import { EngineConfigError, type ConfigSources } from "../../src/engine/EngineConfig.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
+import { slice } from "../support/slice.ts"
 
 const loading = (sources: Partial<ConfigSources>) => PaperConfig.load({ source: "test.yaml", yaml: "", ...sources })
 
@@ -125,7 +126,7 @@ describe("a configuration file", () => {
         const yaml = JSON.stringify(yield* Schema.encodeEffect(PaperConfig.schema)(config)) // one line of JSON is YAML
         expect(yield* loading({ yaml })).toEqual(config)
       }),
-    { arbitrary: { runs: 200 } },
+    { arbitrary: { runs: slice(200) } },
   )
 })
 
@@ -298,7 +299,7 @@ describe("where a setting comes from", () => {
         )
         expect(yield* loading({ env })).toEqual(config)
       }),
-    { arbitrary: { runs: 200 } },
+    { arbitrary: { runs: slice(200) } },
   )
 
   for (const text of ["123", "true", "null", "~", "1e3", "a: b: [", " ", "# no comment", "[x]"]) {

@@ -16,6 +16,7 @@ import { scriptedDatabase, ScriptedDisk, settle } from "../support/ScriptedDisk.
 import { batches, countingBatches, fork, insert, plain, rows, table, together } from "../support/writes.ts"
 import { writerContract } from "../sql/writerContract.ts"
 import { batchContract } from "./batchContract.ts"
+import { slice } from "../support/slice.ts"
 
 const onDatabase = <A, E>(
   self: Effect.Effect<A, E, SqlClient.SqlClient | Writer | Database.Database | DatabaseControl>,
@@ -361,6 +362,6 @@ describe("for any callers, failures, interruptions and syncs, in any order", () 
         const order = there.filter((a) => queued.has(a))
         expect(order, `seed ${seed}: order`).toEqual(order.toSorted((a, b) => a - b))
       }),
-    { arbitrary: { runs: 40 } },
+    { arbitrary: { runs: slice(40) } },
   )
 })

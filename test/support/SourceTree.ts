@@ -17,6 +17,9 @@ export interface Node {
   readonly [property: string]: unknown
 }
 
+/** Trees that were parsed before: most files of two versions of a source are the same. */
+const parsed = new Map<string, Node>()
+
 /** The text of each file by its path from the root of the repository. */
 export type Texts = ReadonlyMap<string, string>
 
@@ -122,7 +125,8 @@ export class SourceTree {
       }
     }
     for (const [file, text] of texts) {
-      const root = parseAst(text, { lang: "ts" }) as unknown as Node
+      const root = parsed.get(text) ?? (parseAst(text, { lang: "ts" }) as unknown as Node)
+      parsed.set(text, root)
       this.roots.set(file, root)
       walk(root, file)
     }

@@ -10,6 +10,7 @@ import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { randomOf } from "../support/random.ts"
 import { ownFields } from "../support/labels.ts"
 import * as Simulated from "../support/SimulatedLog.ts"
+import { slice } from "../support/slice.ts"
 
 const { SimulatedLog } = Simulated
 
@@ -255,6 +256,6 @@ describe("a guard under anything that can happen, in any order", () => {
         expect(yield* inside(brokenRules({ stop, wasOn: true })), `seed ${seed}`).toEqual([])
         for (const writer of writers) yield* Effect.forkDetach(Fiber.interrupt(writer))
       }),
-    { arbitrary: { runs: 100 } },
+    { arbitrary: { runs: slice(100) } },
   )
 })

@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import { Subject } from "../../src/doctor/Finding.ts"
+import { subjects } from "../../src/doctor/Subjects.ts"
 import * as Database from "../../src/sqlite/Database.ts"
 import * as LogCapture from "../../src/testing/LogCapture.ts"
 import { writtenBefore } from "../support/StoredRows.ts"
@@ -19,6 +20,15 @@ const damage = (file: string) => {
 }
 
 describe("a healthy database", () => {
+  it.live("has every subject in its report, with its description, in their order", () =>
+    Effect.gen(function* () {
+      const { examined } = yield* examineUntouched(yield* database())
+      expect(examined.map(({ description, subject }) => ({ description, subject }))).toEqual(
+        subjects.map(({ description, subject }) => ({ description, subject })),
+      )
+    }),
+  )
+
   it.live("at rest has no problems, everything was examined, and nothing is touched", () =>
     Effect.gen(function* () {
       const report = yield* examineUntouched(yield* database())

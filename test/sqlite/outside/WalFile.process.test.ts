@@ -7,6 +7,7 @@ import * as WalFile from "../../../src/sqlite/outside/WalFile.ts"
 import * as TemporaryDatabase from "../../../src/testing/TemporaryDatabase.ts"
 import { copyOf, leftBehind, recovered } from "../../support/LeftFiles.ts"
 import { randomOf } from "../../support/random.ts"
+import { slice } from "../../support/slice.ts"
 
 const read = (file: string) => WalFile.read(file).pipe(Effect.provide(NodeFileSystem.layer))
 
@@ -315,6 +316,6 @@ describe("for any session and any damage of its WAL", () => {
         yield* agrees(file, bytes, base)
         for (let n = 0; n < 15; n++) yield* Effect.scoped(agrees(file, damaged(bytes, random, pageSize), base))
       }).pipe(Effect.scoped),
-    { arbitrary: { runs: 12 }, timeout: 60_000 },
+    { arbitrary: { runs: slice(12) }, timeout: 60_000 },
   )
 })
