@@ -6,6 +6,7 @@
  *     npm run bench -- --rounds 5    more rounds
  *     npm run bench -- --only contention    beside SQLite's default, where something else uses the disk or the processor
  *                                            ("contention:busy disk": one case; 10 pairs each)
+ *     npm run bench -- --markdown    puts the tables into docs/benchmarks.md, too
  *     npm run bench -- --only reader cases whose name contains this ("writes": the durable writes)
  *
  * Prints Markdown and writes bench.json beside it (`--json FILE`). Absolute times belong to the machine and its load:

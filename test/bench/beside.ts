@@ -6,7 +6,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { cells, median, medianSpread, type Spread, table } from "./figures.ts"
-import { folder, rounds, values } from "./options.ts"
+import { folder, rounds, show, values } from "./options.ts"
 
 interface Figures {
   readonly commits: number
@@ -84,6 +84,6 @@ export const beside = async () => {
     it.sound ? "yes" : "NO",
   ])
   const columns = ["writer", "commits/s", "commit p50 / p99 / p99.9 / max ms", "WAL peak MB", "the guard says", "sound"]
-  process.stdout.write(`\n### seawall guard beside a Python writer\n\n${table(columns, rows)}\n`)
+  show("seawall guard beside a Python writer", table(columns, rows))
   return results
 }

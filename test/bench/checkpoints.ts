@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Case, Figures, Subject } from "./case.ts"
 import { cells, median, medianSpread, ms, type Spread, table } from "./figures.ts"
-import { folder, here, rounds, values } from "./options.ts"
+import { folder, here, rounds, show, values } from "./options.ts"
 
 /** Rows of about a kilobyte: five megabytes fit every cache, five hundred fit none of SQLite's. */
 const sizes = { "5 MB": 5_000, "500 MB": 480_000 } as const
@@ -177,7 +177,7 @@ export const checkpoints = () => {
     }
     const results = [...runs].map(([subject, figures]) => [subject, medians(figures)] as const)
     collected.push({ name: plan.name, results })
-    process.stdout.write(`\n### ${plan.name}\n\n${table(columns, rows(results))}\n`)
+    show(plan.name, table(columns, rows(results)))
   }
   return collected
 }

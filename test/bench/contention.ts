@@ -8,7 +8,7 @@ import * as path from "node:path"
 import type { Figures, Subject } from "./case.ts"
 import { type Planned, runCase } from "./checkpoints.ts"
 import { median, ms, table } from "./figures.ts"
-import { folder, here, slowDisk, values } from "./options.ts"
+import { folder, here, show, slowDisk, values } from "./options.ts"
 
 /** What a run is started with, and what runs beside it. */
 interface Condition {
@@ -148,9 +148,7 @@ export const contention = () => {
         ...windowLines(pairs, Object.keys(plan.windows ?? {})),
       ]
       const rows = pairs.map(([other, own], index) => row(index + 1, other, own))
-      process.stdout.write(
-        `\n### contention: ${name} (other: ${against})\n\n${table(columns, rows)}\n\n${lines.join("\n\n")}\n`,
-      )
+      show(`contention: ${name} (other: ${against})`, `${table(columns, rows)}\n\n${lines.join("\n\n")}`)
       return { name, pairs, sound: pairs.every(([, own]) => own.sound) }
     })
 }

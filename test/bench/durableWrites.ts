@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { cells, median, medianSpread, table } from "./figures.ts"
-import { folder, here, rounds, slowDisk, values } from "./options.ts"
+import { folder, here, rounds, show, slowDisk, values } from "./options.ts"
 import type { WritesCase, WritesFigures, WritesSubject } from "./writes.ts"
 
 /** Who is asked for durable writes; one by one the slow disk would take minutes with many callers. */
@@ -74,7 +74,7 @@ export const durableWrites = () =>
       sound ? "yes" : "NO",
     ])
     const header = ["who writes", "acknowledged/s", "write p50 / p99 / p99.9 / max ms", "event loop, the same", "sound"]
-    process.stdout.write(`\n### ${plan.name}\n\n${table(header, lines)}\n`)
+    show(plan.name, table(header, lines))
     return { name: plan.name, results }
   })
 
@@ -94,7 +94,7 @@ export const writesOverhead = () => {
   if (overhead.length > 0) {
     const raw = overhead[0]![1]
     const lines = overhead.map(([floor, micros]) => [floor, micros.toFixed(1), (micros / raw).toFixed(2)])
-    process.stdout.write(`\n### writes, overhead of one at NORMAL\n\n${table(["floor", "µs", "ratio"], lines)}\n`)
+    show("writes, overhead of one at NORMAL", table(["floor", "µs", "ratio"], lines))
   }
   return overhead
 }

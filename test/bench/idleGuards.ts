@@ -1,7 +1,7 @@
 /** What a guard costs that has nothing to do. */
 import { spawnSync } from "node:child_process"
 import * as path from "node:path"
-import { here, values } from "./options.ts"
+import { here, show, values } from "./options.ts"
 
 /** A thousand idle guards in one process: what each costs in memory, and whether anything wakes. */
 const idle = (): { readonly guards: number; readonly kilobytesEach: number; readonly cpuMillisPerSecond: number } => {
@@ -14,8 +14,9 @@ export const idleGuards = () => {
   const measured = !values.quick && "idle guards".includes(values.only) ? idle() : undefined
   if (measured !== undefined) {
     const { cpuMillisPerSecond, guards, kilobytesEach } = measured
-    process.stdout.write(
-      `\n### ${guards} idle guards\n\n${kilobytesEach.toFixed(0)} KB and ${(cpuMillisPerSecond / guards).toFixed(4)} ms of CPU a second each\n`,
+    show(
+      `${guards} idle guards`,
+      `${kilobytesEach.toFixed(0)} KB and ${(cpuMillisPerSecond / guards).toFixed(4)} ms of CPU a second each`,
     )
   }
   return measured

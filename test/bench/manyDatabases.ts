@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { DatabaseSync } from "node:sqlite"
 import { table } from "./figures.ts"
-import { folder, here, values } from "./options.ts"
+import { folder, here, show, values } from "./options.ts"
 
 /** Time to come to rest after the last database was opened: looks get rarer after half a minute. */
 const settleSeconds = 35
@@ -92,6 +92,6 @@ export const manyDatabases = async () => {
     it.failedSteps,
   ])
   const columns = ["databases", "open s", "of a core at rest", "MB", "close s", "exit code", "failed steps"]
-  process.stdout.write(`\n### idle databases under one guard\n\n${table(columns, rows)}\n`)
+  show("idle databases under one guard", table(columns, rows))
   return measured
 }

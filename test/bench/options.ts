@@ -5,6 +5,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { put } from "./publish.ts"
 
 export const { values } = parseArgs({
   options: {
@@ -12,6 +13,7 @@ export const { values } = parseArgs({
     rounds: { type: "string" },
     only: { type: "string", default: "" },
     json: { type: "string", default: "bench.json" },
+    markdown: { type: "boolean", default: false },
   },
 })
 
@@ -19,6 +21,13 @@ export const here = path.dirname(fileURLToPath(import.meta.url))
 export const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-bench-"))
 process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }))
 process.on("SIGINT", () => process.exit(130))
+
+/** Shows a part of the results; with `--markdown` it also replaces the same part of docs/benchmarks.md. */
+export const show = (name: string, text: string): void => {
+  const part = `### ${name}\n\n${text}`
+  process.stdout.write(`\n${part}\n`)
+  if (values.markdown) put("benchmarks.md", name, part)
+}
 
 export const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
 

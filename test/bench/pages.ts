@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process"
 import * as path from "node:path"
 import type { DashboardCase, DashboardFigures } from "./dashboard.ts"
 import { cells, median, medianSpread, table } from "./figures.ts"
-import { here, rounds, values } from "./options.ts"
+import { here, rounds, show, values } from "./options.ts"
 
 /** The same writer without a dashboard, with one, and with pages that listen. */
 const dashboards = { "no dashboard": undefined, "0 pages": 0, "50 pages": 50 } as const
@@ -46,7 +46,7 @@ export const pages = () => {
       rssMb.toFixed(0),
     ])
     const header = ["who watches", "commit p50 / p99 / p99.9 / max ms", "event loop, the same", "ticks heard", "MB"]
-    process.stdout.write(`\n### dashboard, 2000 commits/s\n\n${table(header, lines)}\n`)
+    show("dashboard, 2000 commits/s", table(header, lines))
   }
   return dashboardResults
 }

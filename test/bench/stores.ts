@@ -14,7 +14,7 @@ import * as StateManager from "../../src/state/StateManager.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
 import { tick as paperTick } from "../support/paperTick.ts"
 import { median, table } from "./figures.ts"
-import { folder, rounds, values } from "./options.ts"
+import { folder, rounds, show, values } from "./options.ts"
 
 export interface StoresPair {
   /** Ticks a second. */
@@ -95,8 +95,6 @@ export const stores = async (): Promise<ReadonlyArray<StoresPair>> => {
       Math.min(...ratios).toFixed(2),
     ],
   ]
-  process.stdout.write(
-    `\n### ${name}\n\n${table(["store", "ticks/s", "ratio to SQLite, median", `worst of ${pairs.length} pairs`], rows)}\n`,
-  )
+  show(name, `${table(["store", "ticks/s", "ratio to SQLite, median", `worst of ${pairs.length} pairs`], rows)}`)
   return pairs
 }

@@ -12,6 +12,7 @@
  */
 import { parseArgs } from "node:util"
 import { table } from "../bench/figures.ts"
+import { put } from "../bench/publish.ts"
 import type { Verdict } from "./database.ts"
 import { badBytes } from "./BadBytes.ts"
 import { failingDisk, faults, fullDisk } from "./FailingDisk.ts"
@@ -33,11 +34,12 @@ const { positionals, values } = parseArgs({
     runs: { type: "string" },
     seed: { type: "string" },
     minutes: { type: "string" },
+    markdown: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 })
 
-const help = `npm run proof -- [CASE...] [--runs N] [--minutes N] [--seed N]
+const help = `npm run proof -- [CASE...] [--runs N] [--minutes N] [--seed N] [--markdown]
 
 Cases, all of them when none is named:
   kill    SIGKILL at random moments while checkpoints run (--runs: kills, default 100; --minutes: with these done, more
@@ -65,6 +67,7 @@ Cases, all of them when none is named:
   cluster  the same of three runners of an Effect Cluster, killed, frozen and ended (--runs: faults, default 30)
   unfenced  the leader is cut off again and again while nothing is fenced: its stale writes must be found (--runs: default 10)
 
+--markdown puts the table into docs/proof.md, too.
 --runs and --minutes change nothing in a case that does not name them. --seed repeats what chance decides in a case; in kill
 and soak the machine decides the rest.
 
@@ -158,6 +161,11 @@ if (values.help || unknown.length > 0) {
   process.exit(unknown.length > 0 ? 2 : 0)
 }
 
+if (values.markdown && positionals.length > 0) {
+  process.stderr.write("--markdown replaces the whole table of docs/proof.md: name no case\n")
+  process.exit(2)
+}
+
 const wanted = all.filter(({ part }) => positionals.length === 0 || positionals.includes(part))
 const verdicts: Array<readonly [Part, Verdict]> = []
 const start = performance.now()
@@ -173,7 +181,9 @@ for (const part of wanted) {
 }
 const columns = ["case", "runs", "states tried", "acknowledged writes checked", "lost", "corrupt", "hung"]
 const rows = verdicts.map(([{ name }, it]) => [name, it.runs, it.states, it.checked, it.lost, it.corrupt, it.hung])
-process.stdout.write(`${table(columns, rows)}\n`)
+const shown = table(columns, rows)
+process.stdout.write(`${shown}\n`)
+if (values.markdown) put("proof.md", "the table", `${shown}\n\nSeed ${seed}.`)
 process.stderr.write(`${((performance.now() - start) / 1000).toFixed(0)} s, --seed ${seed}\n`)
 
 const failures = verdicts.flatMap(([, it]) => it.failures)

@@ -5,6 +5,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { schema as guardSchema } from "../../src/cli/GuardConfig.ts"
 import { PaperConfig } from "../../src/paper/PaperConfig.ts"
+import { withPart } from "../bench/publish.ts"
 
 const root = path.join(import.meta.dirname, "../..")
 const read = (name: string) => fs.readFileSync(path.join(root, name), "utf8")
@@ -62,6 +63,18 @@ describe("docs/configuration.md", () => {
     const rows = [...read("docs/configuration.md").matchAll(/^\| `([^`]+)` \| ([^|]+) \|/gm)]
     expect(rows.map(([, key, value]) => [key, value]).toSorted()).toEqual(defaults.toSorted())
     expect(defaults.length).toBeGreaterThan(30)
+  })
+})
+
+describe("a table that a command writes", () => {
+  it("takes the place of the one before, and is added where there was none", () => {
+    const first = withPart("# Title\n\ntext\n", "kill", "| 1 |")
+    expect(first).toBe("# Title\n\ntext\n\n<!-- kill -->\n\n| 1 |\n\n<!-- end of kill -->\n")
+    expect(withPart(`${first}after\n`, "kill", "| 2 |")).toBe(`${first.replace("| 1 |", "| 2 |")}after\n`)
+  })
+
+  it("has its place in docs/proof.md", () => {
+    expect(read("docs/proof.md")).toContain("<!-- the table -->")
   })
 })
 
