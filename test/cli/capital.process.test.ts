@@ -101,10 +101,9 @@ describe.concurrent("without --confirm", () => {
   it("the same by the name of the group", async ({ at }) => {
     at.afterEngine()
     const args = ["--db", "test.db", "--amount", "250", "--source-note", "bank", "--json"]
-    const [grouped, old] = await Promise.all([
-      run(["capital", "deposit", ...args], { cwd: at.folder }),
-      run(["inject-capital", ...args], { cwd: at.folder }),
-    ])
+    // One after the other: each is refused while another process has the file open.
+    const grouped = await run(["capital", "deposit", ...args], { cwd: at.folder })
+    const old = await run(["inject-capital", ...args], { cwd: at.folder })
     expect([grouped.code, JSON.parse(grouped.stdout).event]).toEqual([0, JSON.parse(old.stdout).event])
     const wrong = await run(["capital", "basis", "--db", "none.db", "--amount", "1"], { cwd: at.folder })
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("seawall capital basis: cannot open")])
