@@ -23,12 +23,12 @@ interface Guarded {
 }
 
 /** One that is not, or a folder. */
-export interface NotGuarded {
+interface NotGuarded {
   readonly file: string
   readonly error: Error
 }
 
-export interface GuardedSetOptions<E> {
+interface GuardedSetOptions<E> {
   /** Files and folders, as they were given. */
   readonly names: ReadonlyArray<string>
   /** Opens one and guards it until the scope closes. */

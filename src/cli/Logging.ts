@@ -41,7 +41,7 @@ const word = (name: string, value: unknown) => {
   return value === "" || /[\s"=\p{Cc}]/u.test(value) ? escaped(JSON.stringify(value)) : escaped(value)
 }
 
-export interface LoggingOptions {
+interface LoggingOptions {
   readonly colored: boolean
   /** How many databases the lines may be about: of the only one it is not said to eyes which it is. Default 1. */
   readonly databases?: number

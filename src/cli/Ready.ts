@@ -5,6 +5,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { ChildProcess } from "effect/process"
+import { CommandError } from "./CommandError.ts"
 
 /** Does nothing elsewhere. What cannot be told is a WARNING: systemd ends what it takes for not started. */
 export const say: Effect.Effect<void> = Effect.suspend(() =>
@@ -17,7 +18,7 @@ export const say: Effect.Effect<void> = Effect.suspend(() =>
         ),
       ).pipe(
         Effect.flatMap((code) =>
-          code === 0 ? Effect.void : Effect.fail(new Error(`systemd-notify ended with ${code}`)),
+          code === 0 ? Effect.void : new CommandError({ detail: `systemd-notify ended with ${code}` }),
         ),
         Effect.ignore({ log: "Warn", message: "readiness not told" }),
         Effect.provide(NodeServices.layer),

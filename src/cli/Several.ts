@@ -3,17 +3,20 @@
  * same time and in their order. However many there are, only the answers that are being made are in memory.
  */
 import { Effect, type Result, Stream } from "effect"
+import { CommandError } from "./CommandError.ts"
 
 interface Each<A, E, R, R2> {
   readonly files: ReadonlyArray<string>
   /** How many are asked about at the same time. */
   readonly concurrency: number
   readonly ask: (file: string) => Effect.Effect<A, E, R>
-  readonly tell: (answer: Result.Result<A, E | Error>, file: string) => Effect.Effect<void, never, R2>
+  readonly tell: (answer: Result.Result<A, E | CommandError>, file: string) => Effect.Effect<void, never, R2>
 }
 
 const failure = (file: string) => (defect: unknown) =>
-  Effect.fail(new Error(`${file} was not examined: ${defect instanceof Error ? defect.message : String(defect)}`))
+  new CommandError({
+    detail: `${file} was not examined: ${defect instanceof Error ? defect.message : String(defect)}`,
+  })
 
 /** A defect is the failure of that database alone. */
 export const each = <A, E, R, R2>({ ask, concurrency, files, tell }: Each<A, E, R, R2>) => {

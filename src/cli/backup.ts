@@ -12,6 +12,7 @@ import { command } from "../sqlite/ShellCommand.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
+import { CommandError } from "./CommandError.ts"
 
 const destination = Argument.String("dest").pipe(
   Argument.withDescription("File that the copy gets, or a folder for it; default beside the database"),
@@ -52,7 +53,9 @@ export const backup = Command.make(
         ).pipe(
           Effect.mapError((error) =>
             Option.isNone(given) && SystemError.codeOf(error) !== undefined
-              ? new Error(`${error.message}; name a destination elsewhere: ${command("seawall backup", file, "DEST")}`)
+              ? new CommandError({
+                  detail: `${error.message}; name a destination elsewhere: ${command("seawall backup", file, "DEST")}`,
+                })
               : error,
           ),
         )

@@ -7,6 +7,7 @@ import { command } from "../sqlite/ShellCommand.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as OneShot from "./OneShot.ts"
 import { withoutEngine } from "./WithoutEngine.ts"
+import { CommandError } from "./CommandError.ts"
 
 const source = Argument.String("backup").pipe(
   Argument.withDescription("The backup; it is read and stays where it is"),
@@ -27,7 +28,7 @@ const dryRun = Flag.Boolean("dry-run").pipe(
 const advised = <A, E extends Error, R>(backup: string, self: Effect.Effect<A, Restore.RestoreError | E, R>) =>
   Effect.mapError(self, (error) =>
     error instanceof Restore.RestoreError && error.reason === "NotWhole"
-      ? new Error(`${error.message}: ${command("seawall backup", backup)}`)
+      ? new CommandError({ detail: `${error.message}: ${command("seawall backup", backup)}` })
       : error,
   )
 

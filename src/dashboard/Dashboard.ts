@@ -7,27 +7,20 @@
  * watches closes, and has no effect on how the program ends.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { Clock, Config, Context, Duration, Effect, Layer, Metric, Option, Random, Ref, Schedule } from "effect"
-import { Sse } from "effect/encoding"
-import packageJson from "../../package.json" with { type: "json" }
+import { Clock, Config, Context, Data, Effect, Layer, Metric, Option, Schedule } from "effect"
 import type * as Engine from "../engine/Engine.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type * as Database from "../sqlite/Database.ts"
 import type { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
-import { mostFinished, slowMillis } from "../wal/GuardStatus.ts"
 import type * as WalGuard from "../wal/WalGuard.ts"
 import * as OptionError from "../options/OptionError.ts"
-import * as Health from "./Health.ts"
-import * as History from "./History.ts"
-import * as Listeners from "./Listeners.ts"
-import * as Incidents from "./Incidents.ts"
-import * as LiveLog from "./LiveLog.ts"
+import * as Gathering from "./Gathering.ts"
+import type * as LiveLog from "./LiveLog.ts"
 import * as Page from "./Page.ts"
 import * as Server from "./Server.ts"
-import type { EngineStatus, LeadershipStatus, Snapshot } from "./Snapshot.ts"
+import type { EngineStatus, LeadershipStatus } from "./Snapshot.ts"
 import * as DatabaseSource from "./DatabaseSource.ts"
-import * as WriteFigures from "./WriteFigures.ts"
 import * as EngineSource from "./EngineSource.ts"
 
 export type { Watched } from "./DatabaseSource.ts"
@@ -117,156 +110,36 @@ export const databaseSource: Effect.Effect<
   WalGuard.WalGuard | Database.Database | DatabaseControl
 > = DatabaseSource.inReach
 
-const tickInterval = Duration.seconds(1)
-
-/** What a browser waits before it comes back. */
-const retry = Buffer.from(Sse.encoder.write(new Sse.Retry({ duration: tickInterval, lastEventId: undefined })))
-
 const info = Metric.gauge("seawall_info", { description: "Always 1; its labels say what runs" })
 const startTime = Metric.gauge("seawall_start_time_seconds", {
   description: "When the dashboard was started, in seconds since 1970",
 })
 
-const leads = Metric.gauge("seawall_engine_leads", { description: "1 while this process leads, 0 while it stands by" })
-const standbys = Metric.gauge("seawall_engine_standbys", { description: "Processes that stand by for the engine" })
-const heardSeconds = Metric.gauge("seawall_engine_leader_heard_seconds", {
-  description: "How long ago the server last heard of the leader, in seconds; 0 without a leader",
-})
+/** The page could not be read, or Node refused the address. */
+class NotServed extends Data.TaggedError("NotServed")<{ readonly cause: unknown }> {}
 
-/** As many as an eye takes in. */
-const shownIncidents = 20
-
-const measureLeadership = (now: LeadershipStatus) =>
-  Effect.all(
-    [
-      Metric.update(leads, now.leads_here ? 1 : 0),
-      Metric.update(standbys, now.standbys.length),
-      Metric.update(heardSeconds, now.leader?.heard_seconds ?? 0),
-    ],
-    { discard: true },
-  )
+const serve = Effect.fnUntraced(
+  function* (gathering: Gathering.Gathering, where: Required<DashboardOptions>) {
+    const page = yield* Effect.provide(Page.make, NodeFileSystem.layer)
+    return yield* Server.make({ ...gathering, ...where, page })
+  },
+  // Node throws for an invalid port.
+  (self) => Effect.catchDefect(self, (cause) => new NotServed({ cause })),
+)
 
 const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
   const host = yield* OptionError.name("host", options.host ?? defaultHost)
   const names = yield* Effect.forEach(options.names ?? [], (name) => OptionError.name("names", name))
   const port = yield* OptionError.port("port", options.port ?? defaultPort)
-  const { version } = packageJson
-  const nothing: Effect.Effect<null> = Effect.succeed(null)
-  const { engine = nothing, leadership = nothing } = options
-  const liveLog = yield* LiveLog.LiveLog
-  const given = Effect.isEffect(options.databases) ? options.databases : Effect.succeed(options.databases)
-  const databases = (yield* given).map(DatabaseSource.make)
-  const addNew = Effect.map(given, (all) => {
-    for (const it of all.slice(databases.length)) databases.push(DatabaseSource.make(it))
-  })
-  const history = History.make(databases.length)
-  const writes = WriteFigures.make()
-  const incidents = Incidents.make(slowMillis)
-  const listeners = Listeners.make()
-  const start = yield* Clock.monotonicTimeNanos
-  const runId = (yield* Random.nextInt).toString(36).replace("-", "n")
-  /** The last of each that was sent to every page. */
-  const sentLine = yield* Ref.make(liveLog.last())
-  const sentCheckpoints = yield* Ref.make<ReadonlyArray<number>>(databases.map(() => 0))
-
-  const limits = {
-    slow_checkpoint_ms: slowMillis,
-    samples: history.length,
-    checkpoints: mostFinished,
-    log_lines: LiveLog.mostLines,
-    tick_ms: Duration.toMillis(tickInterval),
-  }
-
-  const snapshot = Effect.gen(function* () {
-    const known = yield* Effect.forEach(databases, ({ now }) => now)
-    const statuses = known.map((it) => ({ ...it, writes: writes.of(it.name) }))
-    const at_ms = yield* Clock.currentTimeMillis
-    incidents.take(at_ms, statuses)
-    const leading = yield* leadership
-    const reasons = Health.reasons(statuses, leading)
-    return {
-      seawall_version: version,
-      run_id: runId,
-      pid: process.pid,
-      at_ms,
-      elapsed_seconds: Number((yield* Clock.monotonicTimeNanos) - start) / 1e9,
-      health: { ok: reasons.length === 0, reasons },
-      limits,
-      databases: statuses,
-      incidents: incidents.all().slice(0, shownIncidents),
-      engine: yield* engine,
-      leadership: leading,
-    } satisfies Snapshot
-  })
-
-  const tickEvent = (now: Snapshot, checkpoints: ReadonlyArray<unknown>, after: number) =>
-    Listeners.event("tick", { snapshot: now, checkpoints, lines: liveLog.after(after) }, `${runId}:${liveLog.last()}`)
-
-  /** Sends what is new since the last time to every page. */
-  const send = Effect.fnUntraced(function* (now: Snapshot) {
-    const before = yield* Ref.get(sentCheckpoints)
-    const last = now.databases.map((database, index) => database.last_checkpoint?.number ?? before[index] ?? 0)
-    yield* Ref.set(sentCheckpoints, last)
-    const after = yield* Ref.getAndSet(sentLine, liveLog.last())
-    if (listeners.size() === 0) return
-    const points = yield* Effect.forEach(databases, ({ checkpointsAfter }, index) =>
-      Effect.map(checkpointsAfter(before[index] ?? 0), (all) =>
-        all.filter(({ number }) => number <= (last[index] ?? 0)),
-      ),
-    )
-    listeners.send(tickEvent(now, points, after))
-  })
-
-  const tick = Effect.gen(function* () {
-    yield* addNew
-    yield* writes.look((yield* Clock.currentTimeMillis) / 1000)
-    const now = yield* snapshot
-    history.add(Math.floor(now.at_ms / 1000), now.databases)
-    yield* Effect.forEach(now.databases, (status, index) => databases[index]!.measure(status), { discard: true })
-    if (now.leadership !== null) yield* measureLeadership(now.leadership)
-    yield* send(now)
-  })
-
-  const greeting = Effect.fnUntraced(function* (lastEventId: string) {
-    const [run, number] = lastEventId.split(":")
-    const seen = run === runId && Number.isSafeInteger(Number(number)) ? Number(number) : 0
-    return Buffer.concat([retry, tickEvent(yield* snapshot, [], seen)])
-  })
-
-  const historyOf = Effect.fnUntraced(function* (name: string) {
-    const index = databases.findIndex((database) => database.name === name)
-    const database = databases[index]
-    if (database === undefined) return Option.none()
-    return Option.some({ samples: history.of(index), checkpoints: yield* database.checkpointsAfter(0) })
-  })
-
-  const lastWord = Effect.flatMap(snapshot, send)
-  const serve = Effect.gen(function* () {
-    const page = yield* Effect.provide(Page.make, NodeFileSystem.layer)
-    return yield* Server.make({
-      host,
-      port,
-      names,
-      page,
-      listeners,
-      snapshot,
-      greeting,
-      history: historyOf,
-      incidents: incidents.all,
-    })
-  }).pipe(
-    // Node throws for an invalid port.
-    Effect.catchDefect((defect) => Effect.fail(defect instanceof Error ? defect : new Error(String(defect)))),
-  )
-
-  yield* Metric.update(Metric.withAttributes(info, { version }), 1)
+  const gathering = yield* Gathering.make(options)
+  yield* Metric.update(Metric.withAttributes(info, { version: Gathering.version }), 1)
   yield* Metric.update(startTime, (yield* Clock.currentTimeMillis) / 1000)
-  const serving = yield* Effect.acquireRelease(Effect.result(serve), (it) =>
+  const serving = yield* Effect.acquireRelease(Effect.result(serve(gathering, { host, names, port })), (it) =>
     it._tag === "Failure"
       ? Effect.void
       : Shutdown.step(
           "close dashboard",
-          Effect.andThen(lastWord.pipe(Shutdown.contained("close dashboard")), it.success.close),
+          Effect.andThen(gathering.lastWord.pipe(Shutdown.contained("close dashboard")), it.success.close),
         ),
   )
   if (serving._tag === "Failure") {
@@ -279,8 +152,8 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
     return { url: Option.none() }
   }
   const { url } = serving.success
-  yield* tick.pipe(
-    Effect.repeat(Schedule.fixed(tickInterval)),
+  yield* gathering.tick.pipe(
+    Effect.repeat(Schedule.fixed(Gathering.interval)),
     Effect.catchCause((cause) => Effect.logError("dashboard stopped", cause)),
     Effect.forkScoped,
   )

@@ -16,7 +16,7 @@ import { type AddressInfo, isIP } from "node:net"
 import type { Listeners } from "./Listeners.ts"
 import type { Snapshot } from "./Snapshot.ts"
 
-export interface ServerOptions {
+interface ServerOptions {
   readonly host: string
   /** 0 = any that is free. */
   readonly port: number

@@ -9,7 +9,6 @@ import { NotExamined } from "./NotExamined.ts"
 import { type Facts, isAtRest, isOpen, walSize } from "../facts/Facts.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Room from "../files/Room.ts"
-import { wordsOf } from "../files/SystemError.ts"
 import { namesOf } from "../processes/Processes.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import { size } from "../facts/Format.ts"
@@ -26,7 +25,7 @@ const copy = Effect.fnUntraced(function* (facts: Facts) {
   const path = yield* Path.Path
   const failed = (message: string) => new NotExamined({ message, remedy: command("seawall checkpoint", facts.file) })
   const bytes = facts.bytes + walSize(facts)
-  const { free } = yield* Effect.mapError(Room.at(tmpdir()), (cause) => failed(wordsOf(cause)))
+  const { free } = yield* Effect.mapError(Room.at(tmpdir()), (cause) => failed(cause.message))
   // The copy must not be what fills the disk.
   if (free < 2 * bytes) {
     return yield* failed(`the WAL has no index, and for a copy to read (${size(bytes)}) ${tmpdir()} is too small`)

@@ -20,7 +20,7 @@ export interface EngineStatus {
 }
 
 /** What it is made of. */
-export interface EngineFacts extends Pick<EngineStatus, "sessionId" | "lastHaltReason"> {
+interface EngineFacts extends Pick<EngineStatus, "sessionId" | "lastHaltReason"> {
   readonly ticks: Effect.Effect<number>
   readonly halt: Halt.Halt["Service"]
   readonly program: EngineProgram.EngineProgram["Service"]

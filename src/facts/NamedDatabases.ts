@@ -15,7 +15,7 @@ import * as BackupFiles from "../sqlite/copies/BackupFiles.ts"
 import * as DatabaseHeader from "../sqlite/outside/DatabaseHeader.ts"
 
 /** A folder that was named has no database to answer for. */
-export class NoDatabaseError extends Schema.TaggedError<NoDatabaseError>()("NoDatabaseError", {
+class NoDatabaseError extends Schema.TaggedError<NoDatabaseError>()("NoDatabaseError", {
   file: Schema.String,
   /** What the system said, of a folder that cannot be read. */
   cause: Schema.optionalKey(Schema.Defect()),

@@ -27,7 +27,7 @@ interface Order {
   readonly middle: number
 }
 
-export interface Maker {
+interface Maker {
   readonly holdings: Holdings
   readonly orders: ReadonlyArray<Order>
 }
@@ -92,7 +92,7 @@ const risk = (
   return EngineProgram.noHalt
 }
 
-export interface Step {
+interface Step {
   readonly maker: Maker
   readonly fills: ReadonlyArray<PaperBooks.PaperFill>
   readonly result: EngineProgram.TickResult

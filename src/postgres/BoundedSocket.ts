@@ -12,7 +12,7 @@ import { clearTimeout, setTimeout } from "node:timers"
 /** After so much silence the system itself asks whether the other end is there. */
 const keepAliveMillis = 2000
 
-export interface SocketOptions {
+interface SocketOptions {
   readonly address: { readonly host: string; readonly port: number } | { readonly path: string }
   /** In milliseconds. */
   readonly silence: number

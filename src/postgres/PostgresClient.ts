@@ -12,7 +12,7 @@ import { type PostgresSettings, timesOf } from "./PostgresOptions.ts"
 import * as WholeNumbers from "./WholeNumbers.ts"
 
 /** One kind of connection. */
-export interface ConnectOptions {
+interface ConnectOptions {
   /** What `pg_stat_activity` calls it, at most 63 bytes. */
   readonly name: string
   readonly maxConnections: number

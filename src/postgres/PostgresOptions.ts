@@ -28,9 +28,9 @@ export interface PostgresOptions {
   readonly durability?: Durability | undefined
 }
 
-export const defaultSchema = "seawall"
-export const defaultLease = Duration.seconds(3)
-export const defaultMaxConnections = 4
+const defaultSchema = "seawall"
+const defaultLease = Duration.seconds(3)
+const defaultMaxConnections = 4
 
 /** The same, checked and complete. */
 export interface PostgresSettings {

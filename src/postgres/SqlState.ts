@@ -16,7 +16,7 @@ import { SqlError } from "effect/sql"
  * - `Conflict`: a deadlock, or a transaction that cannot be serialized; nothing was written.
  * - `NoPermission`: the role, its password, or what it may do.
  */
-export const PostgresReason = Schema.Literals([
+const PostgresReason = Schema.Literals([
   "Unreachable",
   "Superseded",
   "Timeout",
@@ -28,7 +28,7 @@ export const PostgresReason = Schema.Literals([
   "NoMemory",
   "Unknown",
 ])
-export type PostgresReason = typeof PostgresReason.Type
+type PostgresReason = typeof PostgresReason.Type
 
 /** The SQLSTATE of a write under an epoch that is over. Its class is used neither by the standard nor by PostgreSQL. */
 export const supersededState = "SW001"

@@ -22,7 +22,7 @@ export interface Wanted {
 }
 
 /** All that one look at a process compares with. */
-export interface Sought {
+interface Sought {
   readonly all: ReadonlyArray<Wanted>
   /** By the names of the database, its WAL and its index. */
   readonly byName: ReadonlyMap<string, ReadonlyArray<Wanted>>

@@ -20,7 +20,7 @@ interface Entry {
 const entries = new Set<Entry>()
 
 /** A file that counts as open here. */
-export interface Registration {
+interface Registration {
   /** Which file it is, of one that was created only now. */
   readonly identify: (identity: Identity) => void
   /** Its connection stays open until the process ends, and so does the file count. */

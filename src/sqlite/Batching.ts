@@ -21,7 +21,7 @@ export interface Batching<A> {
   readonly takeBack: Effect.Effect<ReadonlyArray<A>>
 }
 
-export interface BatchingOptions {
+interface BatchingOptions {
   /** How much one batch takes at most. */
   readonly capacity: number
   /** Whether the first batch waits for the event loop to turn, and takes what came meanwhile. */

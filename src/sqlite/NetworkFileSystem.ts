@@ -89,7 +89,7 @@ export const networkName = (magic: number, table: string, path: string): Option.
   )
 
 /** A file system that is not this system's alone. */
-export interface Elsewhere {
+interface Elsewhere {
   readonly type: string
   /** `network`: processes on different hosts share no memory, and WAL mode corrupts. `shared`: safe for one side alone. */
   readonly kind: "network" | "shared"

@@ -114,10 +114,7 @@ const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection
 })
 
 /** How names are changed between the program and the database, and what each span says, as in the driver's options. */
-export type Naming = Pick<
-  SqliteClient.SqliteClientConfig,
-  "spanAttributes" | "transformQueryNames" | "transformResultNames"
->
+type Naming = Pick<SqliteClient.SqliteClientConfig, "spanAttributes" | "transformQueryNames" | "transformResultNames">
 
 /** Rows are passed through when names in statements alone are changed, so that `withoutTransforms` leaves both out. */
 const rowsOf = ({ transformQueryNames, transformResultNames }: Naming) => {

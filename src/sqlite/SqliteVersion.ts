@@ -47,7 +47,7 @@ export const verdict = (version: string): Verdict => {
 }
 
 /** The risk of a version, and what to do about it. */
-export interface Risk {
+interface Risk {
   readonly severity: "warning" | "notice"
   readonly message: string
   readonly remedy: string

@@ -42,7 +42,7 @@ const metrics = () => ({
 })
 
 /** What a `Database` makes its writer of. @internal */
-export interface WriterOptions {
+interface WriterOptions {
   readonly client: Pick<SafeClient, "sql" | "awaited" | "part" | "commit" | "execute" | "executeAnew" | "isOpenAfter">
   readonly walSync: Pick<WalSync, "durable" | "refusal">
   /** Whether it commits without a sync, and syncs the WAL itself before it acknowledges. */

@@ -61,7 +61,7 @@ class TransactionLost extends Data.TaggedError("TransactionLost")<{
 export const tell = ({ answers, writes }: Committed) => writes.forEach(({ answer }, index) => answer(answers[index]!))
 export const tellAll = (writes: ReadonlyArray<Write>, exit: Answer) => writes.forEach(({ answer }) => answer(exit))
 
-export interface BatchOptions {
+interface BatchOptions {
   readonly client: Pick<SafeClient, "sql" | "part" | "commit" | "execute" | "executeAnew" | "isOpenAfter">
   /** Whether what is committed is synced later, by its acknowledgement. */
   readonly unsynced: boolean
@@ -141,7 +141,7 @@ export const commits = ({ acknowledge, client, refusal: refusalOf, unsynced }: B
       const writes = all.filter(({ cancelled }) => !cancelled)
       const [first] = writes
       const refusal = refusalOf()
-      if (first === undefined) return Effect.succeed(undefined)
+      if (first === undefined) return Effect.undefined
       if (refusal !== undefined) return failAll(writes, Exit.fail(refusal))
       let hasBegun = false
       const begun = Effect.suspend(() => {

@@ -8,7 +8,7 @@
  */
 import { type Clock, Context, Effect, Exit, type Fiber, Option, type Tracer } from "effect"
 
-export interface WriteTraces {
+interface WriteTraces {
   /** Runs what `self` makes of its trace in a span: of a statement with its text, of a transaction without. */
   readonly traced: <A, E, R>(
     tracer: Tracer.Tracer,
@@ -31,7 +31,7 @@ export const tracerOf = ({ cache }: Fiber.Fiber<unknown, unknown>): Tracer.Trace
 const millis = (from: bigint, to: bigint) => Number(to - from) / 1e6
 
 /** The span of one batch. It ends with its last holder: its own run, or one of its traced writes. */
-export class BatchTrace {
+class BatchTrace {
   private holders = 1
   private readonly start: bigint
   private committedAt: bigint | undefined

@@ -27,7 +27,7 @@ export class CopyError extends Schema.TaggedError<CopyError>()("CopyError", {
 }
 
 /** How many rows of a table there are. */
-export interface Counted {
+interface Counted {
   readonly table: string
   readonly rows: number
 }
@@ -102,7 +102,7 @@ const copyTable = Effect.fnUntraced(function* (
 })
 
 /** The file, and the server it is copied to. */
-export interface CopyOptions {
+interface CopyOptions {
   /** The client of a SQLite file. */
   readonly from: SqlClient.SqlClient
   /** Those of a schema of PostgreSQL, with these tables. */

@@ -2,7 +2,7 @@
 import { Effect, Schema } from "effect"
 
 /** A figure that was refused. Nothing of what it was to be stored with is stored. */
-export class NotFinite extends Schema.TaggedError<NotFinite>()("NotFinite", {
+class NotFinite extends Schema.TaggedError<NotFinite>()("NotFinite", {
   field: Schema.String,
   got: Schema.String,
 }) {

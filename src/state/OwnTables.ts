@@ -20,7 +20,7 @@ export interface OwnTable {
 }
 
 /** The schema that a program brings up to date. */
-export interface OwnSchema {
+interface OwnSchema {
   /** Its name: `Seawall`, or that of a program. */
   readonly owner: string
   /** Its table of migrations. */
@@ -31,7 +31,7 @@ export interface OwnSchema {
 }
 
 /** A database that is not ours to bring up to date. Nothing of it was changed. */
-export class SchemaRefused extends Schema.TaggedError<SchemaRefused>()("SchemaRefused", {
+class SchemaRefused extends Schema.TaggedError<SchemaRefused>()("SchemaRefused", {
   /** `Later`: a later release wrote it. `NotOurs`: another program has a table of this name. */
   reason: Schema.Literals(["Later", "NotOurs"]),
   /** Whose table it should be: Seawall's, or that of a program on top of it. */

@@ -34,7 +34,7 @@ export interface Incident {
 }
 
 /** What kept a run from finishing. */
-export interface Obstacle {
+interface Obstacle {
   readonly outcome: Checkpoint["outcome"]
   readonly blockers: ReadonlyArray<LockHolder>
   readonly walFrames: number

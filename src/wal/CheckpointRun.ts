@@ -93,7 +93,7 @@ export const observe = Effect.fnUntraced(function* <E>(row: Effect.Effect<unknow
 })
 
 /** */
-export interface CheckpointStatements<E> {
+interface CheckpointStatements<E> {
   /** Issues `PRAGMA wal_checkpoint(mode)` and returns its row as it came. */
   readonly checkpoint: Effect.Effect<unknown, E>
   /** Whether another connection holds the writer lock; asked only when the row cannot tell. */

@@ -34,7 +34,7 @@ const script = new URL(
 )
 
 /** What a database has of the thread. */
-export interface Attached {
+interface Attached {
   /** Waits until no other database is checkpointed on the thread. Call `run` within it. */
   readonly withTurn: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** One checkpoint. None when there is no thread any more. */
@@ -47,7 +47,7 @@ export interface Attached {
   readonly isStarting: Effect.Effect<boolean>
 }
 
-export interface CheckpointThreadService {
+interface CheckpointThreadService {
   /** Opens the thread's connection to these files, until the scope closes. */
   readonly attach: (files: OpenedFiles) => Effect.Effect<Attached, never, Scope.Scope>
 }

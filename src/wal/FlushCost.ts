@@ -20,7 +20,7 @@ export const shortestMillis = 5
 const longestMillis = 100
 
 /** The hard length, in lengths at which the WAL is to restart: 57 MB of the default 4000 frames of 4 KiB. */
-export const hardLength = 3.5
+const hardLength = 3.5
 
 /** Beyond the hard length the wait grows on, up to this. */
 const mostMillis = 1000

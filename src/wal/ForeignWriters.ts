@@ -33,7 +33,7 @@ const beatsAtRest = 10
 /** Beats between two looks at a WAL that is not written: another process may copy it, which a minute late harms nothing. */
 const beatsBetweenLooks = 600
 
-export interface ForeignWritersOptions {
+interface ForeignWritersOptions {
   readonly database: DatabaseService
   readonly control: DatabaseControlService
   readonly checkpoint: GuardedCheckpoint

@@ -16,12 +16,12 @@ import * as LatencyWindow from "./LatencyWindow.ts"
 import { latencyOfAll } from "./GuardStatus.ts"
 
 /** How long a closing guard waits for a checkpoint in flight: half of the shutdown budget. */
-export const stopBound = Duration.seconds(5)
+const stopBound = Duration.seconds(5)
 
 /** The end of what a guard does at its end: nothing escapes it. */
 export const contained = Shutdown.contained("wal_checkpoint shutdown")
 
-export interface GuardEndOptions {
+interface GuardEndOptions {
   readonly database: DatabaseService
   readonly control: DatabaseControlService
   readonly checkpoint: GuardedCheckpoint.GuardedCheckpoint

@@ -32,7 +32,7 @@ interface Long {
   readonly grewAt: bigint
 }
 
-export interface LongWalOptions {
+interface LongWalOptions {
   readonly database: DatabaseService
   /** The bound of the WAL; 0 = none. */
   readonly maxFrames: number

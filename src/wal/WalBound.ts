@@ -53,7 +53,7 @@ const lastBackoff = Duration.seconds(1)
 
 const backlogOf = ({ checkpointed, log }: WalFrames) => log - checkpointed
 
-export interface WalBoundOptions {
+interface WalBoundOptions {
   readonly database: DatabaseService
   readonly control: DatabaseControlService
   readonly checkpointer: Checkpointer.Checkpointer["Service"]

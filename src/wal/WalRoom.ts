@@ -18,7 +18,7 @@ const hold = Duration.millis(10)
 /** Maximum number of steps that may fail, or take too long on a busy machine, before no more is tried: commits do without. */
 const mostFailures = 8
 
-export interface WalRoomOptions {
+interface WalRoomOptions {
   readonly database: DatabaseService
   readonly control: DatabaseControlService
   readonly checkpointer: Checkpointer.Checkpointer["Service"]

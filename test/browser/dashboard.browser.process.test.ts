@@ -41,7 +41,7 @@ const quick = {
   SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
   SEAWALL_ENGINE_BACKUPS: "0",
 }
-const slow = { NODE_OPTIONS: `--import ${new URL("../support/slowCheckpoint.ts", import.meta.url).href}` }
+const slow = { NODE_OPTIONS: `--import ${new URL("../children/slowCheckpoint.ts", import.meta.url).href}` }
 
 let folder = ""
 let browser: Browser

@@ -5,7 +5,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import type { Counts } from "../support/countThreads.ts"
+import type { Counts } from "../children/countThreads.ts"
 import { type Ended, run, start, quick, quickEngine } from "../support/Seawall.ts"
 
 const startingValue = "paper.pnl_starting_value_rlusd"
@@ -214,7 +214,7 @@ describe.concurrent("with --confirm", () => {
 
   it("starts no thread and no process, where an engine starts both", async ({ at }) => {
     const counting = { COUNT_IN: path.join(at.folder, "counts") }
-    const preload = new URL("../support/countThreads.ts", import.meta.url).href
+    const preload = new URL("../children/countThreads.ts", import.meta.url).href
     const counts = () => JSON.parse(fs.readFileSync(counting.COUNT_IN, "utf8")) as Counts
     const under = { ...counting, NODE_OPTIONS: `--import ${preload}` }
     at.afterEngine()

@@ -187,7 +187,7 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     "says on a terminal how far a long check is, and ends with Ctrl+C",
     async ({ folder }) => {
       create(folder)
-      const hanging = fileURLToPath(new URL("../support/hangIntegrity.ts", import.meta.url))
+      const hanging = fileURLToPath(new URL("../children/hangIntegrity.ts", import.meta.url))
       const command = `exec ${[process.execPath, main, "doctor", "app.db"].map((word) => `'${word}'`).join(" ")}`
       const terminal = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
         cwd: folder,

@@ -1,3 +1,4 @@
+// @effect-diagnostics globalErrorInEffectFailure:off -- what a program fails with is its own
 import * as NodeClusterSocket from "@effect/platform-node/NodeClusterSocket"
 import { PgClient } from "@effect/sql-pg"
 import { describe, expect, it } from "@effect/vitest"

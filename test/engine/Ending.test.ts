@@ -1,4 +1,5 @@
 /** What stores the end of a session: below the guard, after the guard has closed the `Writer`, and on a busy database. */
+// @effect-diagnostics globalErrorInEffectFailure:off -- what a program fails with is its own
 import { DatabaseSync } from "node:sqlite"
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"

@@ -2,6 +2,7 @@
  * How a session ends, as a table: every place where a start can fail, in a fresh, a crashed and a recovering session, and every
  * way to end, each with what is stored, logged, left and returned.
  */
+// @effect-diagnostics globalErrorInEffectFailure:off -- what a program fails with is its own
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Option } from "effect"
 import * as fs from "node:fs"

@@ -12,7 +12,7 @@ import { inherited, run, start, quick, quickEngine } from "../support/Seawall.ts
 
 vi.setConfig({ testTimeout: 60_000 })
 
-const program = fileURLToPath(new URL("../support/leaseRounds.ts", import.meta.url))
+const program = fileURLToPath(new URL("../children/leaseRounds.ts", import.meta.url))
 
 /** A process that takes leases; it is asked one thing at a time. */
 class Taker {

@@ -230,11 +230,10 @@ describe("a batch", () => {
         }),
       )
       const writes = Array.from({ length: 200 }, (_, n) => writer.execute("INSERT INTO t VALUES (?)", [n]))
-      const exits = yield* Effect.all(
-        [culprit, ...writes].map((self) => Effect.exit(self as Effect.Effect<unknown, unknown>)),
-        {
-          concurrency: "unbounded",
-        },
+      const exits = yield* Effect.forEach(
+        [culprit, ...writes],
+        (self) => Effect.exit(self as Effect.Effect<unknown, unknown>),
+        { concurrency: "unbounded" },
       )
       const reasons = new Set(exits.map((exit) => (Exit.isFailure(exit) ? "failed" : "stored")))
       expect([...reasons]).toEqual(["failed"])

@@ -12,7 +12,7 @@ const hasStrace = spawnSync("strace", ["--version"]).status === 0
 const trace = () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "seawall-strace-"))
   try {
-    const program = fileURLToPath(new URL("../support/writesBeside.ts", import.meta.url))
+    const program = fileURLToPath(new URL("../children/writesBeside.ts", import.meta.url))
     const output = path.join(folder, "trace")
     const options = ["-f", "-y", "-qq", "-e", "trace=write,fsync,fdatasync", "-o", output]
     execFileSync("strace", [...options, process.execPath, program, path.join(folder, "test.db")])

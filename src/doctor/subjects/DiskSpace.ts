@@ -3,7 +3,6 @@ import { Effect, Path } from "effect"
 import { type Facts, walSize } from "../../facts/Facts.ts"
 import { size } from "../../facts/Format.ts"
 import * as Room from "../../files/Room.ts"
-import { wordsOf } from "../../files/SystemError.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, type Seen } from "../Examination.ts"
 import { NotExamined } from "../NotExamined.ts"
@@ -42,7 +41,7 @@ export const diskSpace = make({
     const folder = path.dirname(facts.target.path)
     const room = yield* Effect.mapError(
       Room.at(folder),
-      (cause) => new NotExamined({ message: wordsOf(cause), remedy: command("df -h", folder) }),
+      (cause) => new NotExamined({ message: cause.message, remedy: command("df -h", folder) }),
     )
     return judge(facts, room)
   }),

@@ -15,7 +15,7 @@ import { command } from "../ShellCommand.ts"
 export type SessionBackup = "bak" | "post"
 
 /** Those, or asked for. */
-export type BackupKind = SessionBackup | "manual"
+type BackupKind = SessionBackup | "manual"
 
 const pattern = /^(.*)\.(bak|post|manual)\.(\d{8}T\d{9}Z)$/
 const partial = /^((.*)\.(bak|post|manual)\.\d{8}T\d{9}Z\.partial)(?:-journal|-wal|-shm)?$/

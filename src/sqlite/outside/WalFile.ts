@@ -22,7 +22,7 @@ import * as WalChecksum from "./WalChecksum.ts"
 export const WalEndReason = Schema.Literals(["Empty", "BadHeader", "OtherVersion", "EndOfFile", "EarlierLog", "Torn"])
 export type WalEndReason = typeof WalEndReason.Type
 
-export interface WalEnd {
+interface WalEnd {
   readonly reason: WalEndReason
   /** The number of the first frame that does not count, from 1; 0 for the header. */
   readonly frame: number

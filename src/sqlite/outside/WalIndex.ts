@@ -14,8 +14,8 @@ import * as WalChecksum from "./WalChecksum.ts"
  * What SQLite makes of the two copies of the header. All but `Valid` and `OtherVersion` make it recover the WAL:
  * `Uninitialised` after it was created or cleared, `CopiesDiffer` in the middle of a write or after a kill there.
  */
-export const WalIndexState = Schema.Literals(["Valid", "Uninitialised", "CopiesDiffer", "BadChecksum", "OtherVersion"])
-export type WalIndexState = typeof WalIndexState.Type
+const WalIndexState = Schema.Literals(["Valid", "Uninitialised", "CopiesDiffer", "BadChecksum", "OtherVersion"])
+type WalIndexState = typeof WalIndexState.Type
 
 /** The numbers are those of the first copy, and only to be trusted when the state is `Valid`. */
 export interface WalIndex {
