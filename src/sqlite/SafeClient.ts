@@ -13,30 +13,18 @@
  * Not fixed: a plain statement under `reserve` in the same fiber waits for itself; use the reserved connection.
  */
 import type { SqliteClient } from "@effect/sql-sqlite-node"
-import { Context, type Duration, Effect, Fiber, type Option } from "effect"
+import { type Context, type Duration, Effect, type Option } from "effect"
 import { SqlClient, Statement, type SqlConnection, type SqlError } from "effect/sql"
+import * as BatchPart from "./BatchPart.ts"
 import { compiling } from "./Compiling.ts"
 import * as ConnectionPermit from "./ConnectionPermit.ts"
-import { withOwnLabels } from "./DatabaseName.ts"
-import { beginImmediate, type CommitLog, Loan, loanOf, over } from "./LentConnection.ts"
+import type { CommitLog } from "./LentConnection.ts"
+import * as SafeTransactions from "./SafeTransactions.ts"
+import { insideTransaction, isInsideTransaction } from "./SafeTransactions.ts"
 import { StatementRefused, toSqlError } from "./StatementRefused.ts"
-import { Trusted } from "./StatementRules.ts"
 import type { Row } from "../sql/Writer.ts"
-import * as Waiting from "./Waiting.ts"
+import type * as Waiting from "./Waiting.ts"
 import * as WriteGate from "./WriteGate.ts"
-
-/** Whether this is the context of a fiber inside a transaction of `sql` that has not ended: it would wait for itself. */
-export const isInsideTransaction = (sql: SqlClient.SqlClient, context: Context.Context<never>): boolean => {
-  const connection = Context.getOrUndefined(context, sql.transactionService)?.[0]
-  if (connection === undefined) return false
-  const loan = loanOf(connection)
-  if (loan === undefined) return true
-  return !(loan.ended || Waiting.innermost(context, loan.connection)?.ended === true)
-}
-
-/** The same of the fiber that asks. */
-export const insideTransaction = (sql: SqlClient.SqlClient): Effect.Effect<boolean> =>
-  Effect.contextWith((context) => Effect.succeed(isInsideTransaction(sql, context)))
 
 export interface SafeClient {
   /** Each statement and each whole transaction (`BEGIN IMMEDIATE`) has the connection to itself. Streams fail. */
@@ -61,12 +49,7 @@ export interface SafeClient {
    * A caller's part of the transaction around the fiber that runs it, with the services of that caller: all of it or nothing,
    * and nothing of it after it has ended.
    */
-  readonly part: <A, E>(
-    self: Effect.Effect<A, E>,
-    services: Context.Context<never>,
-    /** Called with the fiber that runs it, and with what it leaves to be done after the COMMIT, complete by then. */
-    started: (fiber: Fiber.Fiber<unknown, unknown>, afterCommit: ReadonlyArray<Effect.Effect<void>>) => void,
-  ) => Effect.Effect<A, E | SqlError.SqlError>
+  readonly part: BatchPart.Part
   /** Inside a transaction, after a failure: whether it is still open, or SQLite has rolled it back. */
   readonly isOpenAfter: (error: unknown) => Effect.Effect<boolean>
   /** What a fiber that waits for this connection waits for. */
@@ -91,11 +74,6 @@ export interface SafeClient {
   ) => Effect.Effect<WriteGate.GateEnd<A, E>, never, R>
 }
 
-/** A caller's part of a batch. */
-interface PartOfBatch extends Waiting.Transaction {
-  readonly afterCommit: Array<Effect.Effect<void>>
-}
-
 const insideRefused = (operation: string, advice: string) =>
   Effect.fail(
     toSqlError(
@@ -106,12 +84,6 @@ const insideRefused = (operation: string, advice: string) =>
     ),
   )
 const reservedInside = insideRefused("sql.reserve", "use the SqlClient there")
-
-/** A wrapper of a connection runs the client's own transaction control, too. */
-const trusted = (connection: SqlConnection.Connection): SqlConnection.Connection => ({
-  ...connection,
-  execute: (...args) => Effect.provideService(connection.execute(...args), Trusted, true),
-})
 
 /** How names are changed between the program and the database, and what each span says, as in the driver's options. */
 type Naming = Pick<SqliteClient.SqliteClientConfig, "spanAttributes" | "transformQueryNames" | "transformResultNames">
@@ -151,105 +123,11 @@ export const make = Effect.fnUntraced(function* (
     transformRows,
     spanAttributes,
   })
-  const { transactionService } = client
-
-  const transact = SqlClient.makeWithTransaction({
-    transactionService,
-    spanAttributes,
-    acquireConnection: (restore) => acquire("transaction", restore),
-    begin: (connection, statement = beginImmediate) => loanIn(connection).begin(statement),
-    savepoint: (connection, id) => loanIn(connection).savepoint(`effect_sql_${id}`),
-    releaseSavepoint: (connection, id) => loanIn(connection).release(`effect_sql_${id}`),
-    commit: (connection) => loanIn(connection).commit(),
-    rollback: (connection) => loanIn(connection).rollback(),
-    rollbackSavepoint: (connection, id) => loanIn(connection).rollbackTo(`effect_sql_${id}`),
-  })
-  /** A context may hold a connection that is not of this client, such as a wrapper that was written by hand. */
-  const loanIn = (connection: SqlConnection.Connection) =>
-    loanOf(connection) ?? new Loan({ ...lender, driver: trusted(connection) }, "reserved", false)
-  const loanAround = (context: Context.Context<never>): Loan | undefined => {
-    const around = Context.getOrUndefined(context, transactionService)
-    return around === undefined ? undefined : loanOf(around[0])
-  }
-
-  /** Marks the context inside a transaction, by which a statement is known to belong to it. */
-  const entered = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-    Effect.withFiber<A, E, R>((fiber) => {
-      const loan = loanAround(fiber.context)
-      return loan === undefined
-        ? self
-        : Effect.provideService(self, Waiting.Transactions, Waiting.entering(fiber.getRef(Waiting.Transactions), loan))
-    })
-  /** Fails although its own part succeeded, when SQLite has ended the transaction meanwhile. */
-  const kept = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-    Effect.flatMap(self, (result) =>
-      Effect.withFiber<A, SqlError.SqlError>((fiber) => {
-        const loan = loanAround(fiber.context)
-        if (loan?.isOver(fiber) === true) return Effect.fail(over)
-        return loan?.lost === undefined ? Effect.succeed(result) : Effect.fail(loan.lost)
-      }),
-    )
-  const withTransaction: SqlClient.SqlClient["withTransaction"] = (self) =>
-    Effect.withFiber((fiber) => {
-      if (Context.getOrUndefined(fiber.context, transactionService) === undefined) return transact(entered(self))
-      // Inside of one that has ended it is one of its own.
-      return isInsideTransaction(client, fiber.context)
-        ? transact(kept(self))
-        : Effect.updateContext(
-            transact(entered(self)),
-            (context) => Context.omit(transactionService)(context) as typeof context,
-          )
-    })
+  const { loanAround, withTransaction } = SafeTransactions.make({ client, acquire, lender, spanAttributes })
   const sql = Object.assign(client, { withTransaction })
 
-  const part: SafeClient["part"] = (self, services, started) =>
-    Effect.withFiber((fiber) => {
-      const [connection] = Context.getUnsafe(fiber.context, transactionService)
-      const own: PartOfBatch = {
-        connection: awaited,
-        ended: false,
-        waitsFor: loanOf(connection)?.waitsFor ?? new Map(),
-        afterCommit: [],
-      }
-      const context = ofBatch(fiber.context, withOwnLabels(services)).pipe(
-        Context.add(Waiting.Transactions, Waiting.entering(Context.get(services, Waiting.Transactions), own)),
-      )
-      // In a fiber of its own, so that it can be interrupted alone, and what it has forked ends before it does.
-      const running = Effect.flatMap(Effect.forkChild(self, { startImmediately: true }), (child) => {
-        started(child, own.afterCommit)
-        return Effect.onInterrupt(Fiber.join(child), () => Fiber.interrupt(child))
-      })
-      return Effect.ensuring(
-        Effect.provideContext(sql.withTransaction(running), context as typeof services),
-        Effect.sync(() => {
-          own.ended = true
-        }),
-      )
-    })
-  /** The caller's services, with the transaction of the batch: what is left in them of one that has ended does not count. */
-  const ofBatch = (batch: Context.Context<never>, services: Context.Context<never>): Context.Context<never> =>
-    Context.getOrUndefined(services, transactionService) === undefined
-      ? Context.add(services, transactionService, Context.getUnsafe(batch, transactionService))
-      : Context.merge(
-          services,
-          Context.makeUnsafe(
-            new Map([...batch.mapUnsafe].filter(([key]) => key.startsWith("effect/sql/SqlClient/Tran"))),
-          ),
-        )
-
-  /** Must not run in the fiber of the batch, for which it may wait: it is handed to the caller. */
-  const { afterCommit } = client
-  const handingOver: SqlClient.SqlClient["afterCommit"] = (effect) =>
-    Effect.withFiber((fiber) => {
-      const own = Waiting.innermost(fiber.context, awaited)
-      if (own === undefined || own.ended || !("afterCommit" in own)) return afterCommit(effect)
-      const context = withOwnLabels(Context.omit(transactionService)(fiber.context)) as typeof fiber.context
-      const { afterCommit: handedOver } = own as PartOfBatch
-      return afterCommit(
-        Effect.sync(() => void handedOver.push(Effect.provideContext(effect as Effect.Effect<void>, context))),
-      )
-    })
-  Object.assign(sql, { afterCommit: handingOver })
+  const { afterCommit, part } = BatchPart.make(sql, awaited)
+  Object.assign(sql, { afterCommit })
 
   const gate = WriteGate.make(permit, insideTransaction(sql))
 
