@@ -6,35 +6,22 @@
  * Closes as `GuardEnd` says; the Database below closes after that.
  * https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
  */
-import {
-  Config,
-  Context,
-  Duration,
-  Effect,
-  Fiber,
-  identity,
-  Layer,
-  Option,
-  Ref,
-  Schedule,
-  type Scope,
-  Semaphore,
-  Tracer,
-} from "effect"
+import { Config, Context, Duration, Effect, Layer, Option, type Scope, Semaphore, Tracer } from "effect"
 import type { SqlError } from "effect/sql"
 import * as OptionError from "../options/OptionError.ts"
 import * as Database from "../sqlite/Database.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import * as AutocheckpointLease from "./AutocheckpointLease.ts"
-import type { Checkpoint, CheckpointMode } from "./Checkpoint.ts"
+import type { Checkpoint } from "./Checkpoint.ts"
 import * as Checkpointer from "./Checkpointer.ts"
 import * as ForeignWriters from "./ForeignWriters.ts"
 import * as GuardEnd from "./GuardEnd.ts"
+import * as GuardLoop from "./GuardLoop.ts"
+import * as GuardTick from "./GuardTick.ts"
 import * as GuardedCheckpoint from "./GuardedCheckpoint.ts"
 import * as LatencyWindow from "./LatencyWindow.ts"
 import type { GuardStatus } from "./GuardStatus.ts"
-import * as OvergrownFile from "./OvergrownFile.ts"
 import * as WalBound from "./WalBound.ts"
 
 export type { Incident, SeenHolder } from "./BlockedWatch.ts"
@@ -120,15 +107,6 @@ const asRoot = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =
     (context: Context.Context<R>) => Context.omit(Tracer.ParentSpan)(context) as typeof context,
   )
 
-/** What runs while the guard does: the interval, which can be changed, and what watches the WAL, which cannot. */
-interface Running {
-  readonly ticking: Fiber.Fiber<unknown>
-  readonly watching: ReadonlyArray<Fiber.Fiber<unknown>>
-}
-
-/** Databases with a running guard: starting twice, through one guard or two, must not make two loops. */
-const guarded = new WeakSet<object>()
-
 /** Negative is off; so is a time without an end. */
 const intervalOf = (input: Duration.Input) =>
   Effect.map(OptionError.interval("interval", input), (it) => (Duration.isFinite(it) ? it : Duration.zero))
@@ -147,111 +125,21 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
     writers === "here" ? Effect.asSome(database.exposure.seconds) : Effect.succeedNone,
   )
   const lock = yield* Semaphore.make(1)
-  const interval = yield* Ref.make(first)
-  const running = yield* Ref.make(Option.none<Running>())
-
-  const passive = checkpoint.run("PASSIVE", "interval")
-  const gated = Effect.fnUntraced(function* (mode: CheckpointMode) {
-    // Inline it has the connection to itself anyway, and would wait under the gate for its keeper.
-    return (yield* checkpointer.concurrent)
-      ? yield* checkpoint.runGated(mode, "interval")
-      : Option.some(yield* checkpoint.run(mode, "interval"))
-  })
-  const overgrown = yield* OvergrownFile.make(control)
-  const cut = Effect.gen(function* () {
-    return writers === "here" && (yield* overgrown) ? yield* gated("TRUNCATE") : Option.none()
-  })
-  /** After a sync of the WAL failed, only a copy of all of it is trusted, made while no write runs. */
-  const recovering = Effect.fnUntraced(function* (resume: Effect.Effect<void>) {
-    const done = yield* gated("PASSIVE")
-    if (Option.isNone(done) || done.value.outcome !== "Complete") return
-    yield* Effect.andThen(control.syncFile, resume)
-    yield* Effect.logWarning("database takes writes again")
-  })
-  const tick = checkpoint.lookForOthers.pipe(
-    Effect.andThen(control.resume),
-    Effect.flatMap(Option.match({ onNone: () => passive, onSome: recovering })),
-    Effect.andThen(cut),
-    Effect.catchCause(checkpoint.failed),
-    Effect.uninterruptible, // the loop ends between two checkpoints, never with one in flight
-    checkpoint.withTurn, // but waiting for its turn it ends at once
-  )
-
-  const startTicking = (every: Duration.Duration, after: Effect.Effect<unknown>) =>
-    after.pipe(
-      Effect.andThen(Effect.schedule(tick, Schedule.spaced(every))),
-      Effect.forkDetach({ startImmediately: true }),
-    )
   const watchers = [
     ...(maxFrames > 0 ? [WalBound.loop({ database, control, checkpointer, checkpoint, maxFrames })] : []),
     ...(writers === "elsewhere" || !control.seesCommits
       ? [ForeignWriters.watch({ database, control, checkpoint, maxFrames })]
       : []),
   ]
-  const startWatching = Effect.forEach(watchers, (loop) => Effect.forkDetach(loop, { startImmediately: true }))
-
-  /** The layer closes, or has closed: what asks to start then would go on forever. */
-  let isClosed = false
-
-  const forget = Effect.suspend(() => {
-    guarded.delete(database)
-    return Ref.set(running, Option.none())
-  })
-
-  const stop = ({ ticking, watching }: Running) => Fiber.interruptAll([ticking, ...watching])
-
-  const start = Effect.gen(function* () {
-    const every = yield* Ref.get(interval)
-    if (isClosed || Duration.isZero(every)) return
-    if (database.readonly) {
-      return yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint not started"), {
-        reason: "the database was opened to be read alone",
-      })
-    }
-    if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
-    guarded.add(database)
-    yield* Effect.onError(autocheckpoint.take, () => forget)
-    if (isClosed) return yield* Effect.ensuring(autocheckpoint.giveBack(identity), forget)
-    const ticking = yield* startTicking(every, Effect.void)
-    yield* Ref.set(running, Option.some({ ticking, watching: yield* startWatching }))
-    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint started"), {
-      interval_seconds: Duration.toSeconds(every),
-    })
-  })
-
-  const setInterval = Effect.fnUntraced(function* (input: Duration.Input) {
-    if (isClosed) return
-    const every = yield* intervalOf(input)
-    const current = yield* Ref.get(running)
-    if (Option.isSome(current) && Duration.isZero(every)) {
-      return yield* Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          yield* Effect.andThen(autocheckpoint.giveBack(restore), forget)
-          yield* Ref.set(interval, every)
-          yield* Effect.forkDetach(stop(current.value), { startImmediately: true })
-          yield* Effect.logInfo("wal_checkpoint stopped")
-        }),
-      )
-    }
-    yield* Ref.set(interval, every)
-    if (Option.isNone(current)) return yield* start
-    const ticking = yield* startTicking(every, Fiber.interrupt(current.value.ticking))
-    yield* Ref.set(running, Option.some({ ...current.value, ticking }))
-    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint interval changed"), {
-      interval_seconds: Duration.toSeconds(every),
-    })
-  })
-
+  const tick = yield* GuardTick.make({ checkpoint, checkpointer, control, writers })
   const end = yield* GuardEnd.make({ database, control, checkpoint, autocheckpoint, writers })
-  yield* Effect.addFinalizer(() => {
-    isClosed = true
-    return Effect.flatMap(
-      Ref.get(running),
-      Option.match({
-        onNone: () => Effect.void,
-        onSome: (current) => end({ stop: stop(current), forget }),
-      }),
-    ).pipe(GuardEnd.contained)
+  const { isRunning, setInterval, start, interval } = yield* GuardLoop.make({
+    database,
+    autocheckpoint,
+    tick,
+    watchers,
+    end,
+    first,
   })
 
   yield* start
@@ -260,13 +148,14 @@ const guardOf = Effect.fnUntraced(function* (options: WalGuardOptions) {
   const named = about(database.filename)
   return {
     start: named(lock.withPermit(start)),
-    setInterval: (input: Duration.Input) => named(lock.withPermit(setInterval(input))),
+    setInterval: (input: Duration.Input) =>
+      named(Effect.flatMap(intervalOf(input), (every) => lock.withPermit(setInterval(every)))),
     last: checkpoint.last,
     status: Effect.map(checkpoint.status, (it) => ({
       ...it,
       maxFrames,
       writers,
-      interval: Option.isSome(Ref.getUnsafe(running)) ? Ref.getUnsafe(interval) : Duration.zero,
+      interval: isRunning() ? interval() : Duration.zero,
     })),
   }
 })

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Option, Scope } from "effect"
 import * as fs from "node:fs"
+import * as path from "node:path"
 import * as Halt from "../../src/engine/Halt.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 import { foreignConnection } from "../support/ForeignReader.ts"
@@ -53,6 +54,42 @@ describe("a start that cannot be stored", () => {
       expect([ended.wasBuilt, ended.settled]).toEqual([false, undefined])
       expect([ended.returned, ended.exitCode]).toEqual([expect.stringContaining("integrity"), 65])
       expect(fs.readFileSync(file).equals(damaged)).toBe(true)
+    }),
+  )
+})
+
+/** Waits for the first file of a backup that is being made. */
+const backupBegins = (folder: string) =>
+  Effect.callback<void>((resume) => {
+    const watcher = fs.watch(folder, (_, name) => {
+      if (name?.endsWith(".partial") === true) resume(Effect.void)
+    })
+    return Effect.sync(() => watcher.close())
+  })
+
+describe("a start that is halted while its backup is made", () => {
+  it.live.each([
+    ["crashed", undefined],
+    ["recovering", 1],
+  ] as const)("is stored in a %s session, below the guard that was never built", ([, parent]) =>
+    Effect.gen(function* () {
+      const file = yield* TemporaryDatabase.file
+      yield* writtenBefore(file, killed)
+      const ended = yield* lived({
+        file,
+        parentSessionId: Option.fromUndefinedOr(parent),
+        engine: { backups: 1 },
+        whileStarting: () =>
+          Effect.andThen(
+            backupBegins(path.dirname(file)),
+            Halt.Halt.use((halt) => halt.request({ reason: Option.some("interrupted_sigint"), detail: "Ctrl+C" })),
+          ),
+      })
+      expect([ended.returned, ended.wasBuilt]).toEqual(["halted", false])
+      const { detail, reason, sessions, status } = storedIn(file)
+      expect([reason, detail, status]).toEqual(["interrupted_sigint", "Ctrl+C", "HALTED"])
+      expect(sessions.map(({ ended: end, reason: why }) => [end, why])).toEqual([[0, null]])
+      expect([ended.alarms, ended.failedSteps, ended.sidecars]).toEqual([[], [], []])
     }),
   )
 })

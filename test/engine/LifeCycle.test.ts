@@ -169,34 +169,6 @@ describe("a start that fails at", () => {
   }
 })
 
-describe("a start that is halted while its backup is made", () => {
-  for (const [kind, before, parent] of sessionKinds.slice(1)) {
-    it.live(`is stored in a ${kind} session, below the guard that was never built`, () =>
-      Effect.gen(function* () {
-        const file = yield* TemporaryDatabase.file
-        yield* writtenBefore(file, before)
-        const isCopying = Effect.sync(() =>
-          fs.readdirSync(file.slice(0, file.lastIndexOf("/"))).some((name) => name.endsWith(".partial")),
-        )
-        const ended = yield* lived({
-          file,
-          parentSessionId: Option.fromUndefinedOr(parent),
-          engine: { backups: 1 },
-          whileStarting: () =>
-            Effect.andThen(
-              Effect.repeat(Effect.sleep("1 millis"), { until: () => isCopying }),
-              ask("interrupted_sigint", "Ctrl+C"),
-            ),
-        })
-        expect([ended.returned, ended.wasBuilt]).toEqual(["halted", false])
-        const own = { reason: "interrupted_sigint", detail: "Ctrl+C", status: "HALTED", sessions: [row(1, null)] }
-        expect(storedIn(file)).toEqual(own)
-        expect([ended.alarms, ended.failedSteps, ended.sidecars]).toEqual([[], [], []])
-      }),
-    )
-  }
-})
-
 /** What is refused before anything of a session may be stored: the log and the exit code are all there is. */
 const unstorableStarts = {
   "a database of a later release": {
