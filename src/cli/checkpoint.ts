@@ -2,7 +2,7 @@
 import { Console, Effect, Layer } from "effect"
 import { Command, Flag } from "effect/cli"
 import { clean } from "../files/Printable.ts"
-import { nameOf } from "../processes/Processes.ts"
+import { nameOf } from "../processes/ProcessName.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { ensureSameFile } from "../processes/OtherFile.ts"
 import * as Database from "../sqlite/Database.ts"

@@ -5,7 +5,7 @@
  * turns the reason for its halt into an exit code.
  */
 import { Clock, DateTime, Effect, FileSystem, Layer, Option, Ref } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import * as Dashboard from "../dashboard/Dashboard.ts"
 import type { EngineStatus, LeadershipStatus } from "../dashboard/Snapshot.ts"
@@ -20,97 +20,15 @@ import { clean } from "../files/Printable.ts"
 import type { StateError } from "../state/StateError.ts"
 import * as Checkpointer from "../wal/Checkpointer.ts"
 import * as WalGuard from "../wal/WalGuard.ts"
-import * as ConfigFile from "./ConfigFile.ts"
 import * as ExitCode from "./ExitCode.ts"
-import * as NumberFlag from "./NumberFlag.ts"
+import * as RunSettings from "./RunSettings.ts"
 import * as OnServer from "./OnServer.ts"
 import * as StatusLine from "./StatusLine.ts"
 import * as LongRunning from "./LongRunning.ts"
 import * as DashboardFlags from "./DashboardFlags.ts"
 
-const defaultConfig = "config/config.yaml"
-
-const speedOf = (given: string): Option.Option<number> =>
-  given === "max"
-    ? Option.some(Infinity)
-    : Option.filter(Option.some(Number(given)), (n) => given.trim() !== "" && n > 0 && Number.isFinite(n))
-
-const flags = {
-  config: Flag.String("config").pipe(
-    Flag.withDescription(`Configuration file (YAML); ${defaultConfig} when it exists, else the defaults`),
-    Flag.withMetavar("FILE"),
-    Flag.optional,
-  ),
-  db: Flag.String("db").pipe(
-    Flag.withDescription("SQLite database; created when missing (engine.database)"),
-    Flag.withMetavar("FILE"),
-    Flag.optional,
-  ),
-  durationSeconds: NumberFlag.seconds(
-    "duration-seconds",
-    "End the session after this time; 0 = never (engine.duration_seconds)",
-  ).pipe(Flag.optional),
-  feed: Flag.String("feed").pipe(
-    Flag.withDescription(
-      'Quotes as NDJSON, {"bid": 0.51, "ask": 0.52} a line; "-" is standard input. Default: a seeded random walk',
-    ),
-    Flag.withMetavar("FILE|-"),
-    Flag.optional,
-  ),
-  tickIntervalSeconds: NumberFlag.interval(
-    "tick-interval-seconds",
-    "Time between two ticks (engine.tick_interval_seconds and strategy.requote_interval_seconds, which must agree)",
-  ).pipe(Flag.optional),
-  speed: Flag.String("speed").pipe(
-    Flag.withDescription("Replay a --feed so many times as fast, or as fast as it can be read (max)"),
-    Flag.withMetavar("max|N"),
-    Flag.filterMap(speedOf, () => "max, or a number above 0 such as 10"),
-    Flag.optional,
-  ),
-  parentSession: NumberFlag.whole(
-    "parent-session",
-    "Go on after this session of the database: keep the halt reason and the balances that are stored",
-    "ID",
-    12,
-  ).pipe(Flag.optional),
-  logFormat: LongRunning.logFormat,
-  ...DashboardFlags.flags,
-}
-
-type Input = Command.Command.Config.Infer<typeof flags>
-
-const loadConfig = Effect.fnUntraced(function* (input: Input) {
-  const fs = yield* FileSystem.FileSystem
-  const useDefaults =
-    Option.isNone(input.config) && !(yield* Effect.orElseSucceed(fs.exists(defaultConfig), () => false))
-  const source = Option.getOrElse(input.config, () => defaultConfig)
-  const yaml = useDefaults ? "" : yield* ConfigFile.read(source)
-  return yield* PaperConfig.load({
-    source: useDefaults ? "the defaults" : source,
-    yaml,
-    env: process.env,
-    overrides: {
-      engine: {
-        ...Option.match(input.db, { onNone: () => ({}), onSome: (database) => ({ database }) }),
-        ...Option.match(input.durationSeconds, {
-          onNone: () => ({}),
-          onSome: (duration_seconds) => ({ duration_seconds }),
-        }),
-        ...Option.match(input.tickIntervalSeconds, {
-          onNone: () => ({}),
-          onSome: (tick_interval_seconds) => ({ tick_interval_seconds }),
-        }),
-      },
-      strategy: Option.match(input.tickIntervalSeconds, {
-        onNone: () => ({}),
-        onSome: (requote_interval_seconds) => ({ requote_interval_seconds }),
-      }),
-    },
-  })
-})
-
 /** A feed that is not there is found out before anything is opened or created. */
-const feedLayer = Effect.fnUntraced(function* (input: Input, config: PaperConfig) {
+const feedLayer = Effect.fnUntraced(function* (input: RunSettings.Input, config: PaperConfig) {
   if (Option.isNone(input.feed)) {
     return Feed.layerRandomWalk({ seed: config.paper.seed, price: config.paper.starting_price_rlusd })
   }
@@ -155,7 +73,7 @@ const showStatus = Effect.gen(function* () {
   )
 })
 
-const watch = Effect.fnUntraced(function* (input: Input) {
+const watch = Effect.fnUntraced(function* (input: RunSettings.Input) {
   const engine = yield* EngineSource.inReach
   return yield* DashboardFlags.start(input, { databases: [yield* Dashboard.databaseSource], engine })
 })
@@ -173,7 +91,7 @@ const leading = ({ leader, leads_here, problem, standbys }: LeadershipStatus) =>
 
 /** On a server there is no WAL of ours: it shows who leads, also while it waits. */
 const onPostgres = Effect.fnUntraced(function* (
-  input: Input,
+  input: RunSettings.Input,
   options: Session.SessionOptions<Feed.FeedError | StateError, PaperConfig>,
 ) {
   const statusLine = yield* StatusLine.StatusLine
@@ -197,7 +115,7 @@ const onPostgres = Effect.fnUntraced(function* (
 
 /** Builds the chain, and shows how it goes. */
 const onSqlite = Effect.fnUntraced(function* (
-  input: Input,
+  input: RunSettings.Input,
   options: Session.SessionOptions<Feed.FeedError | StateError, PaperConfig>,
 ) {
   const context = yield* Layer.build(Session.layerSqlite(options))
@@ -205,12 +123,12 @@ const onSqlite = Effect.fnUntraced(function* (
   return yield* Effect.never
 })
 
-const session = Effect.fnUntraced(function* (input: Input) {
+const session = Effect.fnUntraced(function* (input: RunSettings.Input) {
   if (Option.isSome(input.speed) && Option.isNone(input.feed)) {
     const message = "there is nothing to replay: name a feed with --feed"
     return yield* new EngineConfigError({ source: "the command line", problems: [{ path: "--speed", message }] })
   }
-  const config = yield* loadConfig(input)
+  const config = yield* RunSettings.load(input)
   const feed = yield* feedLayer(input, config)
   const options = {
     config,
@@ -223,7 +141,7 @@ const session = Effect.fnUntraced(function* (input: Input) {
   return yield* config.engine.store === "postgres" ? onPostgres(input, options) : onSqlite(input, options)
 })
 
-export const run = Command.make("run", flags, (input) =>
+export const run = Command.make("run", RunSettings.flags, (input) =>
   LongRunning.run({
     logFormat: input.logFormat,
     running: session(input),

@@ -3,7 +3,7 @@
  * is issued, no lock is taken, and no caller waits.
  */
 import { Clock, Duration, Effect, Metric, Option } from "effect"
-import { shortCommand } from "../processes/Processes.ts"
+import { shortCommand } from "../processes/ProcessName.ts"
 import * as Database from "../sqlite/Database.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import type { Incident } from "../wal/BlockedWatch.ts"
@@ -95,6 +95,23 @@ export interface DatabaseSource {
 
 const nothing: Effect.Effect<null> = Effect.succeed(null)
 
+/** An incident with its ages, as the page shows it. */
+const blockedOf = Effect.fnUntraced(function* ({ outcome, runs, seen, since }: Incident) {
+  const millis = yield* Clock.currentTimeMillis
+  const nanos = yield* Clock.monotonicTimeNanos
+  const age = (from: bigint) => {
+    const seconds = Number(nanos - from) / 1e9
+    return { seconds, since_ms: Math.round(millis - seconds * 1000) }
+  }
+  const blockers = [...seen.values()].map(({ command, lock, pid, since: from }) => ({
+    pid,
+    command: shortCommand(command),
+    lock,
+    ...age(from),
+  }))
+  return { outcome, runs, ...age(since), blockers }
+})
+
 export const make = ({
   about,
   attributes: given,
@@ -112,22 +129,6 @@ export const make = ({
     if (number !== summary.of) summary = { of: number, latency: latencyOf(finished) }
     return summary.latency
   }
-
-  const blockedOf = Effect.fnUntraced(function* ({ outcome, runs, seen, since }: Incident) {
-    const millis = yield* Clock.currentTimeMillis
-    const nanos = yield* Clock.monotonicTimeNanos
-    const age = (from: bigint) => {
-      const seconds = Number(nanos - from) / 1e9
-      return { seconds, since_ms: Math.round(millis - seconds * 1000) }
-    }
-    const blockers = [...seen.values()].map(({ command, lock, pid, since: from }) => ({
-      pid,
-      command: shortCommand(command),
-      lock,
-      ...age(from),
-    }))
-    return { outcome, runs, ...age(since), blockers }
-  })
 
   const now = Effect.gen(function* () {
     const status = yield* guard.status

@@ -3,7 +3,7 @@
  *
  * A guard that is off has promised nothing, so its exposure is no reason; nor is one that cannot be known.
  */
-import { holderNames } from "../processes/Processes.ts"
+import { holderNames } from "../processes/ProcessName.ts"
 import type { DatabaseStatus, HealthReason, LeadershipStatus } from "./Snapshot.ts"
 
 /** A commit is exposed for an interval by design, and for one more while a checkpoint that was due is late. */

@@ -1,7 +1,7 @@
 /** Why a subject was not looked at: the report has it as a notice. */
 import { Option, Schema } from "effect"
 import type { Facts } from "../facts/Facts.ts"
-import { namesOf } from "../processes/Processes.ts"
+import { namesOf } from "../processes/ProcessName.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 
 /** An examination that cannot be made, and what would make it possible. */

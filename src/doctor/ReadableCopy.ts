@@ -9,7 +9,7 @@ import { NotExamined } from "./NotExamined.ts"
 import { type Facts, isAtRest, isOpen, walSize } from "../facts/Facts.ts"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Room from "../files/Room.ts"
-import { namesOf } from "../processes/Processes.ts"
+import { namesOf } from "../processes/ProcessName.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import { size } from "../facts/Format.ts"
 

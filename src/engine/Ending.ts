@@ -8,7 +8,7 @@
  */
 import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
-import { holderNames } from "../processes/Processes.ts"
+import { holderNames } from "../processes/ProcessName.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Database from "../sqlite/Database.ts"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"

@@ -13,7 +13,7 @@ import { Context, Data, DateTime, Effect, FileSystem, Layer, Option, Path, Runti
 import * as os from "node:os"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import { clean } from "../files/Printable.ts"
-import { shortCommand } from "../processes/Processes.ts"
+import { shortCommand } from "../processes/ProcessName.ts"
 import { about } from "../sqlite/DatabaseName.ts"
 import { DatabaseOpenError, fromNative, systemFailure } from "../sqlite/DatabaseOpenError.ts"
 import { messageOf, reasonOf } from "../sqlite/NativeError.ts"

@@ -6,7 +6,8 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Option, Schema } from "effect"
 import type { DatabaseFile } from "../files/DatabaseFile.ts"
-import { hasOther, namesOf, using } from "./Processes.ts"
+import { namesOf } from "./ProcessName.ts"
+import { hasOther, using } from "./Processes.ts"
 
 /** Nothing was opened or changed. */
 export class OtherFileError extends Schema.TaggedError<OtherFileError>()("OtherFileError", {

@@ -10,6 +10,7 @@ import type { SqlConnection, SqlError } from "effect/sql"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as OpenFiles from "../processes/OpenFiles.ts"
 import * as Processes from "../processes/Processes.ts"
+import { namesOf } from "../processes/ProcessName.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { DatabaseOpenError, fromNative, type OpenReason, systemReason } from "./DatabaseOpenError.ts"
 import type { DatabaseOptions } from "./DatabaseOptions.ts"
@@ -57,7 +58,7 @@ const closing = Effect.fnUntraced(function* ({ keep, lookForReplacement, options
     const ownHolders = [...(yield* leftBehind), ...here]
     // The sidecars of a process that goes on to use the database are rightly there.
     if (end === "done" && ownHolders.length === 0 && others.some(({ has }) => has === "this")) return
-    const holders = [...ownHolders, ...others.map((it) => Processes.namesOf([it]))]
+    const holders = [...ownHolders, ...others.map((it) => namesOf([it]))]
     const stillOpen = holders.length > 0 ? `still open in ${holders.join(", ")}` : "unknown"
     const reason = end === "done" ? stillOpen : "the connection did not close"
     yield* Effect.annotateLogs(Effect.logWarning("database sidecars left"), { files: left.join(" "), reason })

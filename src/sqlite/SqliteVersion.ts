@@ -12,6 +12,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Option } from "effect"
 import * as DatabaseFile from "../files/DatabaseFile.ts"
 import * as Processes from "../processes/Processes.ts"
+import { namesOf } from "../processes/ProcessName.ts"
 
 /** SQLite's own page on the WAL-reset bug. */
 export const walResetBug = "https://www.sqlite.org/wal.html#walresetbug"
@@ -97,7 +98,7 @@ export const say = Effect.fnUntraced(function* (version: string, file: string) {
   yield* Effect.annotateLogs(line, {
     version,
     danger: message,
-    others: Option.match(others, { onNone: () => "unknown", onSome: (them) => Processes.namesOf(them) || "none" }),
+    others: Option.match(others, { onNone: () => "unknown", onSome: (them) => namesOf(them) || "none" }),
     advice: remedy,
   })
 }, Effect.provide(NodeFileSystem.layer))

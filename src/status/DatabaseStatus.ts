@@ -17,9 +17,9 @@ import { WalLock } from "../processes/LockTable.ts"
 import type { Process } from "../processes/Processes.ts"
 import type { FileBytesError } from "../sqlite/outside/FileBytes.ts"
 import { WalEndReason } from "../sqlite/outside/WalFile.ts"
-import * as WalIndex from "../sqlite/outside/WalIndex.ts"
 import * as EngineFields from "./EngineFields.ts"
 import * as StoredEngine from "./StoredEngine.ts"
+import * as WalStatus from "./WalStatus.ts"
 
 export type { OpenHereError } from "../processes/OpenFiles.ts"
 export type { OtherFileError } from "../processes/OtherFile.ts"
@@ -139,68 +139,6 @@ export const following = (before: Option.Option<Pick<Status, "opened_by">>, now:
 /** No database, one that cannot be read, or one that is open here. Nothing was changed. */
 export type DatabaseStatusError = Facts.FactsError | FileBytesError
 
-type Wal = Pick<
-  Status,
-  | "log_read_from"
-  | "log_frames"
-  | "checkpointed_frames"
-  | "backlog_frames"
-  | "checkpoint_sequence"
-  | "log_commits"
-  | "log_end"
->
-
-const unknownWal: Wal = {
-  log_read_from: Option.none(),
-  log_frames: Option.none(),
-  checkpointed_frames: Option.none(),
-  backlog_frames: Option.none(),
-  checkpoint_sequence: Option.none(),
-  log_commits: Option.none(),
-  log_end: Option.none(),
-}
-
-const emptyWal: Wal = { ...unknownWal, log_frames: Option.some(0), backlog_frames: Option.some(0) }
-
-const walInUse = Effect.fnUntraced(function* ({ laterIndex, walHeader }: Facts.Facts) {
-  yield* Effect.fromResult(laterIndex)
-  const index = Facts.valid(laterIndex)
-  if (Option.isNone(index)) return unknownWal
-  const { mxFrame, nBackfill, salts } = index.value
-  const header = yield* Effect.fromResult(walHeader)
-  const own = Option.filter(header, (it) => it.salts[0] === salts[0] && it.salts[1] === salts[1])
-  return {
-    ...unknownWal,
-    log_read_from: Option.some("index"),
-    log_frames: Option.some(mxFrame),
-    checkpointed_frames: Option.some(Math.min(nBackfill, mxFrame)),
-    backlog_frames: Option.some(WalIndex.framesNotCheckpointed({ mxFrame, nBackfill })),
-    checkpoint_sequence: Option.map(own, ({ checkpointSequence }) => checkpointSequence),
-  } satisfies Wal
-})
-
-/** Its next user keeps the frames up to the last commit, and has all of them to copy, whatever was copied before. */
-const walLeft = Effect.fnUntraced(function* (facts: Facts.Facts) {
-  const wal = yield* Effect.fromResult(facts.wal)
-  if (Option.isNone(wal)) return unknownWal
-  const { commits, end, header, recoverableFrames } = wal.value
-  return {
-    log_read_from: Option.some("log"),
-    log_frames: Option.some(recoverableFrames),
-    checkpointed_frames: Option.none(),
-    backlog_frames: Option.some(recoverableFrames),
-    checkpoint_sequence: Option.map(header, ({ checkpointSequence }) => checkpointSequence),
-    log_commits: Option.some(commits),
-    log_end: Option.some(end.reason),
-  } satisfies Wal
-})
-
-const walOf = (facts: Facts.Facts): Effect.Effect<Wal, FileBytesError> => {
-  if (Facts.isUsed(facts)) return walInUse(facts)
-  if (Facts.walSize(facts) > 0) return walLeft(facts)
-  return Effect.succeed(Option.exists(facts.header, (it) => it.journalMode === "wal") ? emptyWal : unknownWal)
-}
-
 const engineFields = (engine: StoredEngine.StoredEngine, mayRun: boolean) => ({
   engine_state: engine.state,
   engine_state_reason: engine.state === "not_read" ? Option.some(engine.reason) : Option.none(),
@@ -224,7 +162,7 @@ export const read: (file: string) => Effect.Effect<Status, DatabaseStatusError> 
   function* (file: string) {
     const lookedAt = yield* DateTime.now
     const facts = yield* Facts.gather(file, { wal: "whenLeft" })
-    const wal = yield* walOf(facts)
+    const wal = yield* WalStatus.of(facts)
     // From here on nothing may read the files as bytes before the connection is closed again.
     const { answer: engine, lease } = yield* EngineLease.around(file, facts.lease, StoredEngine.read(facts))
     const mayUse = Facts.isUsed(facts) || Option.isNone(facts.processes)

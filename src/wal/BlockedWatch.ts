@@ -6,7 +6,7 @@
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
 import type { LockHolder } from "../processes/LockTable.ts"
-import { nameOf } from "../processes/Processes.ts"
+import { nameOf } from "../processes/ProcessName.ts"
 import type { Checkpoint } from "./Checkpoint.ts"
 import * as SaidOnce from "./SaidOnce.ts"
 

@@ -8,25 +8,20 @@
  * A database that closes has its connection closed; the last one ends the thread, which is terminated when it does not, and
  * at once while it still starts. A thread inside SQLite cannot be cut at all; the shutdown is told that it was left behind.
  */
-import * as NodeWorker from "@effect/platform-node/NodeWorker"
-import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Option, Ref, Scope, Semaphore } from "effect"
-import { RpcClient, type RpcClientError } from "effect/rpc"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Option, Ref, Scope, Semaphore } from "effect"
 import { Worker } from "node:worker_threads"
 import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { aboutAll } from "../sqlite/DatabaseName.ts"
 import { type Checkpoint, CheckpointError, type CheckpointMode } from "./Checkpoint.ts"
 import { notTried } from "./CheckpointRun.ts"
-import { CheckpointRpcs } from "./CheckpointRpcs.ts"
+import { type Client, open, type Thread } from "./ThreadClient.ts"
 
 /** 30 s: a checkpoint of a gigabyte takes two on a good disk; what is not answered by then hangs. */
 const answerBound = Duration.seconds(30)
 
 /** How often a thread is started: one respawn. */
 const mostStarts = 2
-
-/** More than one, so that a request that hangs does not keep others from asking; the thread runs one after another anyway. */
-const mostRequests = 1000
 
 const script = new URL(
   import.meta.url.endsWith(".ts") ? "./checkpointWorker.ts" : "./checkpointWorker.js",
@@ -51,34 +46,6 @@ interface CheckpointThreadService {
   /** Opens the thread's connection to these files, until the scope closes. */
   readonly attach: (files: OpenedFiles) => Effect.Effect<Attached, never, Scope.Scope>
 }
-
-type Client = RpcClient.FromGroup<typeof CheckpointRpcs, RpcClientError.RpcClientError>
-
-interface Thread {
-  /** Sequence number, so that a late event of an earlier thread is not attributed to this one. */
-  readonly number: number
-  readonly client: Client
-  readonly scope: Scope.Closeable
-  /** Whether it has loaded its modules. Before that nothing is sent to it, so it is not inside SQLite. */
-  readonly hasStarted: () => boolean
-  /** Ends it at once, with whatever it does. */
-  readonly terminate: () => void
-}
-
-const open = Effect.fnUntraced(function* (number: number, spawn: () => Worker) {
-  const scope = yield* Scope.make()
-  const protocol = RpcClient.layerProtocolWorker({ size: 1, concurrency: mostRequests }).pipe(
-    Layer.provide(NodeWorker.layer(spawn)),
-  )
-  const client: Client = yield* Layer.buildWithScope(protocol, scope).pipe(
-    Effect.flatMap((context) =>
-      Effect.provideContext(RpcClient.make(CheckpointRpcs, { disableTracing: true }), context),
-    ),
-    Scope.provide(scope),
-    Effect.onError(() => Scope.close(scope, Exit.void)),
-  )
-  return { number, client, scope }
-})
 
 export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService => {
   const turn = Semaphore.makeUnsafe(1)

@@ -6,7 +6,8 @@
  * Where others write, it is skipped while one of them has the database open.
  */
 import { Duration, Effect, identity, Option, Ref } from "effect"
-import { holderNames, isUsing, namesOf } from "../processes/Processes.ts"
+import { holderNames, namesOf } from "../processes/ProcessName.ts"
+import { isUsing } from "../processes/Processes.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import type { DatabaseService } from "../sqlite/Database.ts"
 import type { DatabaseControlService } from "../sqlite/DatabaseControl.ts"

@@ -16,6 +16,10 @@ interface Running {
 /** Databases with a running guard: starting twice, through one guard or two, must not make two loops. */
 const guarded = new WeakSet<object>()
 
+const saysReadOnly = Effect.annotateLogs(Effect.logInfo("wal_checkpoint not started"), {
+  reason: "the database was opened to be read alone",
+})
+
 interface GuardLoopOptions {
   readonly database: Database.Database["Service"]
   readonly autocheckpoint: Effect.Success<ReturnType<typeof AutocheckpointLease.make>>
@@ -52,9 +56,7 @@ export const make = Effect.fnUntraced(function* (options: GuardLoopOptions) {
     const every = yield* Ref.get(interval)
     if (isClosed || Duration.isZero(every)) return
     if (database.readonly) {
-      return yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint not started"), {
-        reason: "the database was opened to be read alone",
-      })
+      return yield* saysReadOnly
     }
     if (guarded.has(database)) return yield* Effect.logWarning("wal_checkpoint already started")
     guarded.add(database)

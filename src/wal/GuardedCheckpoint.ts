@@ -6,7 +6,7 @@
  * The caller runs one `withTurn`: two checkpoints of a guard never overlap.
  */
 import { Clock, Duration, Deferred, Effect, Metric, Option, Ref, Semaphore } from "effect"
-import { holderNames } from "../processes/Processes.ts"
+import { holderNames } from "../processes/ProcessName.ts"
 import { DatabaseControl } from "../sqlite/DatabaseControl.ts"
 import type { AutocheckpointLease } from "./AutocheckpointLease.ts"
 import * as BlockedWatch from "./BlockedWatch.ts"

@@ -8,7 +8,7 @@
  * Judges what `ForeignWriters` sees, and asks nothing of SQLite.
  */
 import { Clock, Duration, Effect, Option, Ref } from "effect"
-import { namesOf } from "../processes/Processes.ts"
+import { namesOf } from "../processes/ProcessName.ts"
 import type { DatabaseService } from "../sqlite/Database.ts"
 import { command } from "../sqlite/ShellCommand.ts"
 import type { WalFrames } from "./Checkpoint.ts"

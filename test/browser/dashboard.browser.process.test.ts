@@ -324,6 +324,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
           "log.js",
           "main.js",
           "page.css",
+          "plot.js",
           "uPlot.css",
           "uPlot.js",
           "view.js",

@@ -133,7 +133,7 @@ describe("what is served", () => {
         const imports = [...file.body.matchAll(/^import .* from "([^"]+)"$/gm)]
         waiting.push(...imports.map(([, name = ""]) => new URL(name, `${url}${path}`).href.slice(url.length)))
       }
-      const scripts = ["charts", "databases", "dom", "log", "main", "uPlot", "view"].map((name) => [
+      const scripts = ["charts", "databases", "dom", "log", "main", "plot", "uPlot", "view"].map((name) => [
         `/page/${name}.js`,
         "200 text/javascript; charset=utf-8",
       ])

@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import { resolve } from "../../src/files/DatabaseFile.ts"
 import { ensureSameFile } from "../../src/processes/OtherFile.ts"
 import * as Processes from "../../src/processes/Processes.ts"
+import { namesOf } from "../../src/processes/ProcessName.ts"
 import * as Database from "../../src/sqlite/Database.ts"
 import * as FileSync from "../../src/sqlite/FileSync.ts"
 import { detect } from "../../src/sqlite/NetworkFileSystem.ts"
@@ -166,7 +167,7 @@ describe.runIf(process.platform === "linux")("a process that is seen from outsid
       const replaced = yield* only(file)
       expect(replaced).toMatchObject({ pid, has: "deleted" })
       expect(replaced?.locks).toEqual([expect.stringMatching(/^read/)])
-      expect(Processes.namesOf(replaced === undefined ? [] : [replaced])).toContain("has a deleted file of that name")
+      expect(namesOf(replaced === undefined ? [] : [replaced])).toContain("has a deleted file of that name")
     }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
   )
 

@@ -3,15 +3,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, FileSystem, Option } from "effect"
 import { resolve } from "../../src/files/DatabaseFile.ts"
 import { linesOf } from "../../src/processes/LockTable.ts"
-import {
-  holderNames,
-  lockHolders,
-  nameOf,
-  namesOf,
-  settle,
-  shortCommand,
-  using,
-} from "../../src/processes/Processes.ts"
+import { holderNames, nameOf, namesOf, shortCommand } from "../../src/processes/ProcessName.ts"
+import { lockHolders, settle, using } from "../../src/processes/Processes.ts"
 import * as TemporaryDatabase from "../../src/testing/TemporaryDatabase.ts"
 
 describe("a process", () => {

@@ -1,5 +1,6 @@
 /** The three charts of a database: what its WAL holds, how long its checkpoints took, what a power cut could take. */
 import { byId, clock } from "./dom.js"
+import { axes, color, lineAt } from "./plot.js"
 import Plot from "./uPlot.js"
 
 /** @typedef {import("./dom.js").CheckpointPoint} CheckpointPoint */
@@ -39,9 +40,6 @@ const named = new Set(outcomes.map(([outcome]) => String(outcome)))
 /** @param {CheckpointPoint} point */
 const kindOf = ({ outcome }) => (named.has(outcome) ? outcome : "other")
 
-/** @param {string} name */
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
-
 /** @param {number | null | undefined} value */
 const shown = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"))
 
@@ -64,18 +62,6 @@ let until = 0
 
 /** A session that is younger than what is shown fills the width from its start. @returns {[number, number]} */
 const timeRange = () => [Math.max(until - span, Math.min(data.at[0] ?? until, until - leastSpan)), until]
-
-const axes = () => {
-  const axis = () => ({
-    stroke: color("--dim"),
-    grid: { stroke: color("--line"), width: 0.5 },
-    ticks: { show: false },
-  })
-  return [
-    { ...axis(), size: 30, space: 70, values: "{HH}:{mm}:{ss}" },
-    { ...axis(), size: 58 },
-  ]
-}
 
 /**
  * @param {ReadonlyArray<object>} series
@@ -101,35 +87,12 @@ const timeAt = (_, at) => (at === null || at === undefined ? "" : clock(at * 100
 /** @param {Plot} plot */
 const slowLine = (plot) => lineAt(plot, limits.slow_checkpoint_ms, `${limits.slow_checkpoint_ms} ms`)
 
-/** Only where the log comes near it. @param {Plot} plot */
+/** Only where the WAL comes near it. @param {Plot} plot */
 const boundLine = (plot) => {
   if (bound > 0 && bound <= (plot.scales["y"]?.max ?? 0)) lineAt(plot, bound, `bound ${bound.toLocaleString("en")}`)
 }
 
-/**
- * @param {Plot} plot
- * @param {number} value
- * @param {string} text
- */
-const lineAt = (plot, value, text) => {
-  const y = plot.valToPos(value, "y", true)
-  const { left, width } = plot.bbox
-  plot.ctx.save()
-  plot.ctx.strokeStyle = color("--bad")
-  plot.ctx.fillStyle = color("--bad")
-  plot.ctx.setLineDash([6, 4])
-  plot.ctx.beginPath()
-  plot.ctx.moveTo(left, y)
-  plot.ctx.lineTo(left + width, y)
-  plot.ctx.stroke()
-  plot.ctx.textAlign = "left"
-  plot.ctx.textBaseline = "bottom"
-  plot.ctx.fillText(text, left + 4, y - 2)
-  plot.ctx.restore()
-}
-
-/** From a tenth of a millisecond to a second, and further where a checkpoint was. */
-/** @type {(plot: Plot, low: number | null, high: number | null) => [number, number]} */
+/** From a tenth of a millisecond to a second, and further where a checkpoint was. @type {(plot: Plot, low: number | null, high: number | null) => [number, number]} */
 const latencyRange = (_, low, high) => [
   Math.min(0.1, 10 ** Math.floor(Math.log10(low ?? 1))),
   Math.max(1000, 10 ** Math.ceil(Math.log10(high ?? 1))),

@@ -2,7 +2,8 @@
 import { Effect, Option } from "effect"
 import type { Facts } from "../../facts/Facts.ts"
 import { count } from "../../facts/Format.ts"
-import { nameOf, type Process } from "../../processes/Processes.ts"
+import { nameOf } from "../../processes/ProcessName.ts"
+import type { Process } from "../../processes/Processes.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, type Seen } from "../Examination.ts"
 

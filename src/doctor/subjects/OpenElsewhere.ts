@@ -2,7 +2,7 @@
 import { Effect, Option } from "effect"
 import * as EngineLease from "../../facts/EngineLease.ts"
 import { count } from "../../facts/Format.ts"
-import { namesOf } from "../../processes/Processes.ts"
+import { namesOf } from "../../processes/ProcessName.ts"
 import { command } from "../../sqlite/ShellCommand.ts"
 import { make, nothing } from "../Examination.ts"
 import { needsLinux } from "../NotExamined.ts"

@@ -2,7 +2,8 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { Effect, Option, Schema } from "effect"
 import * as DatabaseFile from "../../files/DatabaseFile.ts"
-import { isUsing, namesOf, using } from "../../processes/Processes.ts"
+import { namesOf } from "../../processes/ProcessName.ts"
+import { isUsing, using } from "../../processes/Processes.ts"
 
 /** A database that another process uses, or that was not closed. */
 export class NotAtRestError extends Schema.TaggedError<NotAtRestError>()("NotAtRestError", {
