@@ -78,6 +78,14 @@ describe("a table that a command writes", () => {
   })
 })
 
+describe("CONTRIBUTING.md", () => {
+  it("says of every folder of src what belongs there, and what does not", () => {
+    const folders = fs.readdirSync(path.join(root, "src"), { withFileTypes: true }).filter((it) => it.isDirectory())
+    const rows = [...read("CONTRIBUTING.md").matchAll(/^\| `src\/(\w+)` \| [^|]{10,} \| [^|]{5,} \|$/gm)]
+    expect(rows.map(([, name]) => name).toSorted()).toEqual(folders.map(({ name }) => name).toSorted())
+  })
+})
+
 describe("the README", () => {
   it("is short", () => {
     expect(read("README.md").split("\n").length).toBeLessThanOrEqual(200)
