@@ -20,7 +20,7 @@ export const say: Effect.Effect<void> = Effect.suspend(() =>
         Effect.flatMap((code) =>
           code === 0 ? Effect.void : new CommandError({ detail: `systemd-notify ended with ${code}` }),
         ),
-        Effect.ignore({ log: "Warn", message: "readiness not told" }),
+        Effect.ignore({ log: "Warn", message: "readiness not sent" }),
         Effect.provide(NodeServices.layer),
       ),
 )

@@ -143,7 +143,7 @@ const make = Effect.fnUntraced(function* (options: DashboardDatabasesOptions) {
         ),
   )
   if (serving._tag === "Failure") {
-    yield* Effect.annotateLogs(Effect.logWarning("dashboard off"), {
+    yield* Effect.annotateLogs(Effect.logWarning("dashboard unavailable"), {
       port,
       error: problemOf(serving.failure),
       advice:

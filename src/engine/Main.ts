@@ -84,7 +84,7 @@ export const untilHalt = <E, R>(running: Effect.Effect<never, E, R>, started: Ef
       }
       const exitCode = leftBehind.length > 0 ? 137 : failures.length > 0 ? failed : code
       if (leftBehind.length > 0) {
-        yield* Effect.annotateLogs(Effect.logFatal("hard end"), { still_running: leftBehind.join(", ") })
+        yield* Effect.annotateLogs(Effect.logFatal("forced exit"), { still_running: leftBehind.join(", ") })
       }
       const settled = yield* halt.settled
       if (Option.isSome(settled)) {

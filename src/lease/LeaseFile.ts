@@ -188,7 +188,7 @@ const release = Effect.fnUntraced(function* ({ connection, identity, lease }: Ta
   if ((yield* leftBehind).length > 0) return void neverReleased.push(connection)
   if (DatabaseFile.look(lease)?.identity === identity) {
     yield* Effect.try(() => fs.unlinkSync(lease)).pipe(
-      Effect.ignore({ log: "Warn", message: "lease file left" }),
+      Effect.ignore({ log: "Warn", message: "lease file not removed" }),
       Effect.annotateLogs({ lease }),
     )
   }

@@ -178,9 +178,9 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       if (!isSyncing) yield* waiting.close // nothing is under way, and nothing comes any more
-      else if ((yield* Shutdown.step("last log sync", waiting.close)) !== "done") return
+      else if ((yield* Shutdown.step("last WAL sync", waiting.close)) !== "done") return
       fs.closeSync(descriptor)
-    }).pipe(Shutdown.contained("last log sync")),
+    }).pipe(Shutdown.contained("last WAL sync")),
   )
 
   return {

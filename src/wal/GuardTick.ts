@@ -33,7 +33,7 @@ export const make = Effect.fnUntraced(function* ({ checkpoint, checkpointer, con
     const done = yield* gated("PASSIVE")
     if (Option.isNone(done) || done.value.outcome !== "Complete") return
     yield* Effect.andThen(control.syncFile, resume)
-    yield* Effect.logWarning("database takes writes again")
+    yield* Effect.logWarning("database writes resumed")
   })
   return checkpoint.lookForOthers.pipe(
     Effect.andThen(control.resume),

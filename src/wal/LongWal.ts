@@ -62,7 +62,7 @@ export const make = Effect.fnUntraced(function* ({ database, maxFrames }: LongWa
   const tellResting = Effect.fnUntraced(function* (frames: WalFrames) {
     if (frames.log < 2 * (yield* Ref.get(toldResting))) return
     yield* Ref.set(toldResting, frames.log)
-    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint left a long log"), {
+    yield* Effect.annotateLogs(Effect.logInfo("wal_checkpoint left a long WAL"), {
       log_frames: frames.log,
       checkpointed_frames: frames.checkpointed,
       advice: `all of it is in the database and nothing writes; the next write restarts it, and this makes the file short now: ${command("seawall checkpoint --mode truncate", database.filename)}`,

@@ -54,9 +54,9 @@ describe("the dashboard of a command", { timeout: 60_000 }, () => {
       env,
     })
     expect(ended.code).toBe(0)
-    expect(lines(ended, "dashboard off").map(({ annotations, level }) => [level, annotations["port"]])).toEqual([
-      ["WARN", port],
-    ])
+    expect(lines(ended, "dashboard unavailable").map(({ annotations, level }) => [level, annotations["port"]])).toEqual(
+      [["WARN", port]],
+    )
     expect(lines(ended, "engine halted")[0]?.annotations["halt_reason"]).toBe("duration_elapsed")
   })
 

@@ -336,7 +336,7 @@ describe.concurrent("backups", () => {
 })
 
 describe.concurrent("a thread that is stuck", () => {
-  it("at the end of the budget is one FATAL line and a hard end, and nothing that was committed is lost", async ({
+  it("at the end of the budget is one FATAL line and a forced exit, and nothing that was committed is lost", async ({
     at,
   }) => {
     const fifo = path.join(at.folder, "fifo")
@@ -348,7 +348,7 @@ describe.concurrent("a thread that is stuck", () => {
     session.kill("SIGHUP") // 4 s to close
     const ended = await session.ended
     expect(ended.signal).toBe("SIGKILL")
-    const [end] = lines(ended, "hard end")
+    const [end] = lines(ended, "forced exit")
     expect(end).toMatchObject({ level: "FATAL", annotations: { still_running: "checkpoint thread" } })
     expect(lines(ended, "shutdown step overdue").map(({ annotations }) => annotations["step"])).toEqual([
       "stop wal_checkpoint loop",

@@ -538,7 +538,7 @@ describe("the stream", () => {
       const port = Number(new URL(first.url).port)
       const second = yield* dashboard({ port })
       expect(second.url).toBe("")
-      const [line, ...more] = yield* second.inside(LogCapture.logged("dashboard off"))
+      const [line, ...more] = yield* second.inside(LogCapture.logged("dashboard unavailable"))
       expect(more).toEqual([])
       expect([line?.level, ownFields(line!)]).toEqual([
         "Warn",

@@ -155,7 +155,7 @@ describe("the WAL", () => {
       yield* Fiber.join(closing)
       yield* Fiber.join(waiting)
       const steps = yield* inside(LogCapture.logged("shutdown step"))
-      expect(steps.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last log sync", "close database"])
+      expect(steps.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last WAL sync", "close database"])
     }),
   )
 })

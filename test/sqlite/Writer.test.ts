@@ -264,7 +264,7 @@ describe("the end", () => {
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(closing)
       const overdue = yield* inside(LogCapture.logged("shutdown step overdue"))
-      expect(overdue.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last log sync"])
+      expect(overdue.map(({ fields }) => fields["step"])).toEqual(["drain writes", "last WAL sync"])
       expect(writing.pollUnsafe()).toBeUndefined() // its sync may still succeed; it may not be called failed yet
       yield* Fiber.interrupt(writing)
     }),

@@ -157,7 +157,7 @@ describe("a WAL that other processes write", () => {
         yield* Ref.set(log, { log: 125_933, checkpointed: 0 })
         yield* TestClock.adjust("2 minutes")
         expect(yield* LogCapture.logged("wal_checkpoint cannot bound the WAL")).toEqual([])
-        const said = yield* LogCapture.logged("wal_checkpoint left a long log")
+        const said = yield* LogCapture.logged("wal_checkpoint left a long WAL")
         expect(said.map(({ level }) => level)).toEqual(["Info"])
         expect(said[0]?.fields).toMatchObject({ log_frames: 125_933, checkpointed_frames: 125_933 })
         expect(said[0]?.fields["advice"]).toContain(`seawall checkpoint --mode truncate ${file}`)
@@ -166,7 +166,7 @@ describe("a WAL that other processes write", () => {
         yield* TestClock.adjust("10 seconds")
         yield* Ref.set(log, { log: 130_000, checkpointed: 0 })
         yield* TestClock.adjust("1 minute")
-        expect(yield* LogCapture.logged("wal_checkpoint left a long log")).toHaveLength(1)
+        expect(yield* LogCapture.logged("wal_checkpoint left a long WAL")).toHaveLength(1)
         expect(yield* LogCapture.logged("wal_checkpoint bounds the WAL again")).toEqual([])
       }).pipe(Effect.provide(guarded(log, { processes: [writer] })))
     }),

@@ -188,7 +188,7 @@ describe("after a sync of the WAL that failed", () => {
       expect(yield* isRefused).toBe(true) // the first checkpoint was blocked
       yield* TestClock.adjust("60 seconds")
       expect(yield* isRefused).toBe(false)
-      expect((yield* LogCapture.logged("database takes writes again")).map(({ level }) => level)).toEqual(["Warn"])
+      expect((yield* LogCapture.logged("database writes resumed")).map(({ level }) => level)).toEqual(["Warn"])
     }).pipe(Effect.provide(failing("resume", ScriptedCheckpointer.layer(blockedAtFirst)))),
   )
 

@@ -123,7 +123,7 @@ export const prune = Effect.fnUntraced(function* (file: string, kind: SessionBac
     (name) =>
       fs
         .remove(name)
-        .pipe(Effect.ignore({ log: "Warn", message: "old backup left" }), Effect.annotateLogs({ file: name })),
+        .pipe(Effect.ignore({ log: "Warn", message: "old backup not removed" }), Effect.annotateLogs({ file: name })),
     { discard: true },
   )
 })

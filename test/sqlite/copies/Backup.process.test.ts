@@ -172,7 +172,7 @@ describe("what is removed", () => {
       expect(yield* list(folder)).toEqual(
         [older(folder, 2), older(folder, 4)].map((name) => name.slice(folder.length + 1)),
       )
-      expect(yield* LogCapture.logged("old backup left")).toMatchObject([
+      expect(yield* LogCapture.logged("old backup not removed")).toMatchObject([
         { level: "Warn", fields: { file: older(folder, 2) } },
       ])
     }).pipe(Effect.provide([NodeServices.layer, LogCapture.layer])),
