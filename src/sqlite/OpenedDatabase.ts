@@ -20,6 +20,7 @@ import { DurabilityError } from "../sql/Durability.ts"
 import { syncsOf } from "./Syncs.ts"
 import * as Exposure from "./Exposure.ts"
 import * as FileSync from "./FileSync.ts"
+import { saysWho } from "./LockedBy.ts"
 import * as WalSync from "./WalSync.ts"
 import * as SafeClient from "./SafeClient.ts"
 import * as SqliteWriter from "./SqliteWriter.ts"
@@ -44,8 +45,21 @@ const settleAll = Effect.fnUntraced(function* (
   yield* settle("synchronous", synchronous.name, synchronous.value)
 })
 
+/** A lock of another process is named with that process. */
+const lockedBy = (error: DatabaseOpenError) =>
+  Effect.flatMap(saysWho(error.detail, error.file), (detail) =>
+    Effect.fail(new DatabaseOpenError({ ...error, detail })),
+  )
+
 /** For the life of the scope around it. Fails before it creates or changes anything, where that can be known. */
-export const make = Effect.fnUntraced(function* (options: DatabaseOptions.DatabaseOptions) {
+export const make = (options: DatabaseOptions.DatabaseOptions) =>
+  Effect.catchIf(
+    open(options),
+    (error) => error instanceof DatabaseOpenError && error.reason === "Locked",
+    (error) => lockedBy(error as DatabaseOpenError),
+  )
+
+const open = Effect.fnUntraced(function* (options: DatabaseOptions.DatabaseOptions) {
   const { durability = "durable", filename: file, readonly = false, requireWal = false } = options
   const numbers = yield* DatabaseOptions.check(options)
   const syncs = syncsOf[durability]

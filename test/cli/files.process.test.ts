@@ -303,3 +303,23 @@ describe("a path that is no database", () => {
     }
   })
 })
+
+describe.runIf(process.platform === "linux")("a database that another process has locked", () => {
+  it("is refused with the name of that process, and stays as it is", { timeout: 60_000 }, async () => {
+    create("test.db", 1)
+    const other = await beside('c.execute("PRAGMA locking_mode = EXCLUSIVE")\nc.execute("BEGIN IMMEDIATE")')
+    const before = names()
+    const who = new RegExp(`locked.*: it is open in \\S*python3 .*\\(pid ${other.pid}\\)`)
+    for (const args of [
+      ["checkpoint", "test.db"],
+      ["backup", "test.db", "copy.db"],
+    ] as const) {
+      const { code, stderr } = await seawall(...args)
+      expect([code, stderr]).toEqual([1, expect.stringMatching(who)])
+    }
+    const session = await seawall("run", "--db", "test.db", "--duration-seconds", "0.1")
+    expect([session.code, session.stdout]).toEqual([1, expect.stringMatching(who)])
+    expect(names()).toEqual(before)
+    await other.end()
+  })
+})

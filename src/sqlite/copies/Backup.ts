@@ -20,6 +20,7 @@ import { giveName } from "./PublishFile.ts"
 import * as Integrity from "./Integrity.ts"
 import * as OwnerAndMode from "./OwnerAndMode.ts"
 import * as ChildTask from "./ChildTask.ts"
+import { saysWho } from "../LockedBy.ts"
 import { NativeReason } from "../NativeError.ts"
 
 export type { SessionBackup } from "./BackupFiles.ts"
@@ -103,9 +104,13 @@ const copy = Effect.fnUntraced(function* (file: string, destination: string) {
   yield* copying.ended
   const end = yield* Ref.get(last)
   if ("done" in end) return
+  if (!("detail" in end)) {
+    return yield* new BackupError({ file: destination, cause: "the process that copies did not say how it ended" })
+  }
+  const isLocked = end.reason === "Busy" || end.reason === "Locked"
   return yield* new BackupError({
     file: destination,
-    cause: "detail" in end ? end.detail : "the process that copies did not say how it ended",
+    cause: isLocked ? yield* saysWho(end.detail, file) : end.detail,
   })
 }, Effect.scoped)
 

@@ -13,6 +13,7 @@ import * as DatabaseFile from "../../files/DatabaseFile.ts"
 import * as SystemError from "../../files/SystemError.ts"
 import type { DatabaseOpenError } from "../DatabaseOpenError.ts"
 import { ensureIndex, ensureUsable } from "../DatabasePath.ts"
+import { saysWho } from "../LockedBy.ts"
 import { NativeReason } from "../NativeError.ts"
 import * as BackupFiles from "./BackupFiles.ts"
 import { ofSeawall } from "../DatabaseName.ts"
@@ -75,10 +76,11 @@ export const check = Effect.fn("Integrity.check")(function* (file: string) {
     return yield* new IntegrityError({ file, reason: "Damaged", findings: verdict.findings })
   }
   const damaged = verdict.reason === "Corrupt" || verdict.reason === "NotADatabase"
+  const isLocked = verdict.reason === "Busy" || verdict.reason === "Locked"
   return yield* new IntegrityError({
     file,
     reason: damaged ? "Damaged" : "NotChecked",
-    findings: [verdict.detail],
+    findings: [isLocked ? yield* saysWho(verdict.detail, file) : verdict.detail],
   })
 })
 

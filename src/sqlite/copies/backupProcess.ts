@@ -51,7 +51,7 @@ const copy = Effect.gen(function* () {
   if (situation === "AtRest" && (fs.existsSync(log) || modified() !== unchanged)) {
     return yield* Effect.fail({
       reason: "Busy" as const,
-      detail: "another process opened the database meanwhile; try again",
+      detail: "another process has locked the database, or opened it meanwhile; try again",
     })
   }
 })
