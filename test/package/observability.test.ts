@@ -171,9 +171,9 @@ describe("docs/observability.md", () => {
     ],
     [
       "a step that a helper passes on",
-      "src/engine/Engine.ts",
-      'finalizer("close session"',
-      'finalizer("end session"',
+      "src/engine/SessionRow.ts",
+      'rowStep = "close session"',
+      'rowStep = "end session"',
       [
         "the document lacks event end session failed of Shutdown",
         "the source lacks event close session failed of Shutdown",
