@@ -95,31 +95,36 @@ const make = Effect.fnUntraced(function* ({ config, parentSessionId }: PaperOpti
       ),
     )
     // The effect on the world, here a log line, comes after the write: a machine that no longer leads was refused by then.
-    for (const fill of step.fills) {
-      yield* Effect.annotateLogs(Effect.logInfo("paper fill"), {
-        side: fill.side,
-        price: fill.price,
-        xrp: fill.xrp,
-        spread_pnl_rlusd: fill.spreadPnlRlusd,
-      })
+    for (const { price, side, spreadPnlRlusd, xrp } of step.fills) {
+      const fill = { side, price, xrp, spread_pnl_rlusd: spreadPnlRlusd }
+      yield* Effect.annotateLogs(Effect.logInfo("paper fill"), fill)
     }
     return step.result
   })
 
-  const figures = Effect.gen(function* () {
-    const { holdings } = yield* Ref.get(maker)
-    const worthNow = Option.map(yield* Ref.get(worth), ({ ending, starting }): ReadonlyArray<EngineProgram.Figure> => [
+  return {
+    tick,
+    worth: Ref.get(worth),
+    figures: Effect.zipWith(Ref.get(maker), Ref.get(worth), figuresOf),
+    title: "Paper balances",
+    haltReasons: paperHaltReasons,
+  }
+})
+
+/** What a dashboard shows; there is no worth before the first quote. */
+const figuresOf = (
+  { holdings }: { readonly holdings: MarketMaker.Holdings },
+  worth: Option.Option<StateManager.Worth>,
+): ReadonlyArray<EngineProgram.Figure> => [
+  { name: "xrp", label: "XRP", value: holdings.xrp, unit: "XRP" },
+  { name: "rlusd", label: "RLUSD", value: holdings.rlusd, unit: "RLUSD" },
+  ...Option.match(worth, {
+    onNone: () => [],
+    onSome: ({ ending, starting }): ReadonlyArray<EngineProgram.Figure> => [
       { name: "value", label: "Value", value: ending, unit: "RLUSD" },
       { name: "pnl", label: "PnL", value: MarketMaker.round(ending - starting), unit: "RLUSD", isGain: true },
-    ])
-    return [
-      { name: "xrp", label: "XRP", value: holdings.xrp, unit: "XRP" },
-      { name: "rlusd", label: "RLUSD", value: holdings.rlusd, unit: "RLUSD" },
-      ...Option.getOrElse(worthNow, () => []),
-      { name: "spread_pnl", label: "Spread PnL", value: holdings.spreadPnlRlusd, unit: "RLUSD", isGain: true },
-      { name: "fills", label: "Fills", value: holdings.fills, unit: "" },
-    ]
-  })
-
-  return { tick, worth: Ref.get(worth), figures, title: "Paper balances", haltReasons: paperHaltReasons }
-})
+    ],
+  }),
+  { name: "spread_pnl", label: "Spread PnL", value: holdings.spreadPnlRlusd, unit: "RLUSD", isGain: true },
+  { name: "fills", label: "Fills", value: holdings.fills, unit: "" },
+]
