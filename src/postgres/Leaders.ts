@@ -40,7 +40,7 @@ const Rows = Schema.Array(
   }),
 )
 
-/** Sessions of a lock, by the name that `Leadership.nameOf` gives them; the leader is the one whose session its row names. */
+/** Sessions of a lock, by the name that `LeaderLock` gives them; the leader is the one whose session its row names. */
 const statement = `SELECT CASE WHEN l.backend = a.pid THEN 'leads' ELSE 'stands by' END AS part,
     split_part(a.application_name, ' ', -1) AS place,
     CAST(extract(epoch FROM clock_timestamp() - a.state_change) AS FLOAT8) AS "heardSeconds",
