@@ -33,14 +33,8 @@ const spanOf = (context: Context.Context<never>): string => {
   return span?._tag === "Span" ? span.name : "unknown"
 }
 
-/** Makes the permit of a connection that the caller owns, and that is used in no other way from now on. */
-export const make = Effect.fnUntraced(function* (connection: SqlConnection.Connection, log: CommitLog) {
-  const driver = compilingAnew(connection)
-  const permit = yield* Semaphore.make(1)
-  const awaited = Waiting.make()
-  const about = yield* aboutThis
-  let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
-
+/** The state in which the connection is handed to the next caller. */
+const readiness = (driver: ReturnType<typeof compilingAnew>, about: Effect.Success<typeof aboutThis>) => {
   /**
    * The level of the connection. A commit sets the right one before, under the permit; so writes
    * of one kind after another cost nothing. Prepared again each time: SQLite carries this out while it prepares it.
@@ -55,11 +49,6 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
 
   /** A rollback that did not succeed is tried again before the next caller gets the connection. */
   let isStuck = false
-  const stuck = (cause: Cause.Cause<SqlError.SqlError>) =>
-    Effect.suspend(() => {
-      isStuck = true
-      return about(Effect.logError("rollback failed", cause))
-    })
   const unstuck = Effect.suspend(() =>
     isStuck
       ? Effect.map(rollBack(driver), () => {
@@ -67,14 +56,29 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
         })
       : Effect.void,
   )
+  return {
+    stuck: (cause: Cause.Cause<SqlError.SqlError>) =>
+      Effect.suspend(() => {
+        isStuck = true
+        return about(Effect.logError("rollback failed", cause))
+      }),
+    isReady: (lowered: boolean) => isLowered === lowered && !isStuck,
+    /** Runs before the connection is used. */
+    ready: (lowered: boolean) =>
+      Effect.andThen(
+        unstuck,
+        Effect.suspend(() => (isLowered === lowered ? Effect.void : level(lowered))),
+      ),
+  }
+}
 
-  /** Runs before the connection is used. */
-  const isReady = (lowered: boolean) => isLowered === lowered && !isStuck
-  const ready = (lowered: boolean) =>
-    Effect.andThen(
-      unstuck,
-      Effect.suspend(() => (isLowered === lowered ? Effect.void : level(lowered))),
-    )
+/** Makes the permit of a connection that the caller owns, and that is used in no other way from now on. */
+export const make = Effect.fnUntraced(function* (connection: SqlConnection.Connection, log: CommitLog) {
+  const driver = compilingAnew(connection)
+  const permit = yield* Semaphore.make(1)
+  const awaited = Waiting.make()
+  const about = yield* aboutThis
+  const { isReady, ready, stuck } = readiness(driver, about)
 
   /** One use of the connection under the permit, at the level that it needs. */
   const alone = <A, E, R>(lowered: boolean, use: () => Effect.Effect<A, E, R>) =>
@@ -90,6 +94,8 @@ export const make = Effect.fnUntraced(function* (connection: SqlConnection.Conne
   const lender: Lender = { awaited, driver, log, stuck, afterwards: (use) => alone(false, () => use(autocommit)) }
   const autocommit = connectionOf(new Loan(lender, "shared", log.everyCommitSyncs))
   const autocommitUnsynced = connectionOf(new Loan(lender, "shared", false))
+
+  let held: { readonly context: Context.Context<never>; readonly since: bigint } | undefined
 
   /** Rolls back what a reserved connection left open. Its scope is closing and takes no failure: only the log can tell. */
   const rollBackLeft = Effect.suspend(() => {

@@ -59,21 +59,17 @@ export const make = (options: DatabaseOptions.DatabaseOptions) =>
     (error) => lockedBy(error as DatabaseOpenError),
   )
 
-const open = Effect.fnUntraced(function* (options: DatabaseOptions.DatabaseOptions) {
-  const { durability = "durable", filename: file, readonly = false, requireWal = false } = options
+/** SQLite with the file open, and which file that is. */
+const openFile = Effect.fnUntraced(function* (
+  options: DatabaseOptions.DatabaseOptions,
+  lookForReplacement: Effect.Effect<Option.Option<DurabilityError>>,
+) {
+  const { filename: file, readonly = false, requireWal = false } = options
   const numbers = yield* DatabaseOptions.check(options)
-  const syncs = syncsOf[durability]
   const before = yield* locate({ ...options, file, readOnly: readonly, oneName: requireWal })
   const { path } = before
-  const typed = DriverConnection.typed(file)
   const registration = yield* OpenFiles.register(path, FileSync.release)
-  let walSync = WalSync.none
-  const driver = yield* DriverConnection.open({
-    options,
-    path,
-    keep: registration.keep,
-    lookForReplacement: Effect.suspend(() => walSync.lookForReplacement),
-  })
+  const driver = yield* DriverConnection.open({ options, path, keep: registration.keep, lookForReplacement })
   yield* settleAll(driver, options, numbers)
   const target = DatabaseFile.resolve(file)
   const identity = target.found?.identity ?? "gone"
@@ -83,8 +79,17 @@ const open = Effect.fnUntraced(function* (options: DatabaseOptions.DatabaseOptio
   }
   registration.identify(identity)
   // Reads the schema, so that a file whose first page is damaged is refused here and not by the first statement.
-  yield* typed(DriverConnection.ask(driver, "SELECT 1 FROM sqlite_schema LIMIT 1"))
+  yield* DriverConnection.typed(file)(DriverConnection.ask(driver, "SELECT 1 FROM sqlite_schema LIMIT 1"))
+  return { driver, target, identity, path }
+})
 
+const open = Effect.fnUntraced(function* (options: DatabaseOptions.DatabaseOptions) {
+  const { durability = "durable", filename: file, readonly = false } = options
+  const syncs = syncsOf[durability]
+  const typed = DriverConnection.typed(file)
+  let walSync = WalSync.none
+  const lookForReplacement = Effect.suspend(() => walSync.lookForReplacement)
+  const { driver, identity, path, target } = yield* openFile(options, lookForReplacement)
   const exposure = Exposure.make()
   if (!readonly) walSync = yield* typed(WalSync.make(target, identity, exposure))
   const refusal = walSync.refusal

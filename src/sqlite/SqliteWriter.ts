@@ -54,13 +54,9 @@ interface WriterOptions {
   readonly spanAttributes?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** The writer, and its end: takes nothing more, and ends when every caller has its answer. @internal */
-export const make = Effect.fnUntraced(function* ({ client, file, walSync, spanAttributes, unsynced }: WriterOptions) {
-  const { awaited, sql } = client
-  const { batchSize, commitSeconds, queueDepth } = metrics()
-  const traces = WriteTrace.make({ ...spanAttributes, ...attributesOf(file) }, yield* Clock.Clock)
-
-  const acknowledging = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
+/** Tells the callers of a batch how it ended, once it is as durable as they were promised. */
+const acknowledgement = Effect.fnUntraced(function* ({ unsynced, walSync }: WriterOptions) {
+  const syncing = yield* Batching.make({ capacity, gathers: false }, (batches: ReadonlyArray<Committed>) =>
     Effect.map(Effect.exit(walSync.durable), (exit) => {
       for (const { answers, writes } of batches) {
         if (Exit.isSuccess(exit)) for (const { trace } of writes) trace?.synced()
@@ -72,35 +68,25 @@ export const make = Effect.fnUntraced(function* ({ client, file, walSync, spanAt
       }
     }),
   )
-  const acknowledge = (committed: Committed) => {
-    for (const { taken, trace } of committed.writes) {
-      taken?.()
-      trace?.committed()
-    }
-    if (!unsynced) tell(committed)
-    else if (!acknowledging.offer(committed)) tellAll(committed.writes, closed)
+  return {
+    close: syncing.close,
+    acknowledge: (committed: Committed) => {
+      for (const { taken, trace } of committed.writes) {
+        taken?.()
+        trace?.committed()
+      }
+      if (!unsynced) tell(committed)
+      else if (!syncing.offer(committed)) tellAll(committed.writes, closed)
+    },
   }
+})
 
-  const commit = WriteBatch.commits({ client, unsynced, refusal: walSync.refusal, acknowledge })
-
-  /** What a batch has taken and not yet told how it ended. */
-  let underWay: ReadonlyArray<Write> = []
-
-  const writing: Batching.Batching<Write> = yield* Batching.make(
-    { capacity, gathers: true },
-    Effect.fnUntraced(function* (waiting: ReadonlyArray<Write>) {
-      const writes = waiting.filter(({ cancelled }) => !cancelled)
-      underWay = writes
-      const batch = traces.begin(writes)
-      const [took] = yield* Effect.timed(commit(writes))
-      batch?.leave(Exit.void)
-      underWay = []
-      yield* Metric.update(commitSeconds, Duration.toSeconds(took))
-      yield* Metric.update(batchSize, writes.length)
-      yield* Metric.update(queueDepth, waiting.length + writing.size())
-    }),
-  )
-
+/** How a caller's write comes into the queue, and what it waits for. */
+const submitter = Effect.fnUntraced(function* (
+  { awaited, sql }: WriterOptions["client"],
+  writing: Batching.Batching<Write>,
+  traces: ReturnType<typeof WriteTrace.make>,
+) {
   /** How many gave up since those who did were last taken out. */
   let gaveUp = 0
 
@@ -159,7 +145,40 @@ export const make = Effect.fnUntraced(function* ({ client, file, walSync, spanAt
       })
     })
 
-  const quiesce = Effect.andThen(writing.close, acknowledging.close).pipe(
+  return submit
+})
+
+/** The writer, and its end: takes nothing more, and ends when every caller has its answer. @internal */
+export const make = Effect.fnUntraced(function* (options: WriterOptions) {
+  const { client, file, spanAttributes, unsynced, walSync } = options
+  const { sql } = client
+  const { batchSize, commitSeconds, queueDepth } = metrics()
+  const traces = WriteTrace.make({ ...spanAttributes, ...attributesOf(file) }, yield* Clock.Clock)
+
+  const { acknowledge, close } = yield* acknowledgement(options)
+  const commit = WriteBatch.commits({ client, unsynced, refusal: walSync.refusal, acknowledge })
+
+  /** What a batch has taken and not yet told how it ended. */
+  let underWay: ReadonlyArray<Write> = []
+
+  const writing: Batching.Batching<Write> = yield* Batching.make(
+    { capacity, gathers: true },
+    Effect.fnUntraced(function* (waiting: ReadonlyArray<Write>) {
+      const writes = waiting.filter(({ cancelled }) => !cancelled)
+      underWay = writes
+      const batch = traces.begin(writes)
+      const [took] = yield* Effect.timed(commit(writes))
+      batch?.leave(Exit.void)
+      underWay = []
+      yield* Metric.update(commitSeconds, Duration.toSeconds(took))
+      yield* Metric.update(batchSize, writes.length)
+      yield* Metric.update(queueDepth, waiting.length + writing.size())
+    }),
+  )
+
+  const submit = yield* submitter(client, writing, traces)
+
+  const quiesce = Effect.andThen(writing.close, close).pipe(
     Effect.onInterrupt(() =>
       Effect.map(writing.takeBack, (left) => {
         tellAll(left, closed)

@@ -1,11 +1,9 @@
 /**
- * Syncs a database's WAL from the thread pool, so that commits become durable while the event loop goes on, and knows whether
- * the database and its WAL are still the files that were opened.
+ * Syncs a database's WAL from the thread pool, so that commits become durable while the event loop goes on.
  *
  * Holds one descriptor on `-wal`, which carries no locks: opened on the main thread once SQLite has the file, never
  * reopened, closed just before the connection. All callers that wait when a sync starts share it.
- * A sync that fails ends it: what follows is `Refused`, until `resume`. A file that was replaced ends it for good: SQLite goes on
- * writing into a file that has no name any more, and every commit succeeds and is lost.
+ * A sync that fails ends it: what follows is `Refused`, until `resume`. A file that was replaced ends it for good (`Replacement`).
  * https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
  */
 import { Context, Deferred, Duration, Effect, Metric, Option, type Scope } from "effect"
@@ -16,7 +14,7 @@ import * as Shutdown from "../shutdown/Shutdown.ts"
 import * as Batching from "./Batching.ts"
 import { DurabilityError } from "../sql/Durability.ts"
 import type { ExposureTracker } from "./Exposure.ts"
-import * as Pulse from "./Pulse.ts"
+import * as Replacement from "./Replacement.ts"
 
 /** The system call; another one stands in for it where a disk must fail, or be slow, on demand. */
 export class Fdatasync extends Context.Reference<(descriptor: number) => Effect.Effect<void, unknown>>(
@@ -57,12 +55,6 @@ export interface WalSync {
   readonly opened: Pick<DatabaseFile.OpenedFiles, "wal" | "shm">
 }
 
-/** A second: what is acknowledged into a file without a name is bounded by it. */
-const lookInterval = Duration.seconds(1)
-
-/** Intervals between two looks while nothing is committed here: nothing is acknowledged then, and hundreds of databases may be idle. */
-const intervalsAtRest = 5
-
 /** Maximum number of waiters that share one sync; the others wait for the next. */
 const mostWaiters = 16_384
 
@@ -80,75 +72,57 @@ const stampOf = (descriptor: number): WalSync["stamp"] => {
 
 type Waiter = Deferred.Deferred<void, DurabilityError>
 
+/** The WAL and its index as they are now. */
+const open = ({ given: file, shm, wal }: DatabaseFile.DatabaseFile) =>
+  Effect.try({
+    try: () => {
+      const descriptor = fs.openSync(wal, "r+")
+      /** None where SQLite keeps the index in memory. */
+      const index = DatabaseFile.look(shm)?.identity
+      const opened = { wal: DatabaseFile.identityOf(descriptor), ...(index === undefined ? {} : { shm: index }) }
+      return { descriptor, opened }
+    },
+    catch: (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }),
+  })
+
 /** `identity` is that of the database file when it was opened. */
 export const make = Effect.fnUntraced(function* (
-  { given: file, path, shm, wal: log }: DatabaseFile.DatabaseFile,
+  database: DatabaseFile.DatabaseFile,
   identity: DatabaseFile.Identity,
   exposure: ExposureTracker,
 ): Effect.fn.Return<WalSync, DurabilityError, Scope.Scope> {
+  const { given: file } = database
   const fdatasync = yield* Fdatasync
-  const descriptor = yield* Effect.try({
-    try: () => fs.openSync(log, "r+"),
-    catch: (cause) => new DurabilityError({ reason: "SyncFailed", file, cause }),
-  })
-  const wal = DatabaseFile.identityOf(descriptor)
-  /** None where SQLite keeps the index in memory. */
-  const index = DatabaseFile.look(shm)?.identity
-  const replaced = Deferred.makeUnsafe<DurabilityError>()
+  const { descriptor, opened } = yield* open(database)
   let failed = Deferred.makeUnsafe<DurabilityError>()
-  let refusal: DurabilityError | undefined
+  let refused: DurabilityError | undefined
   let isSyncing = false
 
-  const refuse = (cause: DurabilityError) => {
-    if (refusal !== undefined && cause.reason !== "Replaced") return
-    refusal = cause.reason === "Replaced" ? cause : new DurabilityError({ reason: "Refused", file, cause })
-    Deferred.doneUnsafe(failed, Effect.succeed(cause))
-  }
-
-  const whatChanged = (): string | undefined => {
-    for (const [name, opened] of [
-      [path, identity],
-      [log, wal],
-      [shm, index],
-    ] as const) {
-      const now = opened === undefined ? "unknown" : DatabaseFile.identityAt(name)
-      if (now === "gone") return `${name} was removed`
-      if (now !== "unknown" && now !== opened) return `another file has the name ${name}`
-    }
-    return undefined
-  }
-  const lookForReplacement = Effect.suspend(() => {
-    if (refusal?.reason === "Replaced") return Effect.succeedSome(refusal)
-    const changed = whatChanged()
-    if (changed === undefined) return Effect.succeedNone
-    const error = new DurabilityError({ reason: "Replaced", file, cause: new Error(changed) })
-    refuse(error)
-    Deferred.doneUnsafe(replaced, Effect.succeed(error))
-    return Effect.logError("database replaced").pipe(
-      Effect.annotateLogs({
-        file,
-        changed,
-        danger: "what was committed since may be lost; nothing more is written, acknowledged, checkpointed or closed",
-        advice: `end every program that has the old file open; where ${log} belonged to that, move it and ${shm} away before anything opens the new file, which would take it over`,
-      }),
-      Effect.andThen(Effect.flatMap(Shutdown.Shutdown, (shutdown) => shutdown.recordFailure("database replaced"))),
-      Effect.as(Option.some(error)),
-    )
-  })
+  const failWith = (cause: DurabilityError) => Deferred.doneUnsafe(failed, Effect.succeed(cause))
+  const replacement = yield* Replacement.make({ ...opened, database, identity }, exposure, failWith)
+  /** A replacement is for good, and what is said of it. */
+  const refusal = () => replacement.found() ?? refused
 
   const sync = Effect.gen(function* () {
-    if (refusal !== undefined) return yield* refusal
+    const before = refusal()
+    if (before !== undefined) return yield* before
     isSyncing = true
     const covered = yield* exposure.syncing
     const failed = (cause: unknown) => new DurabilityError({ reason: "SyncFailed", file, cause })
     const [took] = yield* Effect.timed(Effect.mapError(fdatasync(descriptor), failed))
     yield* Metric.update(durationSeconds, Duration.toSeconds(took))
     // Syncing an unlinked file succeeds and proves nothing.
-    const changed = yield* lookForReplacement
+    const changed = yield* replacement.look
     if (Option.isSome(changed)) return yield* changed.value
     return yield* covered
   }).pipe(
-    Effect.tapError((error) => Effect.sync(() => refuse(error))),
+    Effect.tapError((cause) =>
+      Effect.sync(() => {
+        if (refusal() !== undefined) return
+        refused = new DurabilityError({ reason: "Refused", file, cause })
+        failWith(cause)
+      }),
+    ),
     Effect.ensuring(
       Effect.sync(() => {
         isSyncing = false
@@ -162,18 +136,6 @@ export const make = Effect.fnUntraced(function* (
     }),
   )
 
-  const fork = Effect.runForkWith(yield* Effect.context())
-  let looked = -1
-  let sinceLook = 0
-  yield* Pulse.every(lookInterval, () => {
-    const commits = exposure.commits()
-    if (++sinceLook < intervalsAtRest && commits === looked) return
-    looked = commits
-    sinceLook = 0
-    // A fiber only for what is found.
-    if (refusal?.reason !== "Replaced" && whatChanged() !== undefined) fork(lookForReplacement)
-  })
-
   // A sync under way would go to whatever gets the number of the descriptor next: that one is left open.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
@@ -185,21 +147,22 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     durable: Effect.suspend(() => {
-      if (refusal !== undefined) return Effect.fail(refusal)
+      const before = refusal()
+      if (before !== undefined) return Effect.fail(before)
       if (!exposure.isExposed()) return Effect.void
       const waiter: Waiter = Deferred.makeUnsafe()
       return waiting.offer(waiter) ? Deferred.await(waiter) : Effect.fail(closed(file))
     }),
-    refusal: () => refusal,
+    refusal,
     failed: Effect.suspend(() => Deferred.await(failed)),
     resume: () => {
-      refusal = undefined
+      refused = undefined
       failed = Deferred.makeUnsafe()
     },
-    lookForReplacement,
-    replaced: Deferred.await(replaced),
+    lookForReplacement: replacement.look,
+    replaced: replacement.replaced,
     stamp: stampOf(descriptor),
-    opened: { wal, ...(index === undefined ? {} : { shm: index }) },
+    opened,
   }
 })
 

@@ -70,9 +70,9 @@ interface BatchOptions {
   readonly acknowledge: (committed: Committed) => void
 }
 
-/** Commits a batch, and answers each caller in it or passes it on to be acknowledged. */
-export const commits = ({ acknowledge, client, refusal: refusalOf, unsynced }: BatchOptions) => {
-  const { execute, executeAnew, isOpenAfter, part, sql } = client
+/** How writes run, in one transaction or alone, and what each of them is answered. */
+const runs = ({ client, unsynced }: BatchOptions) => {
+  const { commit, execute, executeAnew, isOpenAfter, part } = client
 
   const asAsked = <A, E>({ bigints }: Statement, self: Effect.Effect<A, E>) =>
     bigints ? Effect.provideService(self, SqlClient.SafeIntegers, true) : self
@@ -131,9 +131,17 @@ export const commits = ({ acknowledge, client, refusal: refusalOf, unsynced }: B
   /** One statement is a transaction by itself. */
   const alone = (write: Write, statement: Statement) =>
     Effect.map(
-      Effect.exit(asAsked(statement, client.commit(statement.text, statement.params, { unsynced }))),
+      Effect.exit(asAsked(statement, commit(statement.text, statement.params, { unsynced }))),
       (exit): Committed => ({ writes: [write], answers: [exit] }),
     )
+
+  return { together, alone }
+}
+
+/** Commits a batch, and answers each caller in it or passes it on to be acknowledged. */
+export const commits = (options: BatchOptions) => {
+  const { acknowledge, client, refusal: refusalOf, unsynced } = options
+  const { alone, together } = runs(options)
 
   /** Succeeds with why, when the file or its disk failed what is to be written. */
   const commit = (all: ReadonlyArray<Write>): Effect.Effect<Answer | undefined> =>
@@ -149,7 +157,7 @@ export const commits = ({ acknowledge, client, refusal: refusalOf, unsynced }: B
         return together(writes)
       })
       const transaction =
-        writes.length === 1 && isStatement(first.work) ? alone(first, first.work) : sql.withTransaction(begun)
+        writes.length === 1 && isStatement(first.work) ? alone(first, first.work) : client.sql.withTransaction(begun)
       return transaction.pipe(
         Effect.provideService(Unsynced, unsynced),
         Effect.map((committed): Answer | undefined => {
