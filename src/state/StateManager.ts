@@ -7,40 +7,21 @@
  * the `Writer`, and has returned when it is as durable as the `Database` promises; so inside a transaction of the
  * `SqlClient` it can read only.
  */
-import { Array as Arr, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
+import { Array as Arr, Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { ofSeawall } from "../sqlite/DatabaseName.ts"
 import { type Row, Writer } from "../sql/Writer.ts"
 import * as CapitalIntents from "./CapitalIntents.ts"
-import { ownNumbers } from "./Columns.ts"
 import { engineMigrations, engineTables } from "./engineMigrations.ts"
-import { finite } from "./Finite.ts"
 import { type Migrations, runEngine, runProgram } from "./Migrations.ts"
 import type { OwnTable } from "./OwnTables.ts"
-import * as SessionNumber from "./SessionNumber.ts"
+import * as SessionIntents from "./SessionIntents.ts"
 import { ownOrStateError, stateError, type StateError, type StoreFailure } from "./StateError.ts"
 
 export type { Migrations, OwnTable, Row, StoreFailure }
 export type { CapitalWithdrawal } from "./CapitalIntents.ts"
-
-/** One run of an engine. No `endedAt` may come from a crash long ago: it is not proof that an engine is running. */
-export class SessionRow extends Schema.Class<SessionRow>("seawall/state/SessionRow")({
-  sessionId: Schema.Int,
-  parentSessionId: Schema.OptionFromNullOr(Schema.Int),
-  /** ISO 8601, UTC. */
-  startedAt: Schema.String,
-  /** ISO 8601, UTC. */
-  endedAt: Schema.OptionFromNullOr(Schema.String),
-  haltReason: Schema.OptionFromNullOr(Schema.String),
-  startingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
-  endingValueRlusd: Schema.OptionFromNullOr(Schema.Finite),
-}) {}
-
-/** What a session was worth, in RLUSD. */
-export interface Worth {
-  readonly starting: number
-  readonly ending: number
-}
+export { SessionRow } from "./SessionIntents.ts"
+export type { Worth } from "./SessionIntents.ts"
 
 /** What a program has inside `StateManager.transaction`. Both are parts of it. */
 export interface Store {
@@ -58,60 +39,49 @@ type Result<A> = Effect.Effect<A, StateError>
 /** The memory of an engine. Each method fails with a `StateError`, those of the capital also with a `CapitalError`. */
 export class StateManager extends Context.Service<
   StateManager,
-  CapitalIntents.CapitalIntents & {
-    /** The value of a key; none when it was never set, or was cleared. */
-    readonly get: (key: string) => Result<Option.Option<string>>
-    /** An integer; 0 when absent, unreadable, or beyond what a number holds exactly. */
-    readonly getInt: (key: string) => Result<number>
-    /** Any text; the empty one clears the key. */
-    readonly set: (key: string, value: string) => Result<void>
-    /** All of them or none. */
-    readonly setMany: (entries: Readonly<Record<string, string>>) => Result<void>
-    /** Clearing a key means writing the empty string. */
-    readonly clear: (...keys: ReadonlyArray<string>) => Result<void>
-    /**
-     * Opens a session now and returns its number; `parentSessionId` is the one that it recovers. Under a lease with an `epoch` that
-     * is its number, and sessions before it that have no end are ended with `leadership_lost`; default the next number.
-     */
-    readonly openSession: (options: {
-      readonly parentSessionId: Option.Option<number>
-      readonly epoch?: Option.Option<number>
-    }) => Result<number>
-    /** Closes a session now, with its worth where that is known; fails when no session of this number was opened. */
-    readonly closeSession: (options: {
-      readonly sessionId: number
-      readonly haltReason: string
-      readonly worth: Option.Option<Worth>
-    }) => Result<void>
-    /** The session with the highest number. */
-    readonly lastSession: Result<Option.Option<SessionRow>>
-    /**
-     * What a program stores at once: rows of its own tables and state keys, all of it or nothing, as durable as the rest. It
-     * should write and return, because other writes wait for it, and may run again (`Writer.transaction`). What the store
-     * says is a `StateError` with `operation`; what the program says stays what it is.
-     */
-    readonly transaction: <A, E, R>(
-      operation: string,
-      work: (store: Store) => Effect.Effect<A, E, R>,
-    ) => Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R>
-    /** Which store this is, for a program that has a better statement for one of them. */
-    readonly dialect: "sqlite" | "pg"
-    /**
-     * One statement of a program in its own tables, with the placeholders of the `dialect`: a transaction by itself, and the
-     * rows that it returns. On PostgreSQL it takes one round trip to the server, where `transaction` takes four and its own.
-     */
-    readonly execute: (
-      operation: string,
-      statement: string,
-      params: ReadonlyArray<unknown>,
-    ) => Result<ReadonlyArray<Row>>
-    /**
-     * Brings the tables of a program up to date, in one transaction. The table `<program>_migrations` remembers which
-     * steps have run; that of the engine is another one, so a program counts from 1. With `tables`, one of such a name that
-     * is another program's is refused before anything is changed; a database of a later version of the program always is.
-     */
-    readonly migrate: (program: string, steps: Migrations, tables?: Readonly<Record<string, OwnTable>>) => Result<void>
-  }
+  CapitalIntents.CapitalIntents &
+    SessionIntents.SessionIntents & {
+      /** The value of a key; none when it was never set, or was cleared. */
+      readonly get: (key: string) => Result<Option.Option<string>>
+      /** An integer; 0 when absent, unreadable, or beyond what a number holds exactly. */
+      readonly getInt: (key: string) => Result<number>
+      /** Any text; the empty one clears the key. */
+      readonly set: (key: string, value: string) => Result<void>
+      /** All of them or none. */
+      readonly setMany: (entries: Readonly<Record<string, string>>) => Result<void>
+      /** Clearing a key means writing the empty string. */
+      readonly clear: (...keys: ReadonlyArray<string>) => Result<void>
+      /**
+       * What a program stores at once: rows of its own tables and state keys, all of it or nothing, as durable as the rest. It
+       * should write and return, because other writes wait for it, and may run again (`Writer.transaction`). What the store
+       * says is a `StateError` with `operation`; what the program says stays what it is.
+       */
+      readonly transaction: <A, E, R>(
+        operation: string,
+        work: (store: Store) => Effect.Effect<A, E, R>,
+      ) => Effect.Effect<A, Exclude<E, StoreFailure> | StateError, R>
+      /** Which store this is, for a program that has a better statement for one of them. */
+      readonly dialect: "sqlite" | "pg"
+      /**
+       * One statement of a program in its own tables, with the placeholders of the `dialect`: a transaction by itself, and the
+       * rows that it returns. On PostgreSQL it takes one round trip to the server, where `transaction` takes four and its own.
+       */
+      readonly execute: (
+        operation: string,
+        statement: string,
+        params: ReadonlyArray<unknown>,
+      ) => Result<ReadonlyArray<Row>>
+      /**
+       * Brings the tables of a program up to date, in one transaction. The table `<program>_migrations` remembers which
+       * steps have run; that of the engine is another one, so a program counts from 1. With `tables`, one of such a name that
+       * is another program's is refused before anything is changed; a database of a later version of the program always is.
+       */
+      readonly migrate: (
+        program: string,
+        steps: Migrations,
+        tables?: Readonly<Record<string, OwnTable>>,
+      ) => Result<void>
+    }
 >()("seawall/state/StateManager") {}
 
 /**
@@ -122,7 +92,6 @@ export const layer = (): Layer.Layer<StateManager, StateError, SqlClient.SqlClie
   Layer.effect(StateManager, make)
 
 const Value = Schema.Array(Schema.Struct({ value: Schema.String }))
-const NewId = Schema.NonEmptyArray(Schema.Struct({ id: Schema.Int }))
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -134,8 +103,6 @@ const make = Effect.gen(function* () {
   yield* ofSeawall(runEngine(engineMigrations, engineTables))
 
   const setError = stateError("set")
-  const now = Effect.map(DateTime.now, DateTime.formatIso)
-  const idOf = (rows: ReadonlyArray<Row>) => Effect.map(Schema.decodeUnknownEffect(NewId)(rows), ([{ id }]) => id)
   const setKey = (key: string, value: string) => own.unsafe(upsert, [key, value])
   const write = (entries: Readonly<Record<string, string>>) =>
     Effect.forEach(Object.entries(entries), ([key, value]) => setKey(key, value), { discard: true })
@@ -155,6 +122,7 @@ const make = Effect.gen(function* () {
 
   return StateManager.of({
     ...CapitalIntents.make({ sql: own, set: setKey }, writer),
+    ...SessionIntents.make(own, writer),
     get,
     getInt: (key) =>
       Effect.map(get(key), (value) => {
@@ -166,49 +134,6 @@ const make = Effect.gen(function* () {
     set: (key, value) => setError(Effect.asVoid(writer.execute(upsert, [key, value]))),
     setMany,
     clear: (...keys) => setMany(Object.fromEntries(keys.map((key) => [key, ""]))),
-
-    openSession: Effect.fn("StateManager.openSession")(
-      function* ({ epoch = Option.none(), parentSessionId }) {
-        const startedAt = yield* now
-        const row = { parent_session_id: Option.getOrNull(parentSessionId), started_at: startedAt }
-        const opening = Effect.gen(function* () {
-          const number = Option.isSome(epoch) ? Option.some(epoch.value) : yield* SessionNumber.next(own)
-          if (Option.isSome(epoch)) {
-            yield* own`UPDATE sessions SET ended_at = ${startedAt}, halt_reason = 'leadership_lost'
-              WHERE ended_at IS NULL AND session_id < ${epoch.value}`
-          }
-          const values = own.insert(
-            Option.match(number, { onNone: () => row, onSome: (id) => ({ session_id: id, ...row }) }),
-          )
-          return yield* own`INSERT INTO sessions ${values.returning(own`session_id AS id`)}`
-        })
-        return yield* idOf(yield* writer.transaction(opening))
-      },
-      ownNumbers,
-      stateError("openSession"),
-    ),
-
-    closeSession: Effect.fn("StateManager.closeSession")(
-      function* ({ sessionId, haltReason, worth }) {
-        if (Option.isSome(worth))
-          yield* finite({ "worth.starting": worth.value.starting, "worth.ending": worth.value.ending })
-        const { starting, ending } = Option.getOrElse(worth, () => ({ starting: null, ending: null }))
-        const row = own`UPDATE sessions SET ended_at = ${yield* now}, halt_reason = ${haltReason},
-          starting_value_rlusd = ${starting}, ending_value_rlusd = ${ending}
-          WHERE session_id = ${sessionId} RETURNING session_id AS id`
-        yield* idOf(yield* writer.transaction(row))
-      },
-      ownNumbers,
-      stateError("closeSession"),
-    ),
-
-    lastSession: Effect.gen(function* () {
-      const rows = yield* own`SELECT session_id AS "sessionId", parent_session_id AS "parentSessionId",
-        started_at AS "startedAt", ended_at AS "endedAt", halt_reason AS "haltReason",
-        starting_value_rlusd AS "startingValueRlusd", ending_value_rlusd AS "endingValueRlusd"
-        FROM sessions ORDER BY session_id DESC LIMIT 1`
-      return Arr.head(yield* Schema.decodeUnknownEffect(Schema.Array(SessionRow))(rows))
-    }).pipe(Effect.withSpan("StateManager.lastSession"), ownNumbers, stateError("lastSession")),
 
     transaction: (operation, work) =>
       writer
