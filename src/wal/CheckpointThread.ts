@@ -4,24 +4,22 @@
  * It starts with the first database, ends with the last, and is asked through RPC. Databases take turns, so that no two
  * checkpoints sync at the same moment. While a request is unanswered its connection may still hold SQLite's checkpoint lock,
  * and every other request is `CheckpointerBusy`. A thread that crashes, or cannot start, fails the request with
- * `ThreadFailed` and is started once more; after a second time there is none until the program restarts, and it says so.
+ * `ThreadFailed` (`ThreadLife` starts it once more).
  * A database that closes has its connection closed; the last one ends the thread, which is terminated when it does not, and
  * at once while it still starts. A thread inside SQLite cannot be cut at all; the shutdown is told that it was left behind.
  */
-import { Cause, Context, Duration, Effect, Exit, Fiber, Option, Ref, Scope, Semaphore } from "effect"
+import { Context, Duration, Effect, Exit, Fiber, Option, Ref, Scope, Semaphore } from "effect"
 import { Worker } from "node:worker_threads"
 import type { OpenedFiles } from "../files/DatabaseFile.ts"
 import * as Shutdown from "../shutdown/Shutdown.ts"
 import { aboutAll } from "../sqlite/DatabaseName.ts"
 import { type Checkpoint, CheckpointError, type CheckpointMode } from "./Checkpoint.ts"
 import { notTried } from "./CheckpointRun.ts"
-import { type Client, open, type Thread } from "./ThreadClient.ts"
+import type { Client } from "./ThreadClient.ts"
+import * as ThreadLife from "./ThreadLife.ts"
 
 /** 30 s: a checkpoint of a gigabyte takes two on a good disk; what is not answered by then hangs. */
 const answerBound = Duration.seconds(30)
-
-/** How often a thread is started: one respawn. */
-const mostStarts = 2
 
 const script = new URL(
   import.meta.url.endsWith(".ts") ? "./checkpointWorker.ts" : "./checkpointWorker.js",
@@ -47,71 +45,10 @@ interface CheckpointThreadService {
   readonly attach: (files: OpenedFiles) => Effect.Effect<Attached, never, Scope.Scope>
 }
 
-export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService => {
-  const turn = Semaphore.makeUnsafe(1)
-  const oneStart = Semaphore.makeUnsafe(1)
-  /** The files of all that are attached. */
-  const attached = Ref.makeUnsafe<ReadonlyArray<OpenedFiles>>([])
-  const starts = Ref.makeUnsafe(0)
-  /** Counts all threads of this process, also those that ended. */
-  const numbers = Ref.makeUnsafe(0)
-  const thread = Ref.makeUnsafe(Option.none<Thread>())
-  /** The path of the database whose checkpoint is not answered yet. */
+/** The requests to the thread, and the one that is not answered yet. */
+const requests = (life: ThreadLife.ThreadLife) => {
+  /** The path of the database whose checkpoint is under way. */
   const underWay = Ref.makeUnsafe(Option.none<string>())
-  const exists = Effect.map(
-    Effect.all([Ref.get(thread), Ref.get(starts)]),
-    ([alive, started]) => Option.isSome(alive) || started < mostStarts,
-  )
-
-  const isStarting = Effect.gen(function* () {
-    if (Option.isSome(yield* Ref.get(underWay))) return false
-    const running = yield* Ref.get(thread)
-    return Option.isSome(running) ? !running.value.hasStarted() : yield* exists
-  })
-
-  /** Lets a thread that is lost go, without waiting for it, and says so: once, however many notice. */
-  const lost = Effect.fnUntraced(function* (number: number, cause: unknown) {
-    const gone = Option.filter(yield* Ref.get(thread), (it) => it.number === number)
-    if (Option.isNone(gone)) return
-    yield* Ref.set(thread, Option.none())
-    yield* Effect.forkDetach(Scope.close(gone.value.scope, Exit.void))
-    yield* Effect.annotateLogs(Effect.logError("checkpoint thread failed", Cause.fail(cause)), {
-      next: (yield* exists) ? "the thread is started once more" : "checkpoints run inline until the program restarts",
-    }).pipe(aboutAll)
-  })
-
-  const openConnections = Effect.fnUntraced(function* (number: number) {
-    const running = Option.filter(yield* Ref.get(thread), (it) => it.number === number)
-    if (Option.isNone(running)) return
-    const { client } = running.value
-    yield* Effect.forEach(yield* Ref.get(attached), (files) => Effect.ignore(client.Open(files)), {
-      concurrency: "unbounded",
-      discard: true,
-    })
-  })
-
-  const start = Effect.gen(function* () {
-    if (Option.isSome(yield* Ref.get(thread)) || (yield* Ref.get(starts)) >= mostStarts) return
-    yield* Ref.update(starts, (n) => n + 1)
-    const number = yield* Ref.updateAndGet(numbers, (n) => n + 1)
-    const fork = Effect.runForkWith(yield* Effect.context())
-    let worker: Worker | undefined
-    let hasStarted = false
-    const spawn = () => {
-      worker = spawnWorker()
-      // Its first message says that it has started; what was asked of it is sent from then on.
-      worker.once("message", () => {
-        hasStarted = true
-        fork(openConnections(number))
-      })
-      // Noticed at once even when nothing was asked of it; after it was told to end there is nothing to lose.
-      worker.once("exit", (code) => fork(lost(number, new Error(`the thread has ended with code ${code}`))))
-      return worker
-    }
-    const opened = yield* open(number, spawn)
-    const terminate = () => void worker?.terminate()
-    yield* Ref.set(thread, Option.some({ ...opened, hasStarted: () => hasStarted, terminate }))
-  }).pipe(oneStart.withPermit)
 
   /** Runs on in a fiber of its own when the caller gives up, so that an answer that comes late is still noticed. */
   const request = Effect.fnUntraced(function* (client: Client, files: OpenedFiles, mode: CheckpointMode) {
@@ -124,9 +61,12 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   const run = Effect.fnUntraced(function* (files: OpenedFiles, mode: CheckpointMode) {
     if (Option.isSome(yield* Ref.get(underWay))) return Option.some(notTried(mode, "CheckpointerBusy"))
     const failed = (cause: unknown, number: number) =>
-      Effect.andThen(lost(number, cause), Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })))
-    yield* Effect.catch(start, (cause) => failed(cause, 0))
-    const running = yield* Ref.get(thread)
+      Effect.andThen(
+        life.lost(number, cause),
+        Effect.fail(new CheckpointError({ mode, reason: "ThreadFailed", cause })),
+      )
+    yield* Effect.catch(life.start, (cause) => failed(cause, 0))
+    const running = yield* life.running
     if (Option.isNone(running)) return Option.none()
 
     const { client, number } = running.value
@@ -143,8 +83,31 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
     return Option.some(done)
   })
 
+  /** A step of no importance: what keeps it from being done is said by the next checkpoint. */
+  const lengthen = Effect.fnUntraced(function* (files: OpenedFiles, frames: number) {
+    const alive = Option.filter(yield* life.running, ({ hasStarted }) => hasStarted())
+    if (Option.isNone(alive) || Option.isSome(yield* Ref.get(underWay))) return Option.none()
+    return Option.some(yield* alive.value.client.Lengthen({ files, frames }))
+  })
+
+  const isStarting = Effect.gen(function* () {
+    if (Option.isSome(yield* Ref.get(underWay))) return false
+    const running = yield* life.running
+    return Option.isSome(running) ? !running.value.hasStarted() : yield* life.exists
+  })
+
+  return { run, lengthen, isStarting, underWay }
+}
+
+export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService => {
+  const turn = Semaphore.makeUnsafe(1)
+  /** The files of all that are attached. */
+  const attached = Ref.makeUnsafe<ReadonlyArray<OpenedFiles>>([])
+  const life = ThreadLife.makeUnsafe(spawnWorker, attached)
+  const { isStarting, lengthen, run, underWay } = requests(life)
+
   const closeConnection = Effect.fnUntraced(function* (files: OpenedFiles) {
-    const running = yield* Ref.get(thread)
+    const running = yield* life.running
     if (Option.isNone(running) || !running.value.hasStarted()) return // it has no connection
     const closing = running.value.client.Close(files)
     // The thread does so after the checkpoint that is under way there, if that ever ends: no caller can wait for it.
@@ -157,8 +120,7 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
   })
 
   const end = Effect.gen(function* () {
-    const running = yield* Ref.getAndSet(thread, Option.none())
-    yield* Ref.set(starts, 0)
+    const running = yield* life.letGo
     if (Option.isNone(running)) return
     const hangs = Option.isSome(yield* Ref.getAndSet(underWay, Option.none())) // closing forgets what was asked
     const { hasStarted, scope, terminate } = running.value
@@ -185,25 +147,19 @@ export const makeUnsafe = (spawnWorker: () => Worker): CheckpointThreadService =
           Shutdown.contained("close checkpoint thread"),
         ),
     )
-    const running = yield* Ref.get(thread)
+    const running = yield* life.running
     // At once, while the file is surely the one that the program has open; a thread that starts does so when it has.
-    if (Option.isNone(running)) yield* Effect.ignore(start, { log: "Error", message: "checkpoint thread failed" })
+    if (Option.isNone(running)) yield* Effect.ignore(life.start, { log: "Error", message: "checkpoint thread failed" })
     else if (running.value.hasStarted()) {
       yield* Effect.forkScoped(Effect.ignore(running.value.client.Open(files)), { startImmediately: true })
     }
     const withTurn: Attached["withTurn"] = (self) =>
-      Effect.flatMap(exists, (shared) => (shared ? turn.withPermit(self) : self))
-    /** A step of no importance: what keeps it from being done is said by the next checkpoint. */
-    const lengthen = Effect.fnUntraced(function* (frames: number) {
-      const alive = Option.filter(yield* Ref.get(thread), ({ hasStarted }) => hasStarted())
-      if (Option.isNone(alive) || Option.isSome(yield* Ref.get(underWay))) return Option.none()
-      return Option.some(yield* alive.value.client.Lengthen({ files, frames }))
-    })
+      Effect.flatMap(life.exists, (shared) => (shared ? turn.withPermit(self) : self))
     return {
       withTurn,
-      run: (mode: CheckpointMode) => run(files, mode),
-      lengthen,
-      exists,
+      run: (mode) => run(files, mode),
+      lengthen: (frames) => lengthen(files, frames),
+      exists: life.exists,
       isStarting,
     } satisfies Attached
   })

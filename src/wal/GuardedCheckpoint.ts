@@ -19,9 +19,9 @@ import {
 } from "./Checkpoint.ts"
 import { whole } from "./CheckpointRun.ts"
 import * as Checkpointer from "./Checkpointer.ts"
+import * as GuardAlarms from "./GuardAlarms.ts"
 import * as LatencyWindow from "./LatencyWindow.ts"
 import { type FinishedCheckpoint, mostFinished, type GuardStatus, slowMillis, type Why } from "./GuardStatus.ts"
-import * as SaidOnce from "./SaidOnce.ts"
 
 /** How long a look at the WAL may wait for its turn on the connection. */
 export const lookBound = Duration.millis(100)
@@ -76,33 +76,15 @@ const nothingToCopy = ({ checkpointed, log: length }: WalFrames) =>
     Effect.succeedNone,
   )
 
-/** @param exposure Seconds since the oldest commit that a power cut could take; none when that cannot be known. */
-export const make = Effect.fnUntraced(function* (
-  autocheckpoint: AutocheckpointLease,
-  exposure: Effect.Effect<Option.Option<number>>,
-) {
-  const control = yield* DatabaseControl
-  const checkpointer = yield* Checkpointer.Checkpointer
-  const window = yield* LatencyWindow.LatencyWindow
-  const watch = yield* BlockedWatch.make(exposure)
-  const turn = yield* Semaphore.make(1)
+/** What a guard has seen of the WAL, and the checkpoints that it remembers. */
+const memory = Effect.fnUntraced(function* (frames: Checkpointer.Checkpointer["Service"]["frames"]) {
   const last = yield* Ref.make(Option.none<Checkpoint>())
-  const byOthers = SaidOnce.make()
-  const isHeldUp = SaidOnce.make()
-  const failures = yield* Ref.make(0)
   const seen = yield* Ref.make(Option.none<WalFrames>())
   /** What the last look saw; none after a run, and after a look that saw nothing. */
   const looked = yield* Ref.make(Option.none<WalFrames>())
   const finished = yield* Ref.make<ReadonlyArray<FinishedCheckpoint>>([])
 
-  /** What the WAL holds; none when that is unknown, or the connection is not free within the bound. */
-  const look = Effect.timeoutOption(checkpointer.frames, lookBound).pipe(
-    Effect.map(Option.flatten),
-    Effect.tap((frames) => Ref.set(looked, frames)),
-    Effect.tap((frames) => (Option.isSome(frames) ? Ref.set(seen, frames) : Effect.void)),
-  )
-
-  const note = Effect.fnUntraced(function* (
+  const remember = Effect.fnUntraced(function* (
     mode: CheckpointMode,
     why: Why,
     outcome: CheckpointOutcome | "Failed",
@@ -114,35 +96,45 @@ export const make = Effect.fnUntraced(function* (
       { number: (all.at(-1)?.number ?? 0) + 1, at, mode, why, outcome, elapsedMillis },
     ])
   })
+  return {
+    last: Ref.get(last),
+    seen: Ref.get(seen),
+    finished: Ref.get(finished),
+    /** What the WAL holds; none when that is unknown, or the connection is not free within the bound. */
+    look: Effect.timeoutOption(frames, lookBound).pipe(
+      Effect.map(Option.flatten),
+      Effect.tap((now) => Ref.set(looked, now)),
+      Effect.tap((now) => (Option.isSome(now) ? Ref.set(seen, now) : Effect.void)),
+    ),
+    takeLook: Ref.getAndSet(looked, Option.none()),
+    failed: (mode: CheckpointMode, why: Why, elapsedMillis: number) => remember(mode, why, "Failed", elapsedMillis),
+    done: Effect.fnUntraced(function* (done: Checkpoint, why: Why) {
+      yield* remember(done.mode, why, done.outcome, done.elapsedMillis)
+      yield* Ref.set(last, Option.some(done))
+      if (done.walFrames >= 0) {
+        yield* Ref.set(seen, Option.some({ log: done.walFrames, checkpointed: done.checkpointedFrames }))
+      }
+    }),
+  }
+})
 
-  /** Frames that are copied although we have not copied them: another connection checkpoints this database. */
+/** @param exposure Seconds since the oldest commit that a power cut could take; none when that cannot be known. */
+export const make = Effect.fnUntraced(function* (
+  autocheckpoint: AutocheckpointLease,
+  exposure: Effect.Effect<Option.Option<number>>,
+) {
+  const control = yield* DatabaseControl
+  const checkpointer = yield* Checkpointer.Checkpointer
+  const window = yield* LatencyWindow.LatencyWindow
+  const watch = yield* BlockedWatch.make(exposure)
+  const alarms = yield* GuardAlarms.make
+  const turn = yield* Semaphore.make(1)
+  const known = yield* memory(checkpointer.frames)
+
   const lookForOthers = Effect.gen(function* () {
-    const frames = yield* look
-    const known = yield* Ref.get(last)
-    if (Option.isNone(frames) || Option.isNone(known) || known.value.checkpointedFrames < 0) return
-    const { log: length, checkpointed } = frames.value
-    const ours = length >= known.value.walFrames ? known.value.checkpointedFrames : 0
-    if (checkpointed <= ours) return
-    yield* byOthers.say(
-      Effect.annotateLogs(Effect.logWarning("wal_checkpoint by another connection"), {
-        checkpointed_frames: checkpointed,
-        ours,
-        advice: "set PRAGMA wal_autocheckpoint = 0 on every other connection, and let the guard alone checkpoint",
-      }),
-    )
+    const both = Option.all([yield* known.look, yield* known.last])
+    if (Option.isSome(both)) yield* alarms.lookForOthers(...both.value)
   })
-
-  /** The 1st, 2nd, 4th, 8th, ... failure in a row is logged, and their end once. */
-  const failed = Effect.fnUntraced(function* (error: unknown) {
-    if (Option.isSome(yield* control.lookForReplacement)) return // that was said already
-    const count = yield* Ref.updateAndGet(failures, (n) => n + 1)
-    if (Math.log2(count) % 1 === 0) {
-      yield* Effect.annotateLogs(Effect.logError("wal_checkpoint failed", error), { failures: count })
-    }
-  })
-  const recovered = Effect.flatMap(Ref.getAndSet(failures, 0), (count) =>
-    count === 0 ? Effect.void : Effect.annotateLogs(Effect.logInfo("wal_checkpoint recovered"), { failures: count }),
-  )
 
   /** Runs one checkpoint and what follows from it. Fails as the checkpointer does. */
   const run = Effect.fnUntraced(function* (mode: CheckpointMode, why: Why) {
@@ -151,20 +143,16 @@ export const make = Effect.fnUntraced(function* (
       return yield* new CheckpointError({ mode, reason: "Replaced", cause: replaced.value })
     }
     const covered = yield* control.exposure.syncing
-    const before = yield* Ref.getAndSet(looked, Option.none())
+    const before = yield* known.takeLook
     const start = yield* Clock.monotonicTimeNanos
     const isIdle = why === "interval" && !control.exposure.isExposed()
     const nothing = Option.filter(before, ({ checkpointed, log: length }) => isIdle && length === checkpointed)
     const done = yield* Effect.tapCause(
       Option.match(nothing, { onNone: () => checkpointer.run(mode), onSome: nothingToCopy }),
-      () => Effect.flatMap(Clock.monotonicTimeNanos, (end) => note(mode, why, "Failed", Number(end - start) / 1e6)),
+      () => Effect.flatMap(Clock.monotonicTimeNanos, (end) => known.failed(mode, why, Number(end - start) / 1e6)),
     )
-    yield* note(mode, why, done.outcome, done.elapsedMillis)
-    if (done.walFrames >= 0) {
-      yield* Ref.set(seen, Option.some({ log: done.walFrames, checkpointed: done.checkpointedFrames }))
-    }
+    yield* known.done(done, why)
     if (why !== "end") yield* autocheckpoint.standIn(done.outcome === "CheckpointerBusy")
-    yield* Ref.set(last, Option.some(done))
     // The WAL is synced when, and only when, there is something to copy. Frames that were copied before this run, by any connection, are
     // no sync of what was committed since; where that was not seen right before it, only a whole copy counts.
     if (done.outcome === "Complete" || Option.exists(before, (it) => done.checkpointedFrames > it.checkpointed)) {
@@ -176,7 +164,7 @@ export const make = Effect.fnUntraced(function* (
     if (why === "interval") yield* Ref.update(window, LatencyWindow.append(done.elapsedMillis))
     if (why === "end") return done
     yield* done.outcome === "Complete" ? watch.finished : watch.blocked(done)
-    yield* recovered
+    yield* alarms.recovered
     return done
   })
 
@@ -186,41 +174,26 @@ export const make = Effect.fnUntraced(function* (
     /** Waits until no checkpoint of this guard is under way. */
     ended: turn.withPermit(Effect.void),
     run,
-    failed,
+    failed: alarms.failed,
+    heldUp: alarms.heldUp,
+    notHeldUp: alarms.notHeldUp,
     /** One with writers held back. None when the connection does not come free. Ends with it, even if it outlasts the gate. */
     runGated: Effect.fnUntraced(function* (mode: CheckpointMode, why: Why, hold?: Duration.Duration) {
       const ended = yield* Deferred.make<Checkpoint, CheckpointError>()
       const end = yield* control.gate(Deferred.into(run(mode, why), ended), hold)
       return end._tag === "NotClosed" ? Option.none() : Option.some(yield* Deferred.await(ended))
     }),
-    look,
+    look: known.look,
     lookForOthers,
-    last: Ref.get(last),
+    last: known.last,
     /** All but the interval, which belongs to the caller. Asked once a second for each database. */
-    status: Effect.map(Effect.all([watch.incident, exposure]), ([incident, exposureSeconds]) => ({
-      frames: Ref.getUnsafe(seen),
-      finished: Ref.getUnsafe(finished),
-      failures: Ref.getUnsafe(failures),
-      incident,
-      exposureSeconds,
-    })) satisfies Effect.Effect<Omit<GuardStatus, "interval" | "maxFrames" | "writers">>,
-    /**
-     * Nothing can be flushed, because the connection was not free within this bound: said once, of a transaction that has held
-     * it for longer than that. Where it has not, many take turns, or the event loop was busy.
-     */
-    heldUp: Effect.fnUntraced(function* (bound: Duration.Duration) {
-      const holder = yield* control.holder
-      if (Option.isNone(holder) || holder.value.seconds <= Duration.toSeconds(bound)) return
-      yield* isHeldUp.say(
-        Effect.annotateLogs(Effect.logWarning("wal_checkpoint held up"), {
-          transaction: holder.value.span,
-          seconds: holder.value.seconds,
-          advice: "do not wait for anything else inside a transaction",
-        }),
-      )
-    }),
-    /** Writers could be held back again. */
-    notHeldUp: isHeldUp.over(Effect.void),
+    status: Effect.all({
+      frames: known.seen,
+      finished: known.finished,
+      failures: alarms.failures,
+      incident: watch.incident,
+      exposureSeconds: exposure,
+    }) satisfies Effect.Effect<Omit<GuardStatus, "interval" | "maxFrames" | "writers">>,
   }
 })
 

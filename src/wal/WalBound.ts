@@ -61,30 +61,26 @@ interface WalBoundOptions {
   readonly maxFrames: number
 }
 
-/** The loop; it ends only by interruption, between two checkpoints: each of them is carried to its end, and none starts after it. */
-export const loop = Effect.fnUntraced(function* ({
-  checkpoint,
-  checkpointer,
-  control,
-  database,
-  maxFrames,
-}: WalBoundOptions) {
+/** How long the next attempt waits while nothing can be copied. */
+const pauses = Effect.gen(function* () {
   const backoff = yield* Ref.make(Option.none<Duration.Duration>())
-  const cost = FlushCost.make()
-  const room = WalRoom.make({ database, control, checkpointer, maxFrames })
-  let seen = 0
+  const double = Option.match({
+    onNone: () => firstBackoff,
+    onSome: (before: Duration.Duration) => Duration.min(Duration.times(before, 2), lastBackoff),
+  })
+  return {
+    blocked: Ref.update(backoff, (before) => Option.some(double(before))),
+    /** It went on. */
+    over: Ref.set(backoff, Option.none()),
+    busyDisk: Ref.set(backoff, Option.some(busyDiskPause)),
+    /** Until the next look, after a commit. */
+    pause: Effect.flatMap(Ref.get(backoff), (it) => Effect.sleep(Option.getOrElse(it, () => lookPause))),
+  }
+})
+
+/** Copies while writers go on. */
+const copying = ({ checkpoint, checkpointer, control }: WalBoundOptions, cost: FlushCost.FlushCost) => {
   let syncing: Fiber.Fiber<void> | undefined
-
-  const blocked = Ref.update(backoff, (before) =>
-    Option.some(
-      Option.match(before, {
-        onNone: () => firstBackoff,
-        onSome: (it) => Duration.min(Duration.times(it, 2), lastBackoff),
-      }),
-    ),
-  )
-
-  const heldUp = (bound: Duration.Duration) => Effect.andThen(checkpoint.heldUp(bound), blocked)
 
   /**
    * Spreads the sync of the database over the passes, so that the flush under the gate need not pay for all of them. One that
@@ -115,15 +111,27 @@ export const loop = Effect.fnUntraced(function* ({
     return isComplete || pages > 0
   })
 
-  /** Beyond the hard length the disk cannot keep up with the writers: the longer the WAL, the slower they go on. */
-  const braking = <A, E>(frames: WalFrames, self: Effect.Effect<A, E>) => {
-    const wait = Duration.millis(brakeMillis * FlushCost.brake(frames.log, maxFrames))
-    if (Duration.isZero(wait)) return self
-    const slowing = control
-      .gate(Effect.sleep(wait), wait)
-      .pipe(Effect.andThen(Effect.sleep(brakeMillis)), Effect.forever)
-    return Effect.raceFirst(self, slowing)
-  }
+  return advance
+}
+
+/** Beyond the hard length the disk cannot keep up with the writers: the longer the WAL, the slower they go on. */
+const braking = <A, E>({ control, maxFrames }: WalBoundOptions, frames: WalFrames, self: Effect.Effect<A, E>) => {
+  const wait = Duration.millis(brakeMillis * FlushCost.brake(frames.log, maxFrames))
+  if (Duration.isZero(wait)) return self
+  const slowing = control.gate(Effect.sleep(wait), wait).pipe(Effect.andThen(Effect.sleep(brakeMillis)), Effect.forever)
+  return Effect.raceFirst(self, slowing)
+}
+
+/** The loop; it ends only by interruption, between two checkpoints: each of them is carried to its end, and none starts after it. */
+export const loop = Effect.fnUntraced(function* (options: WalBoundOptions) {
+  const { checkpoint, checkpointer, control, database, maxFrames } = options
+  const { blocked, busyDisk, over, pause } = yield* pauses
+  const cost = FlushCost.make()
+  const advance = copying(options, cost)
+  const room = WalRoom.make({ database, control, checkpointer, maxFrames })
+  let seen = 0
+
+  const heldUp = (bound: Duration.Duration) => Effect.andThen(checkpoint.heldUp(bound), blocked)
 
   /** The flush of the rest, with writers held back. A flush that outlasts the gate needs it no more, and is waited for. */
   const flush = Effect.fnUntraced(function* (predicted: number, budget: number) {
@@ -134,7 +142,7 @@ export const loop = Effect.fnUntraced(function* ({
     yield* checkpoint.notHeldUp
     if (done.value.outcome !== "Complete") return yield* blocked
     cost.flushed(predicted, done.value.elapsedMillis)
-    yield* Ref.set(backoff, Option.none())
+    yield* over
   }, Effect.uninterruptible)
 
   const shorten = Effect.gen(function* () {
@@ -154,14 +162,13 @@ export const loop = Effect.fnUntraced(function* ({
       const predicted = cost.predict(backlogOf(frames))
       if (isLong && predicted <= affordable) return yield* flush(predicted, budget)
       previous = backlogOf(frames)
-      const isFurther = yield* isLong ? braking(frames, advance(frames)) : advance(frames)
+      const isFurther = yield* isLong ? braking(options, frames, advance(frames)) : advance(frames)
       // A writer in the middle of a commit keeps its own last frames; a reader keeps them all.
       if (!isFurther) return yield* blocked
-      yield* Ref.set(backoff, Option.none())
+      yield* over
       if (!isLong) return
       const isBraked = FlushCost.brake(frames.log, maxFrames) > 0
-      if (passes >= passesToKnow - 1 && !isBraked && cost.predict(0) > budget)
-        return yield* Ref.set(backoff, Option.some(busyDiskPause))
+      if (passes >= passesToKnow - 1 && !isBraked && cost.predict(0) > budget) return yield* busyDisk
     }
   })
 
@@ -179,7 +186,7 @@ export const loop = Effect.fnUntraced(function* ({
 
   const turn = Effect.gen(function* () {
     yield* control.exposure.commitAfter(seen)
-    yield* Effect.sleep(Option.getOrElse(yield* Ref.get(backoff), () => lookPause))
+    yield* pause
     seen = control.exposure.commits()
     const frames = yield* checkpoint.look
     if (Option.isNone(frames)) return yield* heldUp(lookBound)
