@@ -17,7 +17,17 @@ class PageError extends Schema.TaggedError<PageError>()("PageError", { cause: Sc
 }
 
 /** What the page loads from its own folder, beside its markup; in the order of the alphabet. */
-export const ownFiles = ["charts.js", "databases.js", "dom.js", "log.js", "main.js", "page.css", "plot.js", "view.js"]
+export const ownFiles = [
+  "charts.js",
+  "databases.js",
+  "dom.js",
+  "log.js",
+  "main.js",
+  "page.css",
+  "plot.js",
+  "view.css",
+  "view.js",
+]
 
 const own = (name: string) => fileURLToPath(new URL(`./page/${name}`, import.meta.url))
 

@@ -327,6 +327,7 @@ describe.skipIf(executablePath === undefined)("the page (needs Chromium: apt-get
           "plot.js",
           "uPlot.css",
           "uPlot.js",
+          "view.css",
           "view.js",
         ].map((name) => `/page/${name}`),
       ]),

@@ -137,7 +137,7 @@ describe("what is served", () => {
         `/page/${name}.js`,
         "200 text/javascript; charset=utf-8",
       ])
-      const styles = ["page", "uPlot"].map((name) => [`/page/${name}.css`, "200 text/css; charset=utf-8"])
+      const styles = ["page", "uPlot", "view"].map((name) => [`/page/${name}.css`, "200 text/css; charset=utf-8"])
       expect(new Map([...loaded].toSorted())).toEqual(
         new Map([...scripts, ...styles].toSorted() as Array<[string, string]>),
       )
