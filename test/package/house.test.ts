@@ -70,29 +70,13 @@ const lineCount = (text: string) => text.trimEnd().split("\n").length
 it("has no file of more than 250 lines", () => {
   const sources = fs
     .readdirSync(src, { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(?:ts|js|css|html)$/.test(name) && name !== "dashboard/page/page.css")
+    .filter((name) => /\.(?:ts|js|css|html)$/.test(name))
   const long = sources.map((name) => [name, lineCount(fs.readFileSync(path.join(src, name), "utf8"))] as const)
   expect(long.filter(([, lines]) => lines > 250)).toEqual([])
   expect(long.length).toBeGreaterThan(200)
 })
 
-/** What is still longer, and by how much: these numbers may only fall. */
-const longClosures: Readonly<Record<string, number>> = {
-  "engine/Engine.ts": 133,
-  "paper/PaperProgram.ts": 91,
-  "postgres/Leadership.ts": 112,
-  "sqlite/ConnectionPermit.ts": 111,
-  "sqlite/OpenedDatabase.ts": 93,
-  "sqlite/SqliteWriter.ts": 151,
-  "sqlite/WalSync.ts": 121,
-  "sqlite/WriteBatch.ts": 117,
-  "state/StateManager.ts": 100,
-  "wal/CheckpointThread.ts": 162,
-  "wal/GuardedCheckpoint.ts": 146,
-  "wal/WalBound.ts": 132,
-}
-
-it("has no closure of more than 80 lines, but those that are named here", () => {
+it("has no closure of more than 80 lines", () => {
   const longest = files.map((name) => {
     const text = fs.readFileSync(path.join(src, name), "utf8")
     let most = 0
@@ -108,7 +92,6 @@ it("has no closure of more than 80 lines, but those that are named here", () => 
     walk(parseAst(text, { lang: "ts" }))
     return [name, most] as const
   })
-  const long = longest.filter(([, lines]) => lines > 80)
-  expect(long.filter(([name, lines]) => lines > (longClosures[name] ?? 80))).toEqual([])
-  expect(Object.keys(longClosures).filter((name) => !long.some(([it]) => it === name))).toEqual([])
+  expect(longest.filter(([, lines]) => lines > 80)).toEqual([])
+  expect(longest.filter(([, lines]) => lines > 40).length).toBeGreaterThan(5)
 })
