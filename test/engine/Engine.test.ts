@@ -21,7 +21,7 @@ const options: Engine.EngineOptions = { tickInterval: "4 seconds", duration: 0, 
 
 const reasons = HaltReason.define({ risk_stale_ledger: { exitCode: 3, isClean: false } })
 
-/** An engine on a real database whose ticks do what the test says; everything is closed by hand. */
+/** An engine on a real database whose ticks do what the test says, or closes by hand what it is about. */
 const started = Effect.fnUntraced(function* (
   tick: (n: number) => Effect.Effect<EngineProgram.TickResult, unknown>,
   overrides: Partial<Engine.EngineOptions> = {},
@@ -38,8 +38,8 @@ const started = Effect.fnUntraced(function* (
     haltReasons: reasons,
   })
   const config = yield* EngineConfig.load({ source: "test", yaml: "" })
-  const scope = yield* Scope.make()
   const file = yield* TemporaryDatabase.file
+  const scope = yield* Effect.acquireRelease(Scope.make(), (opened) => Scope.close(opened, Exit.void))
   // As in `Session`, without the guard; the context of what is below is kept even if the engine cannot start.
   const below = yield* Ending.above().pipe(
     Layer.provideMerge(Preflight.layer({ config, parentSessionId: Option.none() })),

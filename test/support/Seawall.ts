@@ -1,14 +1,9 @@
 /** Runs the real `seawall` command in a process of its own, and waits for what it says instead of for the clock. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 export const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
-
-/** Compiled once, not in each of many processes. */
-const compileCache = { NODE_COMPILE_CACHE: join(tmpdir(), "seawall-compile-cache") }
 
 export interface Ended {
   readonly code: number | null
@@ -76,7 +71,7 @@ export const inherited = Object.fromEntries(
 
 export const start = (args: ReadonlyArray<string>, { cwd, env = {}, own, under = [] }: Options): Running => {
   const [command, ...rest] = [...under, process.execPath, main, ...inDetail(unwatched(args))]
-  const child = spawn(command!, rest, { cwd, env: { ...inherited, ...compileCache, ...env }, stdio: "pipe" })
+  const child = spawn(command!, rest, { cwd, env: { ...inherited, ...env }, stdio: "pipe" })
   own?.(child)
   let stdout = ""
   let stderr = ""
