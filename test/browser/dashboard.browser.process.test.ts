@@ -17,7 +17,7 @@ import * as Dashboard from "../../src/dashboard/Dashboard.ts"
 import type * as DatabaseSource from "../../src/dashboard/DatabaseSource.ts"
 import * as LiveLog from "../../src/dashboard/LiveLog.ts"
 import { executablePath, freePort, launch, open } from "../support/Browser.ts"
-import { start } from "../support/Seawall.ts"
+import { loading, start } from "../support/Seawall.ts"
 import { blockedBy, scripted } from "../support/Watched.ts"
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
@@ -41,7 +41,7 @@ const quick = {
   SEAWALL_ENGINE_WAL_CHECKPOINT_INTERVAL_SECONDS: "0.2",
   SEAWALL_ENGINE_BACKUPS: "0",
 }
-const slow = { NODE_OPTIONS: `--import ${new URL("../children/slowCheckpoint.ts", import.meta.url).href}` }
+const slow = loading("slowCheckpoint")
 
 let folder = ""
 let browser: Browser

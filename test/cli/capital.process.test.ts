@@ -6,7 +6,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Counts } from "../children/countThreads.ts"
-import { type Ended, run, start, quick, quickEngine } from "../support/Seawall.ts"
+import { type Ended, loading, run, start, quick, quickEngine } from "../support/Seawall.ts"
 
 const startingValue = "paper.pnl_starting_value_rlusd"
 const bank = ["--amount", "250", "--source-note", "bank transfer"]
@@ -214,9 +214,8 @@ describe.concurrent("with --confirm", () => {
 
   it("starts no thread and no process, where an engine starts both", async ({ at }) => {
     const counting = { COUNT_IN: path.join(at.folder, "counts") }
-    const preload = new URL("../children/countThreads.ts", import.meta.url).href
     const counts = () => JSON.parse(fs.readFileSync(counting.COUNT_IN, "utf8")) as Counts
-    const under = { ...counting, NODE_OPTIONS: `--import ${preload}` }
+    const under = { ...counting, ...loading("countThreads") }
     at.afterEngine()
 
     spawnSync(process.execPath, ["--eval", `require("node:fs").stat(".", () => {})`], {

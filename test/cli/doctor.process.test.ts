@@ -7,9 +7,8 @@ import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import { Report, Subject } from "../../src/doctor/Finding.ts"
-import { main, run, start } from "../support/Seawall.ts"
+import { loading, main, run, start } from "../support/Seawall.ts"
 
 /** Each starts a Node of its own, several times over. */
 const timeout = 60_000
@@ -187,11 +186,10 @@ describe.concurrent("seawall doctor", { timeout }, () => {
     "says on a terminal how far a long check is, and ends with Ctrl+C",
     async ({ folder }) => {
       create(folder)
-      const hanging = fileURLToPath(new URL("../children/hangIntegrity.ts", import.meta.url))
       const command = `exec ${[process.execPath, main, "doctor", "app.db"].map((word) => `'${word}'`).join(" ")}`
       const terminal = spawn("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
         cwd: folder,
-        env: { ...process.env, NODE_OPTIONS: `--import=${hanging}`, SHELL: "/bin/sh" },
+        env: { ...process.env, ...loading("hangIntegrity"), SHELL: "/bin/sh" },
       })
       const ended = once(terminal, "close")
       let screen = ""

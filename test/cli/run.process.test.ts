@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { type Ended, inherited, main, run, shell, start } from "../support/Seawall.ts"
+import { type Ended, inherited, loading, main, run, shell, start } from "../support/Seawall.ts"
 
 const json = ["run", "--log-format", "json"]
 
@@ -75,7 +75,7 @@ class Place {
 }
 
 /** Makes a start-up that a signal can meet: its integrity check does not end. */
-const hangingCheck = { NODE_OPTIONS: `--import ${new URL("../children/hangIntegrity.ts", import.meta.url).href}` }
+const hangingCheck = loading("hangIntegrity")
 
 const it = test.extend<{ at: Place }>({
   // oxlint-disable-next-line no-empty-pattern -- the runner reads the dependencies of a fixture off this pattern
@@ -341,8 +341,7 @@ describe.concurrent("a thread that is stuck", () => {
   }) => {
     const fifo = path.join(at.folder, "fifo")
     execFileSync("mkfifo", [fifo])
-    const hanging = fileURLToPath(new URL("../children/hangCheckpoint.ts", import.meta.url))
-    const env = { ...quick, STUCK_AT_FIFO: fifo, NODE_OPTIONS: `--import=${hanging}` }
+    const env = { ...quick, ...loading("hangCheckpoint"), STUCK_AT_FIFO: fifo }
     const session = start(json, { cwd: at.folder, env })
     await session.says("stuck")
     session.kill("SIGHUP") // 4 s to close

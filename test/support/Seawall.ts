@@ -48,6 +48,12 @@ export const quick = {
   SEAWALL_ENGINE_BACKUPS: "0",
 }
 
+/** The environment of a process that loads a script of `test/children` before everything else, in each of its threads. */
+export const loading = (script: string) => {
+  const { href } = new URL(`../children/${script}.ts`, import.meta.url)
+  return { NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import ${href}` }
+}
+
 /** Sessions of several tests run at once: one that is not about the dashboard has none. */
 const unwatched = (args: ReadonlyArray<string>) =>
   (args[0] === "run" || args[0] === "guard") && !args.includes("--dashboard-port")
