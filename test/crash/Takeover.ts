@@ -115,6 +115,8 @@ class Machines {
   sinceTakeover = 0
   #next: Array<{ readonly isMet: () => boolean; readonly resolve: (hung: boolean) => void }> = []
   #isOver = false
+  /** Those that were told to end: nobody but who told them starts them again. */
+  readonly #told = new Set<ChildProcess>()
   /** The last that was said by all of them, for when there is no leader. */
   #log: ReadonlyArray<string> = []
   readonly #children: Array<ChildProcess | undefined> = []
@@ -145,7 +147,8 @@ class Machines {
     const note = (line: string) => (this.#log = [...this.#log, `${machine}: ${line}`].slice(-mostLines))
     child.on("exit", (code, signal) => {
       note(`ended: ${signal ?? code}`)
-      if (code !== null && code !== 0 && !this.#isOver) setTimeout(() => this.start(machine), restartMillis)
+      const isFailure = code !== null && code !== 0 && !this.#told.has(child)
+      if (isFailure) setTimeout(() => this.#isOver || this.start(machine), restartMillis)
     })
     readline.createInterface({ input: child.stderr! }).on("line", note)
     readline.createInterface({ input: child.stdout! }).on("line", (line) => {
@@ -179,7 +182,12 @@ class Machines {
 
   readonly said = () => this.#log
 
-  readonly signal = (machine: number, name: NodeJS.Signals) => this.#children[machine]?.kill(name)
+  readonly signal = (machine: number, name: NodeJS.Signals) => {
+    const child = this.#children[machine]
+    if (child === undefined) return
+    if (name === "SIGTERM") this.#told.add(child)
+    child.kill(name)
+  }
 
   /** Ends them, in order; none is started again. */
   readonly stop = () => {
